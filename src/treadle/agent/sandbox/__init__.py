@@ -1,0 +1,1 @@
+"""How the training program is isolated on its host."""

@@ -1,0 +1,1 @@
+"""Parse arguments, choose implementations, call, print."""

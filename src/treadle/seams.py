@@ -1,0 +1,668 @@
+"""READ FIRST: every seam of Treadle, with the frozen values in its signatures.
+
+A seam is a small protocol between two parts that do not know each other. Each has a first implementation that needs
+nothing but memory or the local machine, is shipped, and is used by the tests; each has one contract suite in
+`tests/contracts/` that every implementation passes.
+
+=====================  ====================================  =================================================
+seam                   who calls it                          who implements it
+=====================  ====================================  =================================================
+`Source`, `Operation`  the planner and the run loop          `sources.openapi`, `sources.spelled`
+`Transport`            the run loop                          `http` (aiohttp; scripted)
+`Authoriser`           the run loop                          `sources.security`
+`RunStore`             the run loop, `treadle runs`          `stores.memory`, `stores.sqlite`
+`Reporter`             the run loop                          `reporters.*`
+`JobStore`             the training service                  `stores.memory`, `stores.sqlite`
+`Objects`              the service (checks), the agent       `objects.filesystem`
+`Launcher`             the supervisor                        `launchers.local`, `launchers.scripted`
+`Sandbox`              the agent                             `agent.sandbox.*`
+=====================  ====================================  =================================================
+
+The last part of the file holds what an agent and the control plane say to each other: those are values on a wire, so
+members are only ever added.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol, TypeAlias
+
+import msgspec
+
+__all__ = [
+    "MISSING",
+    "Answer",
+    "Argument",
+    "ArgumentLocation",
+    "Authoriser",
+    "Call",
+    "Capacity",
+    "ClaimAnswer",
+    "Command",
+    "HostEvent",
+    "HostEventKind",
+    "HostLaunch",
+    "HostSpec",
+    "JobRecord",
+    "JobStore",
+    "Json",
+    "Launcher",
+    "LogBatch",
+    "Missing",
+    "ObjectInfo",
+    "Objects",
+    "Operation",
+    "OperationParameter",
+    "Report",
+    "ReportAnswer",
+    "Reporter",
+    "Request",
+    "Response",
+    "RunRecord",
+    "RunStore",
+    "Sandbox",
+    "SandboxCommand",
+    "SandboxProcess",
+    "Source",
+    "StagedOutput",
+    "Transport",
+]
+
+Json: TypeAlias = Any
+"""A JSON value: None, bool, int, float, str, list or dict with string keys."""
+
+
+class Missing(enum.Enum):
+    """The value of an expression that resolves to nothing. It is not null: see "Missing is not null"."""
+
+    MISSING = "missing"
+
+    def __bool__(self) -> bool:
+        return False
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final = Missing.MISSING
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# HTTP
+# ---------------------------------------------------------------------------------------------------------------------
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One HTTP request. `url` is absolute and already percent-encoded; `method` is upper-case."""
+
+    method: str
+    url: str
+    headers: Headers = ()
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """Give the first value of a header, names compared without case, or None."""
+        return _header(self.headers, name)
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """One HTTP response, read to its end. `url` is the final one, after redirects."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    url: str = ""
+
+    def header(self, name: str) -> str | None:
+        """Give the first value of a header, names compared without case, or None."""
+        return _header(self.headers, name)
+
+
+def _header(headers: Headers, name: str) -> str | None:
+    wanted = name.lower()
+    return next((value for key, value in headers if key.lower() == wanted), None)
+
+
+class Transport(Protocol):
+    """Sends requests. One transport serves many runs at once."""
+
+    async def send(self, request: Request, *, timeout: float | None = None) -> Response:  # noqa: ASYNC109
+        """Send, and read the whole answer; `timeout` in seconds covers both. Raises `TransportError`."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+
+class Authoriser(Protocol):
+    """Adds what a server wants to see before it trusts a request: today a SigV4 signature.
+
+    It is asked for every try of every request, so credentials that expire are renewed in the middle of a long poll.
+    """
+
+    async def authorise(self, request: Request) -> Request:
+        """Give the request as it must be sent. Raises `UsageError` where configured credentials cannot be had."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What an operation is
+# ---------------------------------------------------------------------------------------------------------------------
+
+ArgumentLocation = Literal["path", "query", "header", "cookie", "querystring"]
+
+
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """A parameter with its value; a missing value never gets here."""
+
+    name: str
+    location: ArgumentLocation
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a step asks of an operation, all expressions evaluated. `payload` is MISSING when there is no body."""
+
+    arguments: tuple[Argument, ...] = ()
+    content_type: str | None = None
+    payload: Json | Missing = MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as expressions see it.
+
+    `body` is the decoded value: JSON data for JSON media types, text for other text, MISSING for an empty body and for
+    one that is not what its media type says; `problem` then says so ("declared application/json, but it is HTML").
+    """
+
+    status: int
+    headers: Headers = ()
+    body: Json | Missing = MISSING
+    problem: str = ""
+    url: str = ""
+
+    def header(self, name: str) -> str | None:
+        """Give all values of a header joined with ", ", names compared without case, or None."""
+        values = [value for key, value in self.headers if key.lower() == name.lower()]
+        return ", ".join(values) if values else None
+
+
+@dataclass(frozen=True, slots=True)
+class OperationParameter:
+    """A parameter that an operation declares."""
+
+    name: str
+    location: ArgumentLocation
+    required: bool = False
+    schema: Json = None
+
+
+class Operation(Protocol):
+    """One operation of a source: turns a call into a request, and a response into an answer. It does no I/O."""
+
+    @property
+    def operation_id(self) -> str:
+        """The operationId, or "" where the description gives none."""
+        ...
+
+    @property
+    def source(self) -> str:
+        """The name of the source description."""
+        ...
+
+    @property
+    def method(self) -> str:
+        """The HTTP method, upper-case."""
+        ...
+
+    @property
+    def path(self) -> str:
+        """The path as the description writes it."""
+        ...
+
+    @property
+    def parameters(self) -> Sequence[OperationParameter]:
+        """What the description declares, path level included."""
+        ...
+
+    @property
+    def request_media_types(self) -> Sequence[str]:
+        """The media types of the request body, in the description's order."""
+        ...
+
+    def read_only(self, call: Call) -> bool:
+        """Tell whether the call certainly changes nothing, so that it may be sent again without harm."""
+        ...
+
+    def request(self, call: Call) -> Request:
+        """Build the request. Raises `CallError`."""
+        ...
+
+    def answer(self, response: Response) -> Answer:
+        """Decode the response by its media type. Raises nothing: what cannot be decoded is the answer's `problem`."""
+        ...
+
+
+class Source(Protocol):
+    """A source description that has been read: it knows operations."""
+
+    @property
+    def name(self) -> str:
+        """The name that the Arazzo document gives it."""
+        ...
+
+    def operations(self) -> Sequence[Operation]:
+        """Give every operation of its paths."""
+        ...
+
+    def find(self, operation_id: str) -> Sequence[Operation]:
+        """Give the operations with that id: none, one, or (a faulty description) several."""
+        ...
+
+    def at(self, pointer: str) -> Operation | None:
+        """Give the operation at a JSON Pointer of its document, such as `/paths/~1pets/get`."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Runs
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A run as stored. `state` is the machine's state and `setup` what is needed to build its plan again, both JSON."""
+
+    run_id: str
+    workflow_id: str
+    document: str
+    status: str
+    started_at: float
+    updated_at: float
+    state: bytes
+    setup: bytes
+
+
+class RunStore(Protocol):
+    """Keeps runs, so that they can go on after anything. Several processes may use one store at once."""
+
+    async def save(self, record: RunRecord, events: Sequence[bytes] = ()) -> None:
+        """Store the record and append the events in one transaction, durable on return. Raises `StoreError`."""
+        ...
+
+    async def load(self, run_id: str) -> RunRecord | None:
+        """Give a run, or None."""
+        ...
+
+    async def runs(self, limit: int = 100) -> Sequence[RunRecord]:
+        """Give the latest runs, newest first."""
+        ...
+
+    async def events(self, run_id: str) -> Sequence[bytes]:
+        """Give the stored events of a run, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is being written and let go."""
+        ...
+
+
+class Reporter(Protocol):
+    """Shows a run to somebody while it goes on. `event` is one of `arazzo.events`; values in it are masked already."""
+
+    def report(self, event: Any) -> None:
+        """Take notice of an event. Must not block."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Training jobs
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+    """A training job as stored: the members that lists filter and sort by, and the whole job as JSON in `body`.
+
+    `version` counts the changes, from 1; times are Unix seconds.
+    """
+
+    name: str
+    status: str
+    secondary_status: str
+    created_at: float
+    modified_at: float
+    version: int
+    body: bytes
+
+
+class JobStore(Protocol):
+    """Keeps training jobs, durable on return. Has one user at a time: the owner of the home."""
+
+    async def insert(self, record: JobRecord) -> bool:
+        """Store a new job; False when the name is taken."""
+        ...
+
+    async def update(self, record: JobRecord) -> bool:
+        """Replace a job; False unless the stored version is `record.version - 1`."""
+        ...
+
+    async def get(self, name: str) -> JobRecord | None:
+        """Give a job, or None."""
+        ...
+
+    async def all(self) -> Sequence[JobRecord]:
+        """Give every job, oldest first."""
+        ...
+
+    async def unfinished(self) -> Sequence[JobRecord]:
+        """Give the jobs whose status is InProgress or Stopping, oldest first."""
+        ...
+
+    async def close(self) -> None:
+        """Finish what is being written and let go."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ObjectInfo:
+    """An object as a listing shows it; `modified_at` in Unix seconds."""
+
+    key: str
+    size: int
+    modified_at: float
+    etag: str = ""
+
+
+class Objects(Protocol):
+    """Objects in buckets, by `s3://bucket/key`. Synchronous: callers in an event loop use a thread.
+
+    An object is either whole or absent, whatever is killed and whenever.
+    """
+
+    def list(self, bucket: str, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
+        """Give the objects whose key starts with `prefix`, in UTF-8 binary order. Raises `ObjectNotFound` (bucket)."""
+        ...
+
+    def head(self, bucket: str, key: str) -> ObjectInfo:
+        """Give one object's information. Raises `ObjectNotFound`."""
+        ...
+
+    def read(self, bucket: str, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Give the object's bytes in pieces. Raises `ObjectNotFound`."""
+        ...
+
+    def write(self, bucket: str, key: str, pieces: Iterator[bytes]) -> ObjectInfo:
+        """Store an object, replacing one of the same key; visible only when it is whole and on the disk."""
+        ...
+
+    def download(self, bucket: str, key: str, to: Path) -> None:
+        """Write the object to a file, as cheaply as the store can (a reflink where there is one)."""
+        ...
+
+    def upload(self, path: Path, bucket: str, key: str) -> ObjectInfo:
+        """Store a file's content. The file stays."""
+        ...
+
+    def move(self, bucket: str, source: str, target: str) -> None:
+        """Give an object another key of the same bucket, at once and whole. Raises `ObjectNotFound`."""
+        ...
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object; no error when there is none."""
+        ...
+
+    def buckets(self) -> Sequence[str]:
+        """Give the names of the buckets, sorted."""
+        ...
+
+    def create_bucket(self, bucket: str) -> None:
+        """Make a bucket; no error when it is there."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Hosts: the supervisor asks a launcher for them; on each runs one agent
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Capacity:
+    """What machines have: CPUs, memory in bytes, GPUs."""
+
+    cpus: float
+    memory: int
+    gpus: int = 0
+
+
+class HostLaunch(msgspec.Struct, frozen=True, kw_only=True):
+    """What a launcher needs in order to place one host of one attempt of one job.
+
+    The agent is `python -m treadle.agent`; it reads this value as JSON from the file that its only argument names.
+    """
+
+    job: str
+    attempt: int
+    host: str
+    """`algo-1` …"""
+    token: str
+    """The secret of this attempt; sent as `Authorization: Bearer …`."""
+    endpoint: str
+    """Where the control plane listened when the host was launched."""
+    endpoint_file: str = ""
+    """`endpoint.json` of the home, read again when the endpoint does not answer; "" when there is no shared disk."""
+    directory: str
+    """The host's own directory on the machine; the agent makes everything below it."""
+
+
+class Launcher(Protocol):
+    """Decides where agents run. A handle is text that is stored before it is waited for, so hosts can be found again."""
+
+    async def capacity(self) -> Capacity:
+        """Give what all machines have together, used or not."""
+        ...
+
+    async def launch(self, host: HostLaunch) -> str:
+        """Start an agent and give its handle. Raises `LaunchError`."""
+        ...
+
+    async def alive(self, handle: str) -> bool:
+        """Tell whether that very agent still runs; a process that only has its number again is not it."""
+        ...
+
+    async def kill(self, handle: str) -> None:
+        """End the agent and all that it started, at once; no error when it is gone."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SandboxCommand:
+    """The training program, as a sandbox starts it.
+
+    `ml` is the host's `/opt/ml` on the machine; the program must see it as `/opt/ml` where the sandbox can arrange it.
+    `hosts` maps host names to addresses. `hidden` are paths that the program must not see. `readable` are further
+    directories that it must be able to read (the image).
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    directory: str
+    ml: Path
+    host: str
+    hosts: Mapping[str, str]
+    hidden: tuple[Path, ...] = ()
+    readable: tuple[Path, ...] = ()
+    network: bool = True
+
+
+class SandboxProcess(Protocol):
+    """A training program that has been started."""
+
+    @property
+    def pid(self) -> int:
+        """The process that stands for the program on the machine."""
+        ...
+
+    @property
+    def output(self) -> int:
+        """A file descriptor to read standard output and standard error from; end of file when all writers are gone."""
+        ...
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the program and everything that it started."""
+        ...
+
+    def kill(self) -> None:
+        """End the program and everything that it started, now; also what left its process group, where possible."""
+        ...
+
+    async def wait(self) -> int:
+        """Wait for the program itself; its exit code, 128 + n when signal n ended it."""
+        ...
+
+
+class Sandbox(Protocol):
+    """How the command is isolated on its host."""
+
+    @property
+    def name(self) -> str:
+        """`namespace`, `plain` or `container`."""
+        ...
+
+    def probe(self) -> str:
+        """Give "" when it works on this machine, else why not. It really tries, it does not guess."""
+        ...
+
+    def start(self, command: SandboxCommand) -> SandboxProcess:
+        """Start the command. Raises `LaunchError`."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The wire between agent and control plane. JSON over HTTP, `Authorization: Bearer <token of the attempt>`:
+#
+#   POST /_treadle/agent/v1/claim    {"job", "attempt", "host", "agent": <a random id>} → ClaimAnswer
+#        The first claim of an attempt's host wins; another agent id gets 409 and must end without touching anything.
+#        The same agent may claim again (it was answered while the connection broke).
+#   POST /_treadle/agent/v1/report   Report → ReportAnswer
+#        Held open for up to `wait` seconds while there is nothing to command. 409: the attempt is over, end at once.
+#   401 means a wrong token. Anything else (connection refused, 5xx): keep spooling and try again.
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything that an agent must know about its job: the request as the API took it, and what was decided from it.
+
+    `request` is the CreateTrainingJob input with its defaults filled in, in the API's own members.
+    """
+
+    job: str
+    arn: str
+    attempt: int
+    host: str
+    hosts: list[str]
+    """All host names of the job, `algo-1` … sorted as strings."""
+    region: str
+    request: dict[str, Json]
+    command: list[str]
+    """The argv: entry point and arguments already combined as §1.2 says."""
+    image: dict[str, Json]
+    """`kind` ("local", "builtin" or "container"), `directory` (local), `environment` of the image."""
+    environment: dict[str, str]
+    """What the program gets besides what the contract gives it: credentials of the job, endpoints."""
+    objects: dict[str, str]
+    """`kind` "filesystem" and `root`."""
+    staging: str
+    """s3:// prefix below which outputs are put beside their place until the control plane commits them."""
+    sandbox: str
+    """`auto`, `namespace`, `plain` or `container`."""
+    max_runtime: int
+    """Seconds that Training may take, all attempts together, less what earlier ones used."""
+    volume_bytes: int
+    stop_grace: float = 120.0
+    """Seconds between SIGTERM and SIGKILL."""
+    hidden: list[str] = []
+    """Paths that the program must not see: the home's credentials and databases."""
+
+
+class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The answer to a claim."""
+
+    spec: HostSpec
+
+
+HostEventKind = Literal["downloading", "training", "uploading", "ended"]
+
+
+class StagedOutput(msgspec.Struct, frozen=True, kw_only=True):
+    """An uploaded output that waits beside its place: the control plane moves `staged` to `target` when it commits."""
+
+    bucket: str
+    staged: str
+    target: str
+
+
+class HostEvent(msgspec.Struct, frozen=True, kw_only=True):
+    """What happened on a host. `seq` counts from 1 within an attempt's host; a repeat changes nothing.
+
+    `ended` is the last one. Its `outcome`: "completed" (exit code 0), "failed" (`failure_reason` in AWS's form),
+    "stopped" (a Stop command), "max-runtime". `trained_for` is the seconds spent in Training.
+    """
+
+    seq: int
+    kind: HostEventKind
+    at: float
+    outcome: str = ""
+    exit_code: int | None = None
+    failure_reason: str = ""
+    outputs: list[StagedOutput] = []
+    metrics: dict[str, list[float]] = {}
+    """Metric name → [value, Unix time] of its last match."""
+    trained_for: float = 0.0
+    note: str = ""
+
+
+class LogBatch(msgspec.Struct, frozen=True, kw_only=True):
+    """Log lines of a host, each [milliseconds since the epoch, text], from line number `first` (counted from 0)."""
+
+    first: int
+    lines: list[tuple[int, str]]
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent has to tell since the last answer; empty, it is a heartbeat."""
+
+    job: str
+    attempt: int
+    host: str
+    agent: str
+    events: list[HostEvent] = []
+    log: LogBatch | None = None
+    stream_epoch: int = 0
+    """Unix seconds in the name of the host's log stream, `<job>/<host>-<epoch>`."""
+    wait: float = 0.0
+
+
+Command = Literal["stop", "interrupt", "abandon"]
+
+
+class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What the control plane has taken (so the spool can forget it), and what it wants: `stop` → SIGTERM …, upload."""
+
+    events_to: int = 0
+    """The highest `seq` taken."""
+    log_to: int = 0
+    """How many log lines are stored."""
+    commands: list[Command] = []
+
+
+EventStream: TypeAlias = AsyncIterator[Any]

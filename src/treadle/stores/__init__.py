@@ -1,0 +1,1 @@
+"""Where runs and training jobs are kept."""

@@ -1,0 +1,1 @@
+"""Half B, the training service: a CreateTrainingJob request becomes a model artifact."""

@@ -1,0 +1,1 @@
+"""Built-in training algorithms, each a `train` program under the container contract."""

@@ -1,0 +1,1 @@
+"""The AWS APIs that the service answers: operations bound to the service, and the app that composes them."""
