@@ -287,7 +287,7 @@ _SELECTOR_MEMBERS = {"context", "selector", "type"}
 
 def _selector_type(value: Json, pointer: str) -> SelectorKind | ExpressionType | None:
     if isinstance(value, str):
-        return cast(SelectorKind, value) if value in DEFAULT_VERSIONS else None
+        return cast("SelectorKind", value) if value in DEFAULT_VERSIONS else None
     if isinstance(value, dict) and value.get("type") in DEFAULT_VERSIONS and isinstance(value.get("version"), str):
         return ExpressionType(pointer=pointer, type=value["type"], version=value["version"])
     return None
