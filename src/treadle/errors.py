@@ -128,7 +128,9 @@ class CallError(TreadleError):
     """A request cannot be built: a value that must be there is missing, or has a type that cannot be sent."""
 
 
-TransportFault = Literal["refused", "reset", "timeout", "tls", "dns", "too-large", "protocol", "redirect"]
+TransportFault = Literal[
+    "refused", "reset", "timeout", "tls", "dns", "too-large", "protocol", "redirect", "credentials"
+]
 
 
 @dataclass(eq=False)

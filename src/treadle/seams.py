@@ -465,7 +465,7 @@ class HostLaunch(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Launcher(Protocol):
-    """Decides where agents run. A handle is text that is stored before it is waited for, so hosts can be found again."""
+    """Decides where agents run. A handle is text, stored before it is waited for, so that hosts can be found again."""
 
     async def capacity(self) -> Capacity:
         """Give what all machines have together, used or not."""

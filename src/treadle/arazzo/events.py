@@ -145,11 +145,12 @@ class Waiting(_Fact, frozen=True, kw_only=True, tag=True):
 
 
 class Warned(_Fact, frozen=True, kw_only=True, tag=True):
-    """Something is not wrong but worth knowing; `rule` names it, the same text is said once per run."""
+    """Something is not wrong but worth knowing; `rule` names it. A note is for those who ask why (`--explain`)."""
 
     rule: str
     message: str
     step_id: str = ""
+    severity: Literal["warning", "note"] = "warning"
 
 
 class RunFinished(_Fact, frozen=True, kw_only=True, tag=True):

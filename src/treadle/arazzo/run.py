@@ -1,0 +1,310 @@
+"""The one loop: take a turn of the machine, tell and store what it says, perform its effect, and again.
+
+Durability: the state is saved before a request that is not known to be a read goes out, and after every turn that
+changed something. Visits of a poll that changed nothing are told to the reporter but not stored, so what a run costs
+on the disk is O(steps), never O(polls).
+
+Interruption: `Interruption.interrupt` ends a wait or a read at once; a request with effects is waited for first,
+because its outcome would be unknown otherwise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import random
+import secrets
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+import msgspec
+
+from treadle.arazzo import events
+from treadle.arazzo.machine import (
+    Answered,
+    Begin,
+    Continue,
+    Due,
+    Faulted,
+    Finish,
+    Interrupt,
+    Machine,
+    MachineEvent,
+    MachineOptions,
+    Send,
+    State,
+    Turn,
+    Wait,
+)
+from treadle.arazzo.plan import Plan
+from treadle.errors import StoreError, TransportError, TransportFault, UsageError
+from treadle.seams import Authoriser, Json, Reporter, RunRecord, RunStore, Transport
+
+__all__ = ["Clock", "Interruption", "Outcome", "RunOptions", "Secrets", "new_run_id", "resume", "run"]
+
+RESUMABLE: Final = frozenset({"running", "suspended", "in-doubt", "interrupted"})
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended, as in `events.RunFinished`. `resumable`: `treadle resume` can go on with it."""
+
+    run_id: str
+    status: Literal["succeeded", "failed", "suspended", "in-doubt", "interrupted"]
+    outputs: dict[str, Json]
+    reason: str = ""
+    step_id: str = ""
+    handled: bool = False
+    recovered: bool = False
+    last_body: Json = None
+
+    @property
+    def resumable(self) -> bool:
+        """Whether the run can go on."""
+        return self.status in RESUMABLE
+
+
+class Clock:
+    """Time and chance as they are. Tests give another one."""
+
+    def now(self) -> float:
+        """Give the Unix time."""
+        return time.time()
+
+    def jitter(self) -> float:
+        """Give a random number in [0, 1)."""
+        return random.random()  # noqa: S311  (spreads polls; nothing is kept secret by it)
+
+    async def sleep_until(self, until: float) -> None:
+        """Sleep until a Unix time. In slices, because a machine that was suspended does not notice otherwise."""
+        while (left := until - self.now()) > 0:  # noqa: ASYNC110  (a moment is awaited, not an event)
+            await asyncio.sleep(min(left, 5.0))
+        await asyncio.sleep(0)
+
+
+class Interruption:
+    """A request to stop, from a signal handler or another task of the same loop."""
+
+    def __init__(self) -> None:
+        self.requested = False
+        self._sleeper: asyncio.Task[object] | None = None
+
+    def interrupt(self) -> None:
+        """Stop the run as soon as nothing is lost by it."""
+        self.requested = True
+        if self._sleeper is not None:
+            self._sleeper.cancel()
+
+    def __enter__(self) -> None:
+        """Mark what follows as something that may be broken off."""
+        self._sleeper = asyncio.current_task()
+
+    def __exit__(self, *_: object) -> None:
+        self._sleeper = None
+
+    def caught(self) -> bool:
+        """Tell whether a cancellation was ours, and take it back."""
+        task = asyncio.current_task()
+        if not self.requested or task is None:
+            return False
+        return task.uncancel() == 0
+
+
+@dataclass(frozen=True, slots=True)
+class Secrets:
+    """Texts that must not appear in events: they are masked wherever they stand."""
+
+    texts: frozenset[str] = frozenset()
+
+    # Masking "a" would garble everything and hide nothing.
+    SHORTEST: Final = 4
+
+    @classmethod
+    def of(cls, inputs: dict[str, Json], names: Iterable[str], more: Iterable[str] = ()) -> Secrets:
+        """Collect the values of secret inputs, and others."""
+        values = [inputs[name] for name in names if isinstance(inputs.get(name), str)]
+        return cls(frozenset(text for text in (*values, *more) if len(text) >= cls.SHORTEST))
+
+    def mask(self, event: events.Event) -> events.Event:
+        """Give the event without the secrets."""
+        if not self.texts:
+            return event
+        written = events.encode(event).decode()
+        for text in sorted(self.texts, key=len, reverse=True):
+            written = written.replace(json.dumps(text, ensure_ascii=False)[1:-1], "•••")
+        return events.decode(written.encode())
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the caller decides about a run. `setup` is stored with it: what is needed to build its plan again."""
+
+    machine: MachineOptions = field(default_factory=MachineOptions)
+    run_id: str = ""
+    setup: bytes = b"{}"
+    secrets: Secrets = field(default_factory=Secrets)
+
+
+def new_run_id() -> str:
+    """Give a name for a run: a time that sorts, and something random.
+
+    >>> len(new_run_id())
+    22
+    """
+    return time.strftime("%Y%m%d-%H%M%S-", time.gmtime()) + secrets.token_hex(3)
+
+
+async def run(
+    plan: Plan,
+    inputs: dict[str, Json],
+    *,
+    transport: Transport,
+    authoriser: Authoriser,
+    store: RunStore,
+    reporter: Reporter,
+    options: RunOptions | None = None,
+    clock: Clock | None = None,
+    interruption: Interruption | None = None,
+) -> Outcome:
+    """Run a plan to its end. `inputs` are prepared already: valid, and with their defaults."""
+    options = options or RunOptions()
+    driver = _Driver(plan, transport, authoriser, store, reporter, options, clock or Clock(), interruption)
+    begin = Begin(driver.clock.now(), options.run_id or new_run_id(), inputs)
+    return await driver.drive(driver.machine.begin(begin))
+
+
+async def resume(
+    record: RunRecord,
+    plan: Plan,
+    *,
+    transport: Transport,
+    authoriser: Authoriser,
+    store: RunStore,
+    reporter: Reporter,
+    options: RunOptions | None = None,
+    clock: Clock | None = None,
+    interruption: Interruption | None = None,
+    resend: bool = False,
+) -> Outcome:
+    """Go on with a stored run. `resend` repeats a request whose outcome is not known. Raises `UsageError`."""
+    if record.status not in RESUMABLE:
+        raise UsageError(f"the run {record.run_id} has {record.status}: there is nothing to go on with")
+    options = options or RunOptions(setup=record.setup)
+    try:
+        state = msgspec.json.decode(record.state, type=State)
+    except msgspec.MsgspecError as error:
+        raise StoreError(f"the stored state of the run {record.run_id} cannot be read: {error}") from error
+    driver = _Driver(plan, transport, authoriser, store, reporter, options, clock or Clock(), interruption)
+    return await driver.drive(driver.machine.advance(state, Continue(driver.clock.now(), resend=resend)))
+
+
+class _Driver:
+    def __init__(
+        self,
+        plan: Plan,
+        transport: Transport,
+        authoriser: Authoriser,
+        store: RunStore,
+        reporter: Reporter,
+        options: RunOptions,
+        clock: Clock,
+        interruption: Interruption | None,
+    ) -> None:
+        self.plan = plan
+        self.machine = Machine(plan, options.machine)
+        self.transport = transport
+        self.authoriser = authoriser
+        self.store = store
+        self.reporter = reporter
+        self.options = options
+        self.clock = clock
+        self.interruption = interruption or Interruption()
+
+    async def drive(self, turn: Turn) -> Outcome:
+        while True:
+            facts = [self.options.secrets.mask(fact) for fact in turn.facts]
+            finish = turn.effect if isinstance(turn.effect, Finish) else None
+            if turn.durable:
+                ended = [self.options.secrets.mask(finish.result)] if finish else []
+                await self.save(turn.state, [*facts, *ended])
+            for fact in facts:
+                self.reporter.report(fact)
+            if finish is not None:
+                self.reporter.report(self.options.secrets.mask(finish.result))
+                return _outcome(finish.result)
+            turn = self.machine.advance(turn.state, await self.perform(turn.effect))
+
+    async def perform(self, effect: Send | Wait | Finish) -> MachineEvent:
+        if self.interruption.requested:
+            return Interrupt(self.clock.now())
+        if isinstance(effect, Send):
+            return await self.send(effect)
+        return await self.wait(effect)
+
+    async def wait(self, effect: object) -> MachineEvent:
+        until = effect.until if isinstance(effect, Wait) else self.clock.now()
+        try:
+            with self.interruption:
+                await self.clock.sleep_until(until)
+        except asyncio.CancelledError:
+            if not self.interruption.caught():
+                raise
+            return Interrupt(self.clock.now())
+        return Due(self.clock.now())
+
+    async def send(self, effect: Send) -> MachineEvent:
+        if effect.intent:
+            return await self.exchange(effect)
+        try:
+            with self.interruption:
+                return await self.exchange(effect)
+        except asyncio.CancelledError:
+            if not self.interruption.caught():
+                raise
+            return Interrupt(self.clock.now())
+
+    async def exchange(self, effect: Send) -> MachineEvent:
+        try:
+            request = await self.authoriser.authorise(effect.request)
+        except UsageError as error:
+            hint = f" ({error.hint})" if error.hint else ""
+            return self.fault("credentials", f"{error.message}{hint}", sent=False)
+        begun = time.perf_counter()
+        try:
+            response = await self.transport.send(request, timeout=effect.timeout)
+        except TransportError as error:
+            return self.fault(error.fault, error.message, sent=error.sent)
+        seconds = time.perf_counter() - begun
+        # Expressions see the request without its signature: nothing of a document needs it, and it could be shown.
+        return Answered(self.clock.now(), effect.request, response, seconds, self.clock.jitter())
+
+    def fault(self, fault: TransportFault, message: str, *, sent: bool) -> Faulted:
+        return Faulted(self.clock.now(), fault, message, sent=sent, jitter=self.clock.jitter())
+
+    async def save(self, state: State, facts: Sequence[events.Event]) -> None:
+        record = RunRecord(
+            run_id=state.run_id,
+            workflow_id=self.plan.workflows[self.plan.entry].workflow_id,
+            document=self.plan.document,
+            status=state.status or "running",
+            started_at=state.started_at,
+            updated_at=self.clock.now(),
+            state=msgspec.json.encode(state),
+            setup=self.options.setup,
+        )
+        await self.store.save(record, [events.encode(fact) for fact in facts])
+
+
+def _outcome(result: events.RunFinished) -> Outcome:
+    return Outcome(
+        run_id=result.run_id,
+        status=result.status,
+        outputs=result.outputs,
+        reason=result.reason,
+        step_id=result.step_id,
+        handled=result.handled,
+        recovered=result.recovered,
+        last_body=result.last_body,
+    )
