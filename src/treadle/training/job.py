@@ -1,0 +1,603 @@
+"""The job machine: what a training job is, what can happen to it, and what it then becomes. It only decides.
+
+A job is one frozen value. `advance(job, event)` gives the job after the event; an event that does not apply any more (a
+repeat, an old attempt, anything after the end) gives the very same job back. So events may arrive late, twice, or from
+an agent that should be dead, and every one of them is safe to apply.
+
+Two layers. *Hosts* fold their agents' events into how far each has come (`Host.reached`). The *job* moves when all its
+hosts have come somewhere: its moves are `TABLE`, (`SecondaryStatus`, trigger) → what follows, with AWS's own messages.
+A pair that the table does not have changes nothing.
+
+The end comes in two steps, because outputs must be visible before the status says so: an event decides the `outcome`;
+the supervisor then puts the outputs in their places and says `Settled`, and only that makes the status terminal.
+
+Rules of the list of transitions, as real answers of DescribeTrainingJob show them: a message changes inside its entry;
+entries are contiguous; the last entry of a finished job has `EndTime == StartTime`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from treadle.seams import Command, HostEvent, JobRecord, Json, StagedOutput
+
+__all__ = [
+    "FINAL",
+    "INTERNAL_ERROR",
+    "TABLE",
+    "Claimed",
+    "Event",
+    "Host",
+    "HostLost",
+    "HostReported",
+    "Job",
+    "LaunchFailed",
+    "Launched",
+    "Placed",
+    "Settled",
+    "StopRequested",
+    "Transition",
+    "Waiting",
+    "advance",
+    "commands",
+    "created",
+    "decode",
+    "record",
+]
+
+Status = Literal["InProgress", "Completed", "Failed", "Stopping", "Stopped"]
+Secondary = Literal[
+    "Starting",
+    "Pending",
+    "Downloading",
+    "Training",
+    "Uploading",
+    "Stopping",
+    "Stopped",
+    "MaxRuntimeExceeded",
+    "Completed",
+    "Failed",
+]
+Phase = Literal["placed", "downloading", "training", "uploading"]
+Outcome = Literal["", "completed", "failed", "stopped", "max-runtime"]
+Trigger = Literal[
+    "waiting",
+    "placed",
+    "claimed",
+    "downloading",
+    "training",
+    "uploading",
+    "stop",
+    "replace",
+    "completed",
+    "failed",
+    "stopped",
+    "max-runtime",
+]
+
+FINAL: Final = frozenset({"Completed", "Failed", "Stopped"})
+"""The statuses that a job never leaves."""
+
+INTERNAL_ERROR: Final = "InternalServerError: We encountered an internal error. Please try again."
+"""AWS's text for a fault of the platform; the only kind of failure that `RetryStrategy` retries."""
+
+# FailureReason has at most so many characters.
+_LONGEST_REASON = 1024
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The value
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Transition(msgspec.Struct, frozen=True, kw_only=True):
+    """One entry of SecondaryStatusTransitions; `end` is None while it lasts. Times are Unix seconds."""
+
+    status: Secondary
+    start: float
+    end: float | None = None
+    message: str
+
+
+class Host(msgspec.Struct, frozen=True, kw_only=True):
+    """One host of the current attempt.
+
+    `handle` is the launcher's; `agent` the id that claimed the host first; `seq` the last event taken; `reached` the
+    furthest phase reported; `outcome` is set when it has ended.
+    """
+
+    name: str
+    handle: str = ""
+    agent: str = ""
+    seq: int = 0
+    reached: Phase = "placed"
+    training_since: float | None = None
+    outcome: Outcome = ""
+    exit_code: int | None = None
+    failure_reason: str = ""
+    ended_at: float = 0.0
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """A training job.
+
+    `request` is the CreateTrainingJob input with the defaults that the service adds; `image` and `command` are what its
+    AlgorithmSpecification was resolved to; `notes` are lines for the start of its log. `attempt` counts from 1 and is 0
+    until the job is placed; `token_hash` belongs to the current attempt. `abandoned` are handles of hosts that must not
+    live any more. `trained_before` is the seconds in Training that earlier attempts used.
+    """
+
+    name: str
+    arn: str
+    request: dict[str, Json]
+    image: dict[str, Json]
+    command: list[str]
+    notes: tuple[str, ...] = ()
+    created_at: float
+    modified_at: float
+    version: int = 1
+    status: Status = "InProgress"
+    secondary_status: Secondary = "Starting"
+    transitions: tuple[Transition, ...]
+    retries_left: int = 0
+    max_runtime: int
+    attempt: int = 0
+    token_hash: str = ""
+    hosts: tuple[Host, ...] = ()
+    abandoned: tuple[str, ...] = ()
+    trained_before: float = 0.0
+    stop_requested: bool = False
+    outcome: Outcome = ""
+    failure_reason: str = ""
+    training_started_at: float | None = None
+    training_ended_at: float | None = None
+    metrics: dict[str, tuple[float, float]] = {}
+    outputs: tuple[StagedOutput, ...] = ()
+
+    @property
+    def finished(self) -> bool:
+        """Whether the status is terminal."""
+        return self.status in FINAL
+
+    @property
+    def training_seconds(self) -> int | None:
+        """TrainingTimeInSeconds: whole seconds, cut, at least 1; None before the end and for a job that never began."""
+        if self.training_started_at is None or self.training_ended_at is None:
+            return None
+        return max(1, math.floor(self.training_ended_at - self.training_started_at))
+
+    @property
+    def runtime_left(self) -> int:
+        """The seconds of MaxRuntimeInSeconds that earlier attempts left."""
+        return max(0, math.ceil(self.max_runtime - self.trained_before))
+
+    def host(self, name: str) -> Host | None:
+        """Give the host of that name in the current attempt, or None."""
+        return next((each for each in self.hosts if each.name == name), None)
+
+
+def created(
+    *,
+    name: str,
+    arn: str,
+    request: dict[str, Json],
+    image: dict[str, Json],
+    command: list[str],
+    at: float,
+    notes: tuple[str, ...] = (),
+) -> Job:
+    """Give a new job. `request` must have its defaults: StoppingCondition.MaxRuntimeInSeconds is read from it."""
+    return Job(
+        name=name,
+        arn=arn,
+        request=request,
+        image=image,
+        command=command,
+        notes=notes,
+        created_at=at,
+        modified_at=at,
+        transitions=(Transition(status="Starting", start=at, message=STARTING),),
+        retries_left=request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0),
+        max_runtime=request["StoppingCondition"]["MaxRuntimeInSeconds"],
+    )
+
+
+_encoder = msgspec.json.Encoder()
+_decoder = msgspec.json.Decoder(Job)
+
+
+def record(job: Job) -> JobRecord:
+    """Give the job as a store keeps it."""
+    return JobRecord(
+        name=job.name,
+        status=job.status,
+        secondary_status=job.secondary_status,
+        created_at=job.created_at,
+        modified_at=job.modified_at,
+        version=job.version,
+        body=_encoder.encode(job),
+    )
+
+
+def decode(stored: JobRecord) -> Job:
+    """Give the job of a record."""
+    return _decoder.decode(stored.body)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The table (reference §2.3)
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class To(msgspec.Struct, frozen=True):
+    """Where a trigger leads."""
+
+    status: Status
+    secondary: Secondary
+    message: str
+
+
+STARTING: Final = "Starting the training job"
+_LAUNCHING = To("InProgress", "Starting", "Launching requested ML instances")
+_PREPARING = To("InProgress", "Starting", "Preparing the instances for training")
+_WAITING = To("InProgress", "Pending", "Training job waiting for capacity")
+_PREPARING_PENDING = To("InProgress", "Pending", "Preparing the instances for training")
+_REPLACING = To("InProgress", "Starting", "Launched instance was unhealthy, replacing it!")
+_DOWNLOADING = To("InProgress", "Downloading", "Downloading input data")
+_TRAINING = To("InProgress", "Training", "Training image download completed. Training in progress.")
+_UPLOADING = To("InProgress", "Uploading", "Uploading generated training model")
+_STOPPING = To("Stopping", "Stopping", "Stopping the training job")
+_COMPLETED = To("Completed", "Completed", "Training job completed")
+_FAILED = To("Failed", "Failed", "Training job failed")  # [guess]: the text is not in any stored material
+_STOPPED = To("Stopped", "Stopped", "Training job stopped")
+# [guess] too
+_EXCEEDED = To("Stopped", "MaxRuntimeExceeded", "Training job runtime exceeded MaxRuntimeInSeconds provided")
+
+_RUNNING: tuple[Secondary, ...] = ("Starting", "Pending", "Downloading", "Training", "Uploading")
+
+TABLE: Final[Mapping[tuple[Secondary, Trigger], To]] = {
+    ("Starting", "waiting"): _WAITING,
+    ("Starting", "placed"): _LAUNCHING,
+    ("Pending", "placed"): _PREPARING_PENDING,
+    ("Starting", "claimed"): _PREPARING,
+    ("Pending", "claimed"): _PREPARING_PENDING,
+    ("Starting", "downloading"): _DOWNLOADING,
+    ("Pending", "downloading"): _DOWNLOADING,
+    ("Starting", "training"): _TRAINING,
+    ("Pending", "training"): _TRAINING,
+    ("Downloading", "training"): _TRAINING,
+    ("Starting", "uploading"): _UPLOADING,
+    ("Pending", "uploading"): _UPLOADING,
+    ("Downloading", "uploading"): _UPLOADING,
+    ("Training", "uploading"): _UPLOADING,
+    **{(each, "stop"): _STOPPING for each in _RUNNING},
+    **{(each, "replace"): _REPLACING for each in _RUNNING},
+    **{(each, "completed"): _COMPLETED for each in _RUNNING},
+    **{(each, "failed"): _FAILED for each in _RUNNING},
+    **{(each, "stopped"): _STOPPED for each in _RUNNING},
+    **{(each, "max-runtime"): _EXCEEDED for each in _RUNNING},
+    # Who asked for a stop sees the job stopped, whatever the program made of the same moment.
+    ("Stopping", "completed"): _STOPPED,
+    ("Stopping", "stopped"): _STOPPED,
+    ("Stopping", "max-runtime"): _STOPPED,
+    ("Stopping", "failed"): _FAILED,
+}
+"""(SecondaryStatus, trigger) → what follows. A pair that is not here changes nothing."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Events
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """There is no room for the job now."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A new attempt begins: its hosts are about to be launched. `token_hash` makes all earlier tokens void."""
+
+    at: float
+    token_hash: str
+    hosts: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Launched:
+    """The launcher has started a host's agent."""
+
+    at: float
+    attempt: int
+    host: str
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """An agent asked for its host; the first one has it."""
+
+    at: float
+    attempt: int
+    host: str
+    agent: str
+
+
+@dataclass(frozen=True, slots=True)
+class HostReported:
+    """An agent told what happened on its host."""
+
+    at: float
+    attempt: int
+    host: str
+    event: HostEvent
+
+
+@dataclass(frozen=True, slots=True)
+class StopRequested:
+    """Somebody called StopTrainingJob."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class HostLost:
+    """A host's agent is gone, or has been silent for too long."""
+
+    at: float
+    attempt: int
+    host: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchFailed:
+    """The launcher could not start a host."""
+
+    at: float
+    attempt: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Settled:
+    """Outputs and logs are in their places: the decided outcome may be seen. `failure` says why they are not."""
+
+    at: float
+    failure: str = ""
+
+
+Event: TypeAlias = (
+    Waiting | Placed | Launched | Claimed | HostReported | StopRequested | HostLost | LaunchFailed | Settled
+)
+
+
+def advance(job: Job, event: Event) -> Job:
+    """Give the job after the event: the same object when nothing changed, else one with the next version."""
+    if job.finished:
+        return job
+    changed = _FOLDS[type(event)](job, event)
+    if changed is job:
+        return job
+    return _with(changed, version=job.version + 1, modified_at=max(event.at, job.modified_at))
+
+
+def commands(job: Job, host: str) -> list[Command]:
+    """Give what the agent of a host must be told, for as long as it has not ended."""
+    its = job.host(host)
+    if its is None or its.outcome:
+        return []
+    others_failed = any(each.outcome == "failed" for each in job.hosts)
+    return ["stop"] if job.stop_requested or others_failed else []
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Folding
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _with(job: Job, **changes: Any) -> Job:
+    return msgspec.structs.replace(job, **changes)
+
+
+def _move(job: Job, trigger: Trigger, at: float) -> Job:
+    """Follow the table. An entry's time never lies before the entry that it follows (clocks of hosts differ)."""
+    to = TABLE.get((job.secondary_status, trigger))
+    if to is None:
+        return job
+    *earlier, last = job.transitions
+    if to.secondary == last.status:
+        if to.message == last.message:
+            return job
+        return _with(job, transitions=(*earlier, msgspec.structs.replace(last, message=to.message)))
+    start = max(at, last.start)
+    entry = Transition(status=to.secondary, start=start, end=start if to.status in FINAL else None, message=to.message)
+    return _with(
+        job,
+        status=to.status,
+        secondary_status=to.secondary,
+        transitions=(*earlier, msgspec.structs.replace(last, end=start), entry),
+    )
+
+
+def _waiting(job: Job, event: Waiting) -> Job:
+    return job if job.outcome else _move(job, "waiting", event.at)
+
+
+def _placed(job: Job, event: Placed) -> Job:
+    """Begin an attempt. It is also how a launch that nobody can find any more is given up: see `supervisor`."""
+    if job.outcome or job.stop_requested:
+        return job
+    given_up = tuple(each.handle for each in job.hosts if each.handle)
+    placed = _with(
+        job,
+        attempt=job.attempt + 1,
+        token_hash=event.token_hash,
+        hosts=tuple(Host(name=each) for each in event.hosts),
+        abandoned=(*job.abandoned, *given_up),
+    )
+    return _move(placed, "placed", event.at)
+
+
+def _current(job: Job, attempt: int, host: str) -> Host | None:
+    """Give the host if it is one of the current attempt that has not ended, in a job that is not decided."""
+    its = job.host(host) if attempt == job.attempt and not job.outcome else None
+    return None if its is None or its.outcome else its
+
+
+def _replace_host(job: Job, host: Host) -> Job:
+    return _with(job, hosts=tuple(host if each.name == host.name else each for each in job.hosts))
+
+
+def _launched(job: Job, event: Launched) -> Job:
+    host = job.host(event.host) if event.attempt == job.attempt else None
+    if host is None or host.handle:
+        return job
+    return _replace_host(job, msgspec.structs.replace(host, handle=event.handle))
+
+
+def _claimed(job: Job, event: Claimed) -> Job:
+    host = _current(job, event.attempt, event.host)
+    if host is None or host.agent:
+        return job
+    claimed = _replace_host(job, msgspec.structs.replace(host, agent=event.agent))
+    return _move(claimed, "claimed", event.at) if all(each.agent for each in claimed.hosts) else claimed
+
+
+_ORDER: tuple[Phase, ...] = ("placed", "downloading", "training", "uploading")
+
+
+def _reported(job: Job, report: HostReported) -> Job:
+    host, event = _current(job, report.attempt, report.host), report.event
+    # An event out of its order is left to be sent again, in order.
+    if host is None or event.seq != host.seq + 1:
+        return job
+    # The host's clock says when; it cannot be later than now.
+    at = min(event.at, report.at)
+    host = msgspec.structs.replace(host, seq=event.seq)
+    if event.kind == "ended":
+        return _host_ended(job, host, event, at)
+    return _host_reached(job, host, event.kind, at)
+
+
+def _host_reached(job: Job, host: Host, phase: Phase, at: float) -> Job:
+    reached = max(host.reached, phase, key=_ORDER.index)
+    since = at if phase == "training" and host.training_since is None else host.training_since
+    job = _replace_host(job, msgspec.structs.replace(host, reached=reached, training_since=since))
+    if job.training_started_at is None and not job.stop_requested and phase in {"downloading", "training"}:
+        job = _with(job, training_started_at=max(at, job.transitions[-1].start))
+    # The job downloads when one host does; it trains and uploads when all do.
+    furthest = [_ORDER.index(each.reached) for each in job.hosts]
+    together = max(furthest) if phase == "downloading" else min(furthest)
+    return _move(job, phase, at) if phase != "placed" and together >= _ORDER.index(phase) else job
+
+
+def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
+    outcome: Outcome = _OUTCOMES.get(event.outcome, "failed")
+    reason = event.failure_reason if outcome == "failed" else ""
+    host = msgspec.structs.replace(host, outcome=outcome, exit_code=event.exit_code, failure_reason=reason, ended_at=at)
+    if outcome == "failed" and reason.startswith("InternalServerError"):
+        return _broken(_replace_host(job, host), at, reason)
+    metrics = dict(job.metrics)
+    for name, (value, when, *_) in event.metrics.items():
+        if name not in metrics or metrics[name][1] <= when:
+            metrics[name] = (value, when)
+    job = _with(_replace_host(job, host), metrics=metrics, outputs=(*job.outputs, *event.outputs))
+    return _decided(job) if all(each.outcome for each in job.hosts) else job
+
+
+_OUTCOMES: Mapping[str, Outcome] = {
+    "completed": "completed",
+    "failed": "failed",
+    "stopped": "stopped",
+    "max-runtime": "max-runtime",
+}
+
+
+def _decided(job: Job) -> Job:
+    """All hosts have ended. The first failure is the job's; else the least happy end of a host is."""
+    failed = sorted((each for each in job.hosts if each.outcome == "failed"), key=lambda each: each.ended_at)
+    if failed:
+        return _failed(job, failed[0].failure_reason)
+    ends = {each.outcome for each in job.hosts}
+    order: tuple[Outcome, ...] = ("max-runtime", "stopped", "completed")
+    return _with(job, outcome=next(each for each in order if each in ends))
+
+
+def _stop(job: Job, event: StopRequested) -> Job:
+    if job.outcome or job.stop_requested:
+        return job
+    stopped = _move(_with(job, stop_requested=True), "stop", event.at)
+    # What has not been placed has nothing that could still end.
+    return stopped if job.hosts else _with(stopped, outcome="stopped")
+
+
+def _lost(job: Job, event: HostLost) -> Job:
+    host = _current(job, event.attempt, event.host)
+    return job if host is None else _broken(job, event.at, f"{INTERNAL_ERROR} {event.reason}")
+
+
+def _launch_failed(job: Job, event: LaunchFailed) -> Job:
+    if event.attempt != job.attempt or job.outcome:
+        return job
+    return _broken(job, event.at, f"{INTERNAL_ERROR} {event.reason}")
+
+
+def _broken(job: Job, at: float, reason: str) -> Job:
+    """End an attempt that the platform failed: begin again where RetryStrategy allows it, else the job has failed."""
+    used = max((at - each.training_since for each in job.hosts if each.training_since is not None), default=0.0)
+    given_up = tuple(each.handle for each in job.hosts if each.handle)
+    over = _with(
+        job,
+        hosts=(),
+        outputs=(),
+        abandoned=(*job.abandoned, *given_up),
+        trained_before=job.trained_before + max(0.0, used),
+    )
+    if job.stop_requested:
+        # A host that had not begun to train had nothing to save: what was asked for has come about.
+        had_something = any(each.reached in {"training", "uploading"} for each in job.hosts)
+        return _failed(over, reason) if had_something else _with(over, outcome="stopped")
+    if job.retries_left == 0:
+        return _failed(over, reason)
+    if over.runtime_left == 0:
+        return _with(over, outcome="max-runtime")
+    again = _with(over, retries_left=job.retries_left - 1, token_hash="")
+    return _move(again, "replace", at)
+
+
+def _settled(job: Job, event: Settled) -> Job:
+    if not job.outcome:
+        return job
+    if event.failure:
+        job = _failed(job, event.failure)
+    # `outcome` is one of the triggers as soon as it is not empty.
+    ended = _move(job, job.outcome or "failed", event.at)
+    began = ended.training_started_at is not None
+    return _with(ended, training_ended_at=ended.transitions[-1].start if began else None)
+
+
+def _failed(job: Job, reason: str) -> Job:
+    cut = reason if len(reason) <= _LONGEST_REASON else reason[: _LONGEST_REASON - 1] + "…"
+    return _with(job, outcome="failed", failure_reason=cut)
+
+
+_FOLDS: Mapping[type[Event], Callable[[Job, Any], Job]] = {
+    Waiting: _waiting,
+    Placed: _placed,
+    Launched: _launched,
+    Claimed: _claimed,
+    HostReported: _reported,
+    StopRequested: _stop,
+    HostLost: _lost,
+    LaunchFailed: _launch_failed,
+    Settled: _settled,
+}
