@@ -1,0 +1,346 @@
+"""An OpenAPI description (3.0, 3.1, 3.2, and Swagger 2.0) as a source of operations.
+
+Only what a run needs is looked at. Building the index reads the keys of `paths` and each operation's `operationId`;
+an operation's parameters, servers and media types are worked out when it is first found, its responses when one comes.
+So a description of many megabytes with mistakes in it serves as long as the operations in use are sound, and a mistake
+in one of those is a `DescriptionError` with its JSON Pointer when the operation is looked up, before anything is sent.
+
+Only `paths` are indexed: callbacks and webhooks describe requests that others send.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
+from typing import Final, get_args
+from urllib.parse import unquote
+
+from treadle.errors import CallError, DescriptionError
+from treadle.seams import Answer, ArgumentLocation, Call, Json, Operation, OperationParameter, Request, Response
+from treadle.sources import bodies, swagger
+from treadle.sources.bodies import PartEncoding
+from treadle.sources.calls import Recipe, RuleKey, build, rule_key
+from treadle.sources.parameters import Rule, known_style
+from treadle.sources.paths import parse_path_key
+from treadle.sources.reads import AMZ_TARGET, certainly_reads
+from treadle.sources.servers import described_server, server_of
+from treadle.sources.walk import Node, split_pointer
+
+__all__ = ["OpenApiSource"]
+
+_METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+_LOCATIONS: Final[tuple[ArgumentLocation, ...]] = get_args(ArgumentLocation)
+
+
+class OpenApiSource:
+    """A description that has been read. `document` is its JSON value, `uri` where it was read from.
+
+    `server` is the base URL that takes the place of every server of the description; without it the description's own
+    is used, with `variables` (and for hosts of AWS the region of `environment`, os.environ unless given).
+    Raises `DescriptionError` where the document is no OpenAPI description.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        document: Json,
+        *,
+        uri: str,
+        server: str | None = None,
+        variables: Mapping[str, str] | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.name = name
+        self.server = server
+        self._uri = uri
+        self._variables = variables or {}
+        self._environment = environment
+        self._root = Node.whole(document, uri)
+        self.version = _version(self._root)
+
+    def __repr__(self) -> str:
+        return f"OpenApiSource({self.name!r}, uri={self._uri!r})"
+
+    def operations(self) -> Sequence[Operation]:
+        """Give every operation of `paths`. Raises `DescriptionError` where `paths` itself is broken."""
+        return self._all
+
+    def find(self, operation_id: str) -> Sequence[Operation]:
+        """Give the operations with that id. Raises `DescriptionError` where one of them is broken."""
+        found = self._by_id.get(operation_id, ())
+        for operation in found:
+            operation.check()
+        return found
+
+    def at(self, pointer: str) -> Operation | None:
+        """Give the operation at a JSON Pointer, percent-encoded or not. Raises `DescriptionError` where broken."""
+        for text in (pointer, unquote(pointer)):
+            operation = self._by_pointer.get(tuple(split_pointer(text)))
+            if operation is not None:
+                operation.check()
+                return operation
+        return None
+
+    def security_schemes(self) -> Mapping[str, Json]:
+        """Give the security schemes that the description declares, by name."""
+        components = self._root.get("components")
+        schemes = components.get("securitySchemes") if components else self._root.get("securityDefinitions")
+        return {name: node.followed().members() for name, node in schemes.items()} if schemes else {}
+
+    @cached_property
+    def base(self) -> str | None:
+        """The server of requests whose path and operation name none of their own, or None."""
+        return self.server or described_server(self._root.value, self._uri, self._variables, self._environment)
+
+    def server_for(self, path_item: Node, operation: Node) -> str | None:
+        """Give the server of an operation: its own, its path's, or the description's. Raises `DescriptionError`."""
+        if self.server:
+            return self.server
+        for node in (operation, path_item):
+            if (url := server_of(node, self._uri, self._variables, self._environment)) is not None:
+                return url
+        return self.base
+
+    @cached_property
+    def _all(self) -> Sequence[_OpenApiOperation]:
+        paths = self._root.get("paths")
+        items = paths.items() if paths else ()
+        # `paths` may carry extensions; every other key is a path, with or without its slash.
+        return [each for key, item in items if not key.startswith("x-") for each in self._of_path(key, item)]
+
+    def _of_path(self, key: str, item: Node) -> Iterator[_OpenApiOperation]:
+        item = _merged(item)
+        if not isinstance(item.value, dict):
+            return
+        for method in _METHODS:
+            if method in item.value:
+                yield _OpenApiOperation(self, method.upper(), item, parent=item, tokens=("paths", key, method))
+        if isinstance(item.value.get("additionalOperations"), dict):
+            more = Node(item.root, item.uri, f"{item.pointer}/additionalOperations", item.value["additionalOperations"])
+            for method in more.value:
+                tokens = ("paths", key, "additionalOperations", method)
+                yield _OpenApiOperation(self, method, item, parent=more, tokens=tokens)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Sequence[_OpenApiOperation]]:
+        index: dict[str, list[_OpenApiOperation]] = {}
+        for operation in self._all:
+            if operation.operation_id:
+                index.setdefault(operation.operation_id, []).append(operation)
+        return index
+
+    @cached_property
+    def _by_pointer(self) -> Mapping[tuple[str, ...], _OpenApiOperation]:
+        return {operation.tokens: operation for operation in self._all}
+
+
+def _version(root: Node) -> str:
+    members = root.members()
+    version = str(members.get("openapi", members.get("swagger", "")))
+    if not version.startswith(("3.", "2.0")):
+        said = f"its version is {version!r}" if version else "it has no member `openapi`"
+        raise root.error(
+            "openapi-version",
+            f"this is no OpenAPI description that can be read: {said}",
+            hint="OpenAPI 3.0, 3.1, 3.2 and Swagger 2.0 are",
+        )
+    return version[:3]
+
+
+def _merged(item: Node) -> Node:
+    """Give a path item, with what its `$ref` leads to beneath its own members (OpenAPI 3.1, Path Item Object)."""
+    if not isinstance(item.value, dict) or "$ref" not in item.value:
+        return item
+    target = item.followed()
+    own = {key: value for key, value in item.value.items() if key != "$ref"}
+    return Node(item.root, item.uri, target.pointer, {**target.members(), **own}) if own else target
+
+
+class _OpenApiOperation:
+    """One operation. Everything beyond its id, method and path is worked out once, when it is first asked for."""
+
+    def __init__(
+        self, source: OpenApiSource, method: str, item: Node, *, parent: Node, tokens: tuple[str, ...]
+    ) -> None:
+        self._source = source
+        self._item = item
+        self._parent = parent
+        self.path = tokens[1]
+        self.method = method
+        self.tokens = tokens
+        raw = parent.value[tokens[-1]]
+        stated = raw.get("operationId", "") if isinstance(raw, dict) else ""
+        self.operation_id = stated if isinstance(stated, str) else ""
+        self._promises: dict[int, Sequence[str]] = {}
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.path} of {self.source}>"
+
+    @property
+    def source(self) -> str:
+        return self._source.name
+
+    def check(self) -> None:
+        """Work out all that a request needs but its server, which may still be named. Raises `DescriptionError`."""
+        _ = self._described, self._media_types
+
+    @property
+    def parameters(self) -> Sequence[OperationParameter]:
+        return [parameter for parameter, _ in self._described.values()]
+
+    @property
+    def request_media_types(self) -> Sequence[str]:
+        return self._media_types
+
+    def read_only(self, call: Call) -> bool:
+        stated = next((each.value for each in call.arguments if each.name.lower() == AMZ_TARGET.lower()), None)
+        fixed = next((value for name, value in self._fixed if name.lower() == AMZ_TARGET.lower()), None)
+        return certainly_reads(self.method, str(stated) if stated else fixed)
+
+    def request(self, call: Call) -> Request:
+        return build(self._recipe, call)
+
+    def answer(self, response: Response) -> Answer:
+        promised = self._promised(response.status)
+        body, problem = bodies.decode(response.body, response.header("content-type"), promised=promised)
+        return Answer(response.status, response.headers, body, problem, response.url)
+
+    # -- what the description says ------------------------------------------------------------------------------------
+
+    @cached_property
+    def _node(self) -> Node:
+        node = self._parent.get(self.tokens[-1])
+        if node is None:
+            raise self._parent.error("openapi-type", f"there is no operation {self.tokens[-1]!r}")
+        node.members()
+        return swagger.upgraded(node) if self._source.version == "2.0" else node
+
+    @cached_property
+    def _described(self) -> Mapping[RuleKey, tuple[OperationParameter, Rule]]:
+        """The declared parameters: those of the path, overridden by those of the operation."""
+        declared: dict[RuleKey, tuple[OperationParameter, Rule]] = {}
+        item = swagger.upgraded(self._item) if self._source.version == "2.0" else self._item
+        for owner in (item, self._node):
+            listed = owner.get("parameters")
+            for node in listed.elements() if listed else ():
+                parameter, rule = _parameter(node)
+                declared[rule_key(parameter.location, parameter.name)] = parameter, rule
+        return declared
+
+    @cached_property
+    def _body(self) -> Node | None:
+        body = self._node.get("requestBody")
+        return body.get("content") if body else None
+
+    @cached_property
+    def _media_types(self) -> Sequence[str]:
+        return list(self._body.members()) if self._body else []
+
+    @cached_property
+    def _fixed(self) -> tuple[tuple[str, str], ...]:
+        """A required X-Amz-Target whose schema allows one value only; an example is no value."""
+        values = [
+            (parameter.name, _only_value(parameter.schema))
+            for parameter, _ in self._described.values()
+            if parameter.location == "header" and parameter.required and parameter.name.lower() == AMZ_TARGET.lower()
+        ]
+        return tuple((name, value) for name, value in values if value is not None)
+
+    @cached_property
+    def _recipe(self) -> Recipe:
+        try:
+            base = self._source.server_for(self._item, self._node)
+        except DescriptionError as error:
+            raise CallError(error.message) from error
+        if base is None:
+            raise CallError(
+                f"the description of {self.source!r} names no server that can be called",
+                hint=f"name one with --server {self.source}=URL",
+            )
+        return Recipe(
+            method=self.method,
+            base=base,
+            key=parse_path_key(self.path),
+            rules={key: rule for key, (_, rule) in self._described.items()},
+            media_types=self._media_types,
+            encodings={media_type: self._encodings(media_type) for media_type in self._media_types},
+            accept=self._accept(),
+            fixed=self._fixed,
+        )
+
+    def _encodings(self, media_type: str) -> Mapping[str, PartEncoding]:
+        described = self._body.get(media_type) if self._body else None
+        encoding = described.get("encoding") if described else None
+        if encoding is None:
+            return {}
+        return {name: _part_encoding(node.followed()) for name, node in encoding.items()}
+
+    def _accept(self) -> str:
+        """Give the media types of the answers that the description calls successes, in its order."""
+        responses = self._node.get("responses")
+        statuses = [status for status in responses.members() if str(status).startswith("2")] if responses else []
+        types = [media_type for status in statuses for media_type in self._content_of(str(status))]
+        return ", ".join(dict.fromkeys(types))
+
+    def _promised(self, status: int) -> Sequence[str]:
+        """Give the media types that the description states for a status; none where it is broken: never raises."""
+        if status not in self._promises:
+            try:
+                promised = self._look_up(status)
+            except DescriptionError:
+                promised = []
+            self._promises[status] = promised
+        return self._promises[status]
+
+    def _look_up(self, status: int) -> Sequence[str]:
+        """OpenAPI, Responses Object: the status itself, then its range, then `default`."""
+        keys = (str(status), f"{status // 100}XX", "default")
+        responses = self._node.get("responses")
+        stated = {str(key).upper() for key in responses.members()} if responses else set()
+        found = next((key for key in keys if key.upper() in stated), None)
+        return self._content_of(found) if found else []
+
+    def _content_of(self, status: str) -> Sequence[str]:
+        responses = self._node.get("responses")
+        node = (
+            next((each for key, each in responses.items() if key.upper() == status.upper()), None)
+            if responses
+            else None
+        )
+        content = node.followed().get("content") if node else None
+        return list(content.members()) if content else []
+
+
+def _parameter(node: Node) -> tuple[OperationParameter, Rule]:
+    name, location = node.text("name"), node.text("in")
+    if not name:
+        raise node.error("parameter-name", "a parameter has no name")
+    if location not in _LOCATIONS:
+        raise node.error("parameter-in", f"the parameter {name!r} is in {location!r}", hint=f"one of {_LOCATIONS}")
+    style = node.text("style")
+    if style and not known_style(location, style):
+        raise node.error("parameter-style", f"a parameter in {location} cannot have the style {style!r}")
+    schema = node.get("schema")
+    parameter = OperationParameter(name, location, node.flag("required"), schema.value if schema else None)
+    content = node.get("content")
+    rule = Rule(
+        name,
+        location,
+        style,
+        node.flag("explode") if "explode" in node.members() else None,
+        node.flag("allowReserved"),
+        next(iter(content.members()), "") if content else "",
+    )
+    return parameter, rule
+
+
+def _only_value(schema: Json) -> str | None:
+    if not isinstance(schema, dict):
+        return None
+    values = [schema["const"]] if "const" in schema else schema.get("enum")
+    return values[0] if isinstance(values, list) and len(values) == 1 and isinstance(values[0], str) else None
+
+
+def _part_encoding(node: Node) -> PartEncoding:
+    explode = node.flag("explode") if "explode" in node.members() else None
+    return PartEncoding(node.text("contentType"), node.text("style"), explode)
