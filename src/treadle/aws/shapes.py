@@ -275,10 +275,12 @@ class _Integer(_Number):
         self.bits = 31 if definition.type == "integer" else 63
 
     def read(self, value: Json) -> int:
-        # AWS's deserialiser cuts decimals off.
-        if type(value) not in {int, float} or not math.isfinite(value):
+        if type(value) is float and math.isfinite(value):
+            whole = int(value)  # AWS's deserialiser cuts decimals off
+        elif type(value) is int:
+            whole = value
+        else:
             raise _misfit(value, self.wanted)
-        whole = int(value)
         if not -(1 << self.bits) <= whole < 1 << self.bits:
             raise _misfit(value, self.wanted)
         return whole
@@ -303,6 +305,11 @@ class _Float(_Number):
         return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
+# The years 1 to 9999, beyond which no calendar here can follow.
+_FIRST_SECOND: Final = -62_135_596_800
+_LAST_SECOND: Final = 253_402_300_799
+
+
 class _Timestamp(_Scalar):
     """Unix seconds. On the wire a number, unless the model wants `iso8601` or `rfc822`; all three are read."""
 
@@ -313,13 +320,10 @@ class _Timestamp(_Scalar):
         self.format = definition.timestamp_format
 
     def read(self, value: Json) -> float:
-        if type(value) in {int, float} and math.isfinite(value):
-            return float(value)
-        if type(value) is str:
-            seconds = _seconds(value)
-            if seconds is not None:
-                return seconds
-        raise _misfit(value, "milliseconds since epoch")
+        seconds = value if type(value) in {int, float} else _seconds(value) if type(value) is str else None
+        if seconds is None or not _FIRST_SECOND <= seconds <= _LAST_SECOND:
+            raise _misfit(value, "milliseconds since epoch")
+        return float(seconds)
 
     def write(self, value: Any) -> Json:
         seconds = value.timestamp() if isinstance(value, datetime) else value
@@ -340,7 +344,7 @@ def _seconds(text: str) -> float | None:
                 found = (found if found.tzinfo else found.replace(tzinfo=UTC)).timestamp()
         except (ValueError, OverflowError, TypeError):
             continue
-        return found if math.isfinite(found) else None
+        return found
     return None
 
 
