@@ -39,12 +39,17 @@ class Effective:
 
 
 def effective(step: Step, workflow: Workflow, components: Components) -> Effective:
-    """Merge what stands at the step with what stands at its workflow, reusable objects expanded."""
+    """Merge what stands at the step with what stands at its workflow, reusable objects expanded.
+
+    A parameter of the workflow that has no `in` can only be meant for the steps that call workflows.
+    """
+    calls_workflow = step.workflow_id is not None
+    inherited = expand_parameters(workflow.parameters, components)
     return Effective(
         parameters=_merged(
             expand_parameters(step.parameters, components),
-            expand_parameters(workflow.parameters, components),
-            key=lambda parameter: parameter_key(parameter, for_workflow=step.workflow_id is not None),
+            (parameter for parameter in inherited if calls_workflow or parameter.in_ is not None),
+            key=lambda parameter: parameter_key(parameter, for_workflow=calls_workflow),
         ),
         on_success=_merged(
             _expanded(step.on_success, SuccessAction, components),
