@@ -57,9 +57,8 @@ def _head(event: RunFinished, took: str) -> tuple[str, Tone]:
     at = f" at {event.step_id}" if event.step_id else ""
     match event.status:
         case "succeeded":
-            return f"succeeded in {took}" + (
-                " (after a failure that an action recovered)" if event.recovered else ""
-            ), "good"
+            recovered = " (after a failure that an action recovered)" if event.recovered else ""
+            return f"succeeded in {took}{recovered}", "good"
         case "failed":
             return f"failed{at} after {took}" + (" (an onFailure action ended it)" if event.handled else ""), "bad"
         case "suspended":
@@ -84,17 +83,14 @@ def _next(event: RunFinished) -> list[str]:
         case "suspended":
             return [f"  hint: go on with: treadle resume {event.run_id}"]
         case "in-doubt":
-            return [
-                "  hint: look whether it took effect, then go on with one of",
-                f"    treadle resume {event.run_id} --resend    (it did not: send it again)",
-                f"    treadle resume {event.run_id}             (asks again what is known)",
-            ]
+            how = f"treadle resume {event.run_id} --resend"
+            return [f"  hint: look whether it took effect; if it did not, send it again with: {how}"]
         case _:
             return []
 
 
 def remarks(body: Json) -> Iterator[tuple[str, str]]:
-    """Give the members of an answer in which a server says what went wrong, two levels deep; text of an answer whole."""
+    """Give the members of an answer in which a server says what went wrong, also nested ones; of a text its start."""
     if isinstance(body, str) and body.strip():
         yield "text", shorten(body, 300)
     elif isinstance(body, dict):

@@ -40,9 +40,8 @@ class LinesReporter:
 
     @staticmethod
     def _write(stream: TextIO, *lines: str) -> None:
-        # Line by line and flushed: whoever reads the other end of a pipe wants to see it now.
-        for line in lines:
-            stream.write(line + "\n")
+        # Flushed: whoever reads the other end of a pipe wants to see it now.
+        stream.writelines(line + "\n" for line in lines)
         stream.flush()
 
 

@@ -2,8 +2,8 @@
 
 A run that polls for hours makes the same seven events again and again. The story remembers, for each step, what it
 last said about each side of it (the request, the answer, the criteria, the action). An event that says the same as
-last time makes no line; it is only counted. So the first look at a training job, each change of its status and the end are
-lines, and the thousand looks between them are not.
+last time makes no line; it is only counted. So the first look at a training job, each change of its status and the end
+are lines, and the thousand looks between them are not.
 
 A log without a terminal would then be silent for hours, and be taken for dead. With `heartbeat` the story says "still
 …" when as much time has passed since its last line as the state is old: after 10 s, 20 s, 40 s … and every ten minutes
@@ -126,8 +126,10 @@ class Story:
                 return [Line(0.0, "", f"{event.workflow_id} of {event.document}, run {event.run_id}")]
             case Resumed():
                 return [Line(self._after(event.at), "", f"run {event.run_id} goes on at {event.step_id}")]
+            case Warned(severity="note") if not self._explain:
+                return []
             case Warned():
-                text = f"warning: {event.message} [{event.rule}]"
+                text = f"{event.severity}: {event.message} [{event.rule}]"
                 return [Line(self._after(event.at), event.step_id, text, "warn")]
             case RunFinished():
                 return []

@@ -137,7 +137,5 @@ def _waits(now: Now, at: float) -> str:
     if not now.why:
         return "asking"
     left = duration(max(0.0, now.until - at))
-    what = {"poll": "looks again", "retry": "tries again", "trouble": "tries again", "Retry-After": "looks again"}[
-        now.why
-    ]
-    return f"{what} in {left}" + (" (the server's wish)" if now.why == "Retry-After" else "")
+    again = "looks again" if now.why in {"poll", "Retry-After"} else "tries again"
+    return f"{again} in {left}" + (" (the server's wish)" if now.why == "Retry-After" else "")

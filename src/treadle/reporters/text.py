@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import re
 from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u
 
 
 def plain(text: str) -> str:
-    """Give the text with everything that a terminal would obey written out as `\\x1b`; tabs and line feeds stay."""
+    r"""Give the text with everything that a terminal would obey written out as `\x1b`; tabs and line feeds stay."""
     return _CONTROLS.sub(_written_out, text)
 
 
@@ -57,7 +57,7 @@ def duration(seconds: float) -> str:
 
 def moment(at: float) -> str:
     """Give a Unix time as local date and time, to the second."""
-    return datetime.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return dt.datetime.fromtimestamp(at).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def value(data: Json) -> str:
