@@ -1,0 +1,115 @@
+"""What an expression can see: statically (`Scope`, while compiling) and in a run (`Context`, while evaluating)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from treadle.errors import Severity, TreadleError
+from treadle.seams import MISSING, Answer, Json, Missing, Request
+
+__all__ = ["Context", "EvaluationError", "ExpressionError", "Note", "Scope", "did_you_mean"]
+
+
+class ExpressionError(TreadleError):
+    """A text is no runtime expression; `position` counts characters from 0."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, *, position: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.position = position
+
+
+class EvaluationError(TreadleError):
+    """An expression has no usable value in this run.
+
+    `expression` is its text, `missing` what was not there ("the input 'apiKey'"), "" when that is not the reason.
+    """
+
+    def __init__(self, message: str, *, expression: str = "", missing: str = "", hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.expression = expression
+        self.missing = missing
+
+
+@dataclass(slots=True)
+class Context:
+    """What expressions can see at one moment of a run; cheap, built anew for each evaluation.
+
+    `steps` gives each finished step's outputs, `workflows` each finished workflow's `{"inputs": …, "outputs": …}`,
+    `outputs` what `$outputs.x` means here, `sources` the fields of the source descriptions. Names that have no value
+    are absent: that is the missing value, which is not null.
+    """
+
+    inputs: Mapping[str, Json] = field(default_factory=dict)
+    steps: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    workflows: Mapping[str, Mapping[str, Mapping[str, Json]]] = field(default_factory=dict)
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    sources: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    components: Mapping[str, Json] = field(default_factory=dict)
+    self_uri: str = ""
+    request: Request | None = None
+    request_body: Json | Missing = MISSING
+    path_parameters: Mapping[str, Json] = field(default_factory=dict)
+    response: Answer | None = None
+    message: Mapping[str, Json] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A finding while compiling. `rule` names a dialect rule or a check; `pointer` leads into the compiled value."""
+
+    rule: str
+    message: str
+    severity: Severity
+    pointer: str = ""
+    hint: str = ""
+
+
+@dataclass(slots=True)
+class Scope:
+    """What is known before the run: declared names, the version, and which dialect rules are allowed.
+
+    `inputs` are the declared input names, `steps` each stepId's output names (for a workflow step those of the nested
+    workflow too), `workflows` each workflowId's input and output names. `off` lists dialect rules that are switched
+    off, `strict` switches all of them off: using one is then an error. Compiling appends to `notes`.
+    """
+
+    version: str = "1.0.1"
+    inputs: frozenset[str] = frozenset()
+    steps: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    workflows: Mapping[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
+    sources: frozenset[str] = frozenset()
+    off: frozenset[str] = frozenset()
+    strict: bool = False
+    notes: list[Note] = field(default_factory=list)
+
+    def allows(self, rule: str) -> bool:
+        """Tell whether a dialect rule may be used."""
+        return not self.strict and rule not in self.off
+
+    def note(self, rule: str, message: str, severity: Severity, pointer: str = "", hint: str = "") -> None:
+        """Record a finding."""
+        self.notes.append(Note(rule, message, severity, pointer, hint))
+
+    def dialect(
+        self, rule: str, message: str, pointer: str = "", hint: str = "", *, severity: Severity = "warning"
+    ) -> None:
+        """Record that a dialect rule was needed: an error where the rule is switched off."""
+        self.note(rule, message, severity if self.allows(rule) else "error", pointer, hint)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Suggest the likely name, or list the few that there are: "did you mean 'x'?", "known: 'a', 'b'", or ""."""
+    import difflib  # only on the way to a finding
+
+    names = sorted(known)
+    folded = {each.lower(): each for each in names}
+    near = [folded[name.lower()]] if name.lower() in folded else difflib.get_close_matches(name[:200], names, 1, 0.6)
+    if near:
+        return f"did you mean '{near[0]}'?"
+    if names and len(names) <= 8:
+        return "known: " + ", ".join(f"'{each}'" for each in names)
+    return ""

@@ -1,0 +1,231 @@
+"""XPath 1.0 to 3.1 over XML text, through elementpath, which is imported when the first query is compiled.
+
+What a query can do is limited: documents come without DTD (so without entities), no function reads files, addresses
+or the environment, none takes a pattern (elementpath runs those on Python's `re`, whose time has no bound), and an
+evaluation has a deadline.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import lru_cache
+from types import FrameType
+from typing import Any, ClassVar, Final
+from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
+
+from treadle.errors import TreadleError
+from treadle.seams import MISSING, Json, Missing
+
+__all__ = ["XPath", "XPathError", "compile_xpath"]
+
+LONGEST: Final = 10_000
+"""Characters that a query may have."""
+LARGEST: Final = 32 * 1024 * 1024
+"""Characters that a document may have."""
+DEEPEST: Final = 400
+"""Levels that a document may have."""
+SECONDS: Final = 5.0
+"""Time that one evaluation may take."""
+
+_REFUSED: Final = {
+    **dict.fromkeys(("matches", "replace", "tokenize", "analyze-string"), "its pattern would run without a time bound"),
+    **dict.fromkeys(("function-lookup", "load-xquery-module", "transform"), "it reaches functions by computed names"),
+    **dict.fromkeys(
+        ("doc", "doc-available", "collection", "uri-collection", "unparsed-text", "unparsed-text-lines", "json-doc"),
+        "it reads from outside the document",
+    ),
+    **dict.fromkeys(
+        ("unparsed-text-available", "environment-variable", "available-environment-variables"),
+        "it reads from outside the document",
+    ),
+    **dict.fromkeys(("parse-xml", "parse-xml-fragment"), "it parses XML of its own"),
+}
+
+
+class XPathError(TreadleError):
+    """A text is no XPath of that version, a document is no XML, or an evaluation failed."""
+
+    exit_code: ClassVar[int] = 2
+
+
+@dataclass(frozen=True, slots=True)
+class XPath:
+    """A compiled query. `_token` is elementpath's root token."""
+
+    text: str
+    token: Any
+
+    def holds(self, document: Json, *, any_namespace: bool = True) -> tuple[bool, bool]:
+        """Give the effective boolean value, and whether it took ignoring the default namespace to be true.
+
+        Raises `XPathError`.
+        """
+        root, defaults = _parse(document)
+        if self._evaluate(root, self.token.boolean_value):
+            return True, False
+        if any_namespace and defaults:
+            return bool(self._evaluate(_without(root, defaults), self.token.boolean_value)), True
+        return False, False
+
+    def select(self, document: Json) -> Json | Missing:
+        """Give what is selected: nothing is MISSING, one item its value, several a list. Raises `XPathError`."""
+        root, defaults = _parse(document)
+        found = self._evaluate(root, _values)
+        if not found and defaults:
+            found = self._evaluate(_without(root, defaults), _values)
+        return MISSING if not found else found[0] if len(found) == 1 else found
+
+    def _evaluate(self, root: Element, convert: Callable[[list[Any]], Any]) -> Any:
+        from elementpath import XPathContext
+
+        try:
+            with _deadline(SECONDS):
+                return convert(list(self.token.select(XPathContext(root))))
+        except XPathError:
+            raise
+        except RecursionError:
+            raise XPathError(f"'{self.text}' cannot be evaluated: it is nested too deeply") from None
+        except Exception as error:
+            raise XPathError(f"'{self.text}' cannot be evaluated: {error}") from error
+
+
+@lru_cache(maxsize=256)
+def compile_xpath(text: str, version: str = "xpath-31") -> XPath:
+    """Compile a query of a version (`xpath-31`, `-30`, `-20`, `-10`). Raises `XPathError`."""
+    if len(text) > LONGEST:
+        raise XPathError(f"it is longer than {LONGEST} characters")
+    parser = _parser(version)
+    try:
+        token = parser().parse(text)
+        symbols = {each.symbol for each in token.iter()}
+    except RecursionError:
+        raise XPathError("it is nested too deeply") from None
+    except Exception as error:
+        raise XPathError(str(error)) from error
+    for symbol in sorted(symbols & _REFUSED.keys()):
+        raise XPathError(
+            f"the function {symbol}() is refused: {_REFUSED[symbol]}",
+            hint="use contains(), starts-with(), or a criterion of type regex",
+        )
+    return XPath(text, token)
+
+
+def _parser(version: str) -> Any:
+    try:
+        import elementpath
+    except ImportError:
+        raise XPathError(
+            "XPath needs the package elementpath, which is not installed", hint="pip install elementpath"
+        ) from None
+    if version == "xpath-10":
+        return elementpath.XPath1Parser
+    if version == "xpath-20":
+        return elementpath.XPath2Parser
+    # These two are not among the package's top names, so that XPath 1.0 alone stays light.
+    if version == "xpath-30":
+        from elementpath.xpath30 import XPath30Parser
+
+        return XPath30Parser
+    if version == "xpath-31":
+        from elementpath.xpath31 import XPath31Parser
+
+        return XPath31Parser
+    raise XPathError(f"there is no version '{version}'", hint="known: xpath-31, xpath-30, xpath-20, xpath-10")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Documents
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Builder(TreeBuilder):
+    """Builds a tree, refuses a DTD, remembers which namespaces were a default one."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.depth = 0
+        self.defaults: set[str] = set()
+
+    def start(self, tag: str, attrs: Any, /) -> Element:
+        self.depth += 1
+        if self.depth > DEEPEST:
+            raise XPathError(f"the document is nested more than {DEEPEST} levels deep")
+        return super().start(tag, attrs)
+
+    def end(self, tag: str, /) -> Element:
+        self.depth -= 1
+        return super().end(tag)
+
+    def start_ns(self, prefix: str, uri: str) -> None:
+        if not prefix and uri:
+            self.defaults.add(uri)
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> None:  # noqa: ARG002  (expat's)
+        raise XPathError("the document has a DTD, and those are refused: they can define entities")
+
+
+def _parse(document: Json) -> tuple[Element, set[str]]:
+    if not isinstance(document, str):
+        raise XPathError("the context is no XML text")
+    if len(document) > LARGEST:
+        raise XPathError(f"the document is longer than {LARGEST} characters")
+    builder = _Builder()
+    parser = XMLParser(target=builder)  # noqa: S314  (no DTD gets through the builder, so no entities)
+    try:
+        parser.feed(document)
+        return parser.close(), builder.defaults
+    except (ParseError, ValueError) as error:  # ValueError: a lone surrogate
+        raise XPathError(f"the context is no XML: {error}") from error
+
+
+def _without(root: Element, namespaces: set[str]) -> Element:
+    """Take the elements of these namespaces out of them, in place."""
+    for element in root.iter():
+        if element.tag.startswith("{"):
+            uri, _, name = element.tag[1:].partition("}")
+            if uri in namespaces:
+                element.tag = name
+    return root
+
+
+def _values(items: Iterable[Any]) -> list[Json]:
+    return [_value(item) for item in items]
+
+
+def _value(item: Any) -> Json:
+    if isinstance(item, (bool, int, float, str)):
+        return item
+    if isinstance(item, Decimal):
+        return int(item) if item == item.to_integral_value() else float(item)
+    text = getattr(item, "string_value", None)  # a node
+    return text if isinstance(text, str) else str(item)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Time
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[None]:
+    """Stop what runs inside after some seconds: each call of a Python function, and each step of a generator, looks.
+
+    A trace function is the one way to stop a foreign evaluator in its own thread; it is set for the evaluation only.
+    """
+    end = time.monotonic() + seconds
+
+    def look(frame: FrameType, event: str, argument: Any) -> None:  # noqa: ARG001  (the interpreter's)
+        if time.monotonic() > end:
+            raise XPathError(f"the evaluation took more than {seconds:g} s")
+
+    before = sys.gettrace()
+    sys.settrace(look)
+    try:
+        yield
+    finally:
+        sys.settrace(before)

@@ -1,0 +1,317 @@
+"""JSONPath, RFC 9535: queries over JSON values, with bounded work.
+
+Most queries of real documents are singular and plain (`$.a.b[0]`): those run here, as a walk over a tuple of keys.
+All others go to jsonpath-rfc9535, imported when the first one is met, with three changes: `match` and `search` run on
+RE2 (the patterns are the document's, and RE2 is linear), `$` inside a nested filter is the root of the whole query
+(§2.3.5.1), and the nodes that one evaluation visits are counted and limited.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
+
+from treadle.errors import TreadleError
+from treadle.seams import MISSING, Json, Missing
+
+if TYPE_CHECKING:
+    from jsonpath_rfc9535 import JSONPathEnvironment
+
+__all__ = ["JsonPathError", "Query", "compile_query", "goessner", "keys_of"]
+
+LONGEST: Final = 10_000
+"""Characters that a query may have."""
+MOST_NODES: Final = 1_000_000
+"""Nodes that one evaluation may visit: a second or two, and far beyond any query that somebody means."""
+
+
+class JsonPathError(TreadleError):
+    """A text is no query, or its evaluation went beyond the limits; `position` counts characters from 0."""
+
+    exit_code: ClassVar[int] = 2
+
+    def __init__(self, message: str, *, position: int = 0, hint: str = "") -> None:
+        super().__init__(message, hint=hint)
+        self.position = position
+
+
+class Query(Protocol):
+    """A compiled query. A singular one gives at most one node, whatever the value."""
+
+    @property
+    def singular(self) -> bool:
+        """Tell whether the grammar promises at most one node."""
+        ...
+
+    def find(self, value: Json) -> list[Json]:
+        """Give the values of the node list. Raises `JsonPathError` when the work exceeds the limits."""
+        ...
+
+    def first(self, value: Json) -> Json | Missing:
+        """Give the first node's value, or MISSING for an empty node list. Raises as `find`."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """A singular query: names and indices."""
+
+    keys: tuple[str | int, ...]
+    singular: ClassVar[bool] = True
+
+    def find(self, value: Json) -> list[Json]:
+        found = self.first(value)
+        return [] if found is MISSING else [found]
+
+    def first(self, value: Json) -> Json | Missing:
+        for key in self.keys:
+            if isinstance(key, str):
+                if not isinstance(value, Mapping) or key not in value:
+                    return MISSING
+                value = value[key]
+            else:
+                if not isinstance(value, list) or not -len(value) <= key < len(value):
+                    return MISSING
+                value = value[key]
+        return value
+
+
+# `$`, then `.name`, `['name']` without escapes, or `[index]`; what does not fit is left to the library.
+_NAME: Final = r"[A-Za-z_\x80-\ud7ff\ue000-\U0010ffff][A-Za-z0-9_\x80-\ud7ff\ue000-\U0010ffff]*"
+_SEGMENT: Final = re.compile(
+    rf"\s*(?:\.({_NAME})|\[\s*(?:'([^'\\\x00-\x1f]*)'|\"([^\"\\\x00-\x1f]*)\"|(0|-?[1-9][0-9]{{0,14}}))\s*\])"
+)
+
+
+def keys_of(text: str) -> tuple[str | int, ...] | None:
+    """Give the keys of a plain singular query, or None for every other text."""
+    if not text.startswith("$"):
+        return None
+    keys: list[str | int] = []
+    position = 1
+    while position < len(text):
+        match = _SEGMENT.match(text, position)
+        if match is None:
+            return None
+        shorthand, single, double, index = match.groups()
+        name = next((each for each in (shorthand, single, double) if each is not None), None)
+        keys.append(int(index) if name is None else name)
+        position = match.end()
+    return tuple(keys)
+
+
+@lru_cache(maxsize=1024)
+def compile_query(text: str, *, count_elements: bool = False) -> Query:
+    """Compile a query. Raises `JsonPathError` for what is no RFC 9535 query.
+
+    `count_elements` is for the dialect rule `root-filter-on-object` alone: `count(@.x)` of a single array is then the
+    number of its elements, as the authors of `$[?count(@.pets) > 0]` mean it.
+    """
+    if len(text) > LONGEST:
+        raise JsonPathError(f"the query is longer than {LONGEST} characters", position=LONGEST)
+    keys = keys_of(text)
+    if keys is not None:
+        return _Keys(keys)
+    return _Compiled(text, _environment(count_elements))
+
+
+def goessner(text: str) -> str:
+    """Rewrite what Goessner's draft writes differently and RFC 9535 can say: `[(@.length-1)]` is `[-1]`.
+
+    Raises `JsonPathError` for other script expressions: they are code.
+    """
+    rewritten = _FROM_END.sub(r"[-\1]", text)
+    if script := _SCRIPT.search(rewritten):
+        raise JsonPathError(
+            "script expressions '[(…)]' of the Goessner draft are code and are not run",
+            position=script.start(),
+            hint="write an index, a slice or a filter '[?(…)]'",
+        )
+    return rewritten
+
+
+_FROM_END: Final = re.compile(r"\[\s*\(\s*@\.length\s*-\s*([1-9][0-9]{0,8})\s*\)\s*\]")
+_SCRIPT: Final = re.compile(r"\[\s*\(")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The library, behind a seam
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Compiled:
+    """A query that the library evaluates; its exceptions end here."""
+
+    __slots__ = ("_query", "singular", "text")
+
+    def __init__(self, text: str, environment: JSONPathEnvironment) -> None:
+        self.text = text
+        try:
+            self._query: Any = environment.compile(text)
+            self.singular = bool(self._query.singular_query())
+        except JsonPathError:
+            raise
+        except RecursionError:
+            raise JsonPathError("the query is nested too deeply") from None
+        except Exception as error:
+            token = getattr(error, "token", None)
+            message = str(error.args[0]) if error.args else type(error).__name__
+            raise JsonPathError(message, position=getattr(token, "index", 0)) from error
+
+    def find(self, value: Json) -> list[Json]:
+        return [node.value for node in self._nodes(value)]
+
+    def first(self, value: Json) -> Json | Missing:
+        return next((node.value for node in self._nodes(value)), MISSING)
+
+    def _nodes(self, value: Json) -> Iterable[Any]:
+        try:
+            yield from self._query.start(value)
+        except JsonPathError:
+            raise
+        except RecursionError:
+            raise JsonPathError(f"'{self.text}' cannot be evaluated: the value is nested too deeply") from None
+        except Exception as error:
+            raise JsonPathError(f"'{self.text}' cannot be evaluated: {error}") from error
+
+
+@lru_cache(maxsize=2)
+def _environment(count_elements: bool) -> JSONPathEnvironment:
+    """Build the library's environment with our bounds; the import (50 ms) is paid by the first query that needs it."""
+    import jsonpath_rfc9535 as library
+    from jsonpath_rfc9535 import filter_expressions, function_extensions, node, parse, query
+
+    class Node(node.JSONPathNode):
+        """A node that counts its children in its query's budget, and does not remember where it came from."""
+
+        __slots__ = ("spent",)
+
+        def __init__(self, value: object, root: Any, spent: list[int]) -> None:
+            super().__init__(value=value, location=(), parent=None, root=root)
+            self.spent = spent
+
+        def new_child(self, value: object, key: int | str, parent: node.JSONPathNode | None) -> Node:  # noqa: ARG002
+            self.spent[0] += 1
+            if self.spent[0] > MOST_NODES:
+                raise JsonPathError(f"the query visits more than {MOST_NODES} nodes")
+            return Node(value, self.root, self.spent)
+
+    class Bounded(query.JSONPathQuery):
+        """A query whose nodes are counted together with those of the queries in its filters."""
+
+        __slots__ = ()
+
+        def start(self, value: Any) -> Iterable[Any]:
+            """Begin an evaluation of the whole query."""
+            self.env.spent[0] = 0  # type: ignore[attr-defined]
+            return self.within(value, value)
+
+        def within(self, value: Any, root: Any) -> Iterable[Any]:
+            """Evaluate from `value` on, `$` being `root`."""
+            nodes: Iterable[Any] = [Node(value, root, self.env.spent)]  # type: ignore[attr-defined]
+            for segment in self.segments:
+                nodes = segment.resolve(nodes)
+            return nodes
+
+    class Relative(filter_expressions.RelativeFilterQuery):
+        __slots__ = ()
+
+        def evaluate(self, context: Any) -> object:
+            if not isinstance(context.current, (list, dict)) and self.query.empty():
+                return context.current
+            return node.JSONPathNodeList(self.query.within(context.current, context.root))  # type: ignore[attr-defined]
+
+    class Root(filter_expressions.RootFilterQuery):
+        __slots__ = ()
+
+        def evaluate(self, context: Any) -> object:
+            return node.JSONPathNodeList(self.query.within(context.root, context.root))  # type: ignore[attr-defined]
+
+    class Parser(parse.Parser):
+        def parse_relative_query(self, stream: Any) -> Any:
+            found = super().parse_relative_query(stream)
+            return Relative(found.token, Bounded(env=self.env, segments=found.query.segments))  # type: ignore[attr-defined]
+
+        def parse_root_query(self, stream: Any) -> Any:
+            found = super().parse_root_query(stream)
+            return Root(found.token, Bounded(env=self.env, segments=found.query.segments))  # type: ignore[attr-defined]
+
+    class Match(function_extensions.Match):
+        def __call__(self, string: object, pattern: object) -> bool:
+            return _matches(string, pattern, whole=True)
+
+    class Search(function_extensions.Search):
+        def __call__(self, string: object, pattern: object) -> bool:
+            return _matches(string, pattern, whole=False)
+
+    class Count(function_extensions.Count):
+        def __call__(self, node_list: Any) -> int:
+            if len(node_list) == 1 and isinstance(node_list[0].value, list):
+                return len(node_list[0].value)
+            return len(node_list)
+
+    class Environment(library.JSONPathEnvironment):
+        parser_class = Parser
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.spent = [0]
+
+        def compile(self, text: str) -> Bounded:
+            return Bounded(env=self, segments=super().compile(text).segments)
+
+        def setup_function_extensions(self) -> None:
+            super().setup_function_extensions()
+            self.function_extensions["match"] = Match()
+            self.function_extensions["search"] = Search()
+            if count_elements:
+                self.function_extensions["count"] = Count()
+
+    return Environment()
+
+
+def _matches(text: object, pattern: object, *, whole: bool) -> bool:
+    # RFC 9535 §2.4.6: an argument that is no string, or no I-Regexp, gives LogicalFalse.
+    if not isinstance(text, str) or not isinstance(pattern, str):
+        return False
+    found = _pattern(pattern)
+    if found is None:
+        return False
+    try:
+        return bool(found.fullmatch(text) if whole else found.search(text))
+    except UnicodeEncodeError:  # a lone surrogate, which no text of Unicode scalar values contains
+        return False
+
+
+@lru_cache(maxsize=256)
+def _pattern(pattern: str) -> Any:
+    """Compile an I-Regexp (RFC 9485) for RE2; None for what is none."""
+    import re2
+    from iregexp_check import check
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(_dots(pattern), options) if check(pattern) else None
+    except (re2.error, UnicodeEncodeError):
+        return None
+
+
+def _dots(pattern: str) -> str:
+    """Write the dots of an I-Regexp for RE2: they match neither line feed nor carriage return (RFC 9485, §5.3)."""
+    parts, escaped, in_class = [], False, False
+    for each in pattern:
+        if escaped:
+            escaped = False
+        elif each == "\\":
+            escaped = True
+        elif each in "[]":
+            in_class = each == "["
+        elif each == "." and not in_class:
+            parts.append(r"[^\n\r]")
+            continue
+        parts.append(each)
+    return "".join(parts)
