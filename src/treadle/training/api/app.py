@@ -1,0 +1,381 @@
+"""The HTTP face of the training service: one ASGI application for all its AWS APIs.
+
+A request goes through five steps, and each has one way to fail:
+
+1. its head is read: too many header bytes are refused before anything else is done;
+2. its body is read, within a size and a time;
+3. its signature is verified, before anything is said about what it asks for;
+4. its operation is found (by `X-Amz-Target`, or for AWS Query by the scope of the signature and `Action`), its input is
+   read and checked, and the bound handler called;
+5. the output is written, by the shape that the model promises.
+
+Whatever fails becomes an error of the protocol that the request speaks. A fault of our own is logged with its traceback
+and told to the client as InternalFailure with the request id, nothing more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import uuid
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol, TypeAlias
+
+import msgspec
+
+from treadle._version import __version__
+from treadle.aws import json11, query
+from treadle.aws.sigv4 import claimed_scope, payload_hash, verify
+from treadle.errors import ServiceError
+from treadle.seams import Headers
+from treadle.training.api.operations import Api, Caller, Handler, Values
+
+__all__ = ["AGENT_PATH", "HEALTH_PATH", "Api", "Caller", "Handler", "Values", "build_app"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+AGENT_PATH: Final = "/_treadle/agent"
+HEALTH_PATH: Final = "/_treadle/health"
+
+# AWS's limits for a request of this protocol are of this order; a CreateTrainingJob of ours has a few KB.
+_BODY_LIMIT: Final = 4 * 1024 * 1024
+_HEAD_LIMIT: Final = 32 * 1024
+_BODY_SECONDS: Final = 30.0
+
+_log: Final = logging.getLogger(__name__)
+
+
+def build_app(
+    apis: Sequence[Api],
+    *,
+    secret_for: Callable[[str], str | None],
+    region: str,
+    account: str,
+    authenticate: bool = True,
+    agents: Asgi | None = None,
+    body_limit: int = _BODY_LIMIT,
+    body_seconds: float = _BODY_SECONDS,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Asgi:
+    """Compose the application.
+
+    `secret_for` gives the secret key of an access key id, or None. Without `authenticate` signatures are not looked at.
+    `agents` serves what is below `/_treadle/agent`, with that in its `root_path`. `body_limit` in bytes; `body_seconds`
+    is how long a client may take to send a body.
+    """
+    gate = _Gate(secret_for, region, account, authenticate, clock)
+    return _App(apis, gate, agents, _Limits(body_limit, body_seconds))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Requests and answers
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Limits:
+    body: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What comes before the body. Text that is not UTF-8 is kept as surrogate escapes, so that a hash of it is right."""
+
+    method: str
+    path: str
+    query: str
+    headers: Headers
+    target: str
+    content_type: str
+    length: int
+
+    @classmethod
+    def of(cls, scope: Scope) -> _Head:
+        raw: Sequence[tuple[bytes, bytes]] = scope["headers"]
+        if sum(len(name) + len(value) for name, value in raw) > _HEAD_LIMIT:
+            message = f"The headers of the request are larger than {_HEAD_LIMIT} bytes."
+            raise ServiceError("RequestHeaderSectionTooLarge", message, status=431)
+        headers = tuple([(_text(name), _text(value)) for name, value in raw])
+        found = {name: value for name, value in headers if name in {"x-amz-target", "content-type", "content-length"}}
+        length = found.get("content-length", "")
+        return cls(
+            method=scope["method"],
+            path=_text(scope.get("raw_path") or scope["path"].encode()),
+            query=_text(scope["query_string"]),
+            headers=headers,
+            target=found.get("x-amz-target", ""),
+            content_type=found.get("content-type", ""),
+            length=int(length) if length.isascii() and length.isdigit() else 0,
+        )
+
+    @property
+    def is_query(self) -> bool:
+        return not self.target and self.content_type.startswith("application/x-www-form-urlencoded")
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    media_type: str
+    body: bytes
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+
+
+class _GoneError(Exception):
+    """The client has closed the connection; there is nobody to answer."""
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Who may come in
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Gate:
+    secret_for: Callable[[str], str | None]
+    region: str
+    account: str
+    authenticate: bool
+    clock: Callable[[], datetime]
+
+    def admit(self, head: _Head, body: bytes, service: str | None) -> Caller:
+        """Tell who calls `service` (None: not known yet). Raises `ServiceError`."""
+        if self.authenticate:
+            identity = verify(
+                head.method,
+                head.path,
+                head.query,
+                head.headers,
+                payload_hash(body),
+                secret_for=self.secret_for,
+                now=self.clock(),
+                region=self.region,
+                service=service,
+            )
+            key = identity.access_key_id
+        else:
+            claimed = claimed_scope(head.headers, head.query)
+            key = claimed.access_key_id if claimed else "anonymous"
+        return Caller(key, self.account, self.region, f"arn:aws:iam::{self.account}:root")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The two protocols
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Wire(Protocol):
+    """A protocol: what a request asks for, and how it is answered."""
+
+    def api(self, head: _Head) -> Api | None:
+        """Give the service that a request is for, if it is one of ours."""
+        ...
+
+    async def call(self, api: Api | None, head: _Head, body: bytes, caller: Caller, request_id: str) -> _Answer:
+        """Perform the operation. Raises `ServiceError`."""
+        ...
+
+    def error(self, error: ServiceError, request_id: str) -> _Answer:
+        """Give an error as an answer."""
+        ...
+
+
+class _Json:
+    """AWS JSON: the target names service and operation."""
+
+    def __init__(self, apis: Sequence[Api]) -> None:
+        self.apis = {api.target_prefix: api for api in apis if api.target_prefix}
+
+    def api(self, head: _Head) -> Api | None:
+        return self.apis.get(json11.split_target(head.target)[0])
+
+    async def call(self, api: Api | None, head: _Head, body: bytes, caller: Caller, request_id: str) -> _Answer:  # noqa: ARG002  (for the other protocol)
+        if not head.target:
+            raise ServiceError("UnknownOperationException", "The request names no operation: it has no X-Amz-Target.")
+        if head.method != "POST":
+            raise ServiceError("UnknownOperationException", f"Operations are called with POST, not {head.method}.")
+        if api is None:
+            prefix = json11.split_target(head.target)[0]
+            raise ServiceError("UnknownOperationException", f"There is no service '{prefix}' here.")
+        name = json11.split_target(head.target)[1]
+        handler = _handler(api, name)
+        operation = api.model.operation(name)
+        output = await handler(json11.decode_call(operation, body, head.content_type), caller)
+        return _Answer(200, json11.media_type(api.model), json11.encode_answer(operation, output))
+
+    def error(self, error: ServiceError, request_id: str) -> _Answer:  # noqa: ARG002  (for the other protocol)
+        return _Answer(
+            error.status,
+            "application/x-amz-json-1.1",
+            json11.encode_error(_clean(error.code), _clean(error.message)),
+            ((b"x-amzn-errortype", _clean(error.code).encode("latin-1", "replace")),),
+        )
+
+
+class _Query:
+    """AWS Query: the signature's scope names the service, `Action` the operation."""
+
+    def __init__(self, apis: Sequence[Api]) -> None:
+        self.apis = {api.model.signing_name: api for api in apis if api.model.protocol == "query"}
+
+    def api(self, head: _Head) -> Api | None:
+        scope = claimed_scope(head.headers, head.query)
+        # Without a signature, and where none is needed, there is no scope: the one service of this protocol is meant.
+        return self.apis.get(scope.service) if scope else next(iter(self.apis.values()), None)
+
+    async def call(self, api: Api | None, head: _Head, body: bytes, caller: Caller, request_id: str) -> _Answer:  # noqa: ARG002  (for the other protocol)
+        form = query.read_form(body)
+        name = form.get("Action", "")
+        if api is None or not name:
+            raise ServiceError("UnknownOperationException", f"There is no operation '{name}' here.")
+        handler = _handler(api, name)
+        operation = api.model.operation(name)
+        output = await handler(query.decode_call(operation, form), caller)
+        return _Answer(200, "text/xml", query.encode_answer(api.model, operation, output, request_id))
+
+    def error(self, error: ServiceError, request_id: str) -> _Answer:
+        body = query.encode_error(_clean(error.code), _clean(error.message), error.status, request_id)
+        return _Answer(error.status, "text/xml", body)
+
+
+def _handler(api: Api, name: str) -> Handler:
+    handler = api.operations.get(name)
+    if handler is None:
+        what = "is not implemented by Treadle" if name in api.model else "does not exist"
+        raise ServiceError("UnknownOperationException", f"The operation '{name[:100]}' of {api.name} {what}.")
+    return handler
+
+
+def _clean(text: str) -> str:
+    """Give text that can be written as UTF-8: parts of a request may be quoted in it."""
+    return text.encode("utf-8", "replace").decode()
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The application
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class _App:
+    def __init__(self, apis: Sequence[Api], gate: _Gate, agents: Asgi | None, limits: _Limits) -> None:
+        self._gate = gate
+        self._agents = agents
+        self._limits = limits
+        self._json = _Json(apis)
+        self._query = _Query(apis)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        match scope["type"]:
+            case "http" if scope["path"].startswith("/_treadle/"):
+                await self._own(scope, receive, send)
+            case "http":
+                await self._aws(scope, receive, send)
+            case "lifespan":
+                await _lifespan(receive, send)
+            case "websocket":
+                await send({"type": "websocket.close", "code": 1000})
+
+    async def _aws(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request_id = str(uuid.uuid4())
+        wire: _Wire = self._json
+        try:
+            head = _Head.of(scope)
+            wire = self._query if head.is_query else self._json
+            body = await _read_body(head, receive, self._limits)
+            api = wire.api(head)
+            caller = self._gate.admit(head, body, api.model.signing_name if api else None)
+            answer = await wire.call(api, head, body, caller, request_id)
+        except _GoneError:
+            return
+        except ServiceError as error:
+            answer = wire.error(error, request_id)
+        except Exception:
+            _log.exception("request %s failed", request_id)
+            message = f"The request failed because of an error in the service; its log has more, at {request_id}."
+            answer = wire.error(ServiceError("InternalFailure", message, status=500), request_id)
+        await _send(send, answer, request_id)
+
+    async def _own(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        if self._agents is not None and (path == AGENT_PATH or path.startswith(f"{AGENT_PATH}/")):
+            root = f"{scope.get('root_path', '')}{AGENT_PATH}"
+            await self._agents({**scope, "root_path": root}, receive, send)
+        elif path == HEALTH_PATH and scope["method"] in {"GET", "HEAD"}:
+            health = {
+                "status": "ok",
+                "version": __version__,
+                "region": self._gate.region,
+                "account": self._gate.account,
+            }
+            await _send(send, _Answer(200, "application/json", msgspec.json.encode(health)), "")
+        else:
+            await _send(send, _Answer(404, "application/json", b'{"message":"There is nothing here."}'), "")
+
+
+async def _read_body(head: _Head, receive: Receive, limits: _Limits) -> bytes:
+    if head.length > limits.body:
+        raise _too_large(limits)
+    try:
+        async with asyncio.timeout(limits.seconds):
+            return await _collect(receive, limits)
+    except TimeoutError:
+        message = f"The body of the request did not arrive within {limits.seconds:g} seconds."
+        raise ServiceError("RequestTimeout", message, status=408) from None
+
+
+async def _collect(receive: Receive, limits: _Limits) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > limits.body:
+            raise _too_large(limits)
+        if not message.get("more_body", False):
+            return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _too_large(limits: _Limits) -> ServiceError:
+    message = f"The body of the request is larger than {limits.body} bytes."
+    return ServiceError("RequestEntityTooLargeException", message, status=413)
+
+
+# The rest of such a request is not read, so the connection cannot serve another.
+_CLOSING: Final = frozenset({408, 413, 431})
+
+
+async def _send(send: Send, answer: _Answer, request_id: str) -> None:
+    headers = [
+        (b"content-type", answer.media_type.encode("ascii")),
+        (b"content-length", str(len(answer.body)).encode("ascii")),
+        *answer.headers,
+    ]
+    if request_id:
+        headers.append((b"x-amzn-requestid", request_id.encode("ascii")))
+    if answer.status in _CLOSING:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})
+
+
+async def _lifespan(receive: Receive, send: Send) -> None:
+    while True:
+        message = await receive()
+        kind: Mapping[str, str] = {"lifespan.startup": "lifespan.startup.complete"}
+        if message["type"] == "lifespan.shutdown":
+            await send({"type": "lifespan.shutdown.complete"})
+            return
+        await send({"type": kind[message["type"]]})
