@@ -1,0 +1,77 @@
+"""What a rule sees: the description, the document that it stands in, and words for its findings."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from treadle.arazzo.location import Document
+from treadle.arazzo.model import Description, FailureAction, ReusableObject, Step, SuccessAction, Workflow
+from treadle.errors import Diagnostic, Severity
+
+__all__ = ["Checked", "source_reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A description under check. `strict` makes an error of what only a dialect rule allows."""
+
+    description: Description
+    document: Document
+    strict: bool = False
+
+    def finding(
+        self,
+        rule: str,
+        message: str,
+        pointer: str,
+        *,
+        severity: Severity = "error",
+        hint: str = "",
+        key: bool = False,
+    ) -> Diagnostic:
+        """Make a diagnostic that points into the document."""
+        return Diagnostic(rule, message, self.document.place(pointer, key=key), severity, hint)
+
+    def steps(self) -> Iterator[tuple[Workflow, Step]]:
+        """Give every step with its workflow."""
+        for workflow in self.description.workflows:
+            for step in workflow.steps:
+                yield workflow, step
+
+    def action_lists(
+        self,
+    ) -> Iterator[tuple[Workflow, tuple[SuccessAction | FailureAction | ReusableObject, ...]]]:
+        """Give every list of actions, those of workflows and those of steps, with its workflow."""
+        for workflow in self.description.workflows:
+            yield workflow, workflow.success_actions
+            yield workflow, workflow.failure_actions
+        for workflow, step in self.steps():
+            yield workflow, step.on_success
+            yield workflow, step.on_failure
+
+    def actions(self) -> Iterator[tuple[Workflow, SuccessAction | FailureAction]]:
+        """Give every action that stands in a workflow itself."""
+        for workflow, listed in self.action_lists():
+            for action in listed:
+                if not isinstance(action, ReusableObject):
+                    yield workflow, action
+
+    def component_actions(self) -> Iterator[SuccessAction | FailureAction]:
+        """Give every action among the components."""
+        yield from self.description.components.success_actions.values()
+        yield from self.description.components.failure_actions.values()
+
+
+def source_reference(text: str, names: frozenset[str]) -> tuple[str, str] | None:
+    """Split `$sourceDescriptions.<name>.<rest>`; the longest declared name wins. None for any other text."""
+    prefix = "$sourceDescriptions."
+    inner = text.removeprefix("{")
+    if not inner.startswith(prefix):
+        return None
+    inner = inner.removeprefix(prefix)
+    for name in sorted(names, key=len, reverse=True):
+        if inner.startswith(f"{name}."):
+            return name, inner[len(name) + 1 :]
+    name, _, rest = inner.partition(".")
+    return name, rest

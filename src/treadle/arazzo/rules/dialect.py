@@ -1,0 +1,197 @@
+"""THE list of leniency: the known ways in which real documents bend the text, each with its name.
+
+Treadle runs such documents as their authors meant them and says so, once, under the name of the rule. A rule can be
+switched off by its name, and `--strict` switches all of them off: then what needed it is an error. Nothing else is
+lenient: what is not in this list is either allowed by the specification or refused.
+
+`written` shows what authors write, `meant` what they mean by it, `properly` how the specification says it. How common
+these are was counted in two public collections with 806 documents.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from treadle.errors import Severity
+
+__all__ = ["RULES", "Rule"]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A way of writing that the specification does not have. `severity` is that of its diagnostic unless strict."""
+
+    name: str
+    written: str
+    meant: str
+    properly: str
+    severity: Severity = "warning"
+
+
+_ALL = (
+    # Criteria
+    Rule(
+        "jsonpath-comparison",
+        'type: jsonpath, condition: $.Status == "InProgress"',
+        "the comparison of what a JSONPath finds with a value; RFC 9535 has comparisons only in filters",
+        "write a simple criterion: $response.body#/Status == 'InProgress'",
+    ),
+    Rule(
+        "root-filter-on-object",
+        "type: jsonpath, condition: $[?count(@.pets) > 0]",
+        "a filter on the object itself, though RFC 9535 applies it to each of the object's members",
+        "write $.pets[*], which passes when there is at least one",
+    ),
+    Rule(
+        "double-quoted-string",
+        'condition: $response.body#/name == "x"',
+        "a string",
+        "write it in single quotes: 'x'",
+        "note",
+    ),
+    Rule(
+        "bare-word",
+        "condition: $response.body#/status == available",
+        "a string",
+        "write it in single quotes: 'available'",
+    ),
+    Rule(
+        "braced-operand",
+        "condition: {$statusCode} == 200",
+        "the expression",
+        "write it without the braces: $statusCode",
+    ),
+    Rule(
+        "simple-without-context",
+        "type: simple without a context",
+        "a simple condition, which needs no context",
+        "leave out `type: simple`: it is the default",
+    ),
+    Rule(
+        "xpath-default-namespace",
+        "type: xpath, condition: /Envelope/Item on a body with a default namespace",
+        "the elements of that name, whatever their namespace",
+        "write /*:Envelope/*:Item",
+    ),
+    # Expressions
+    Rule(
+        "dotted-navigation",
+        "$steps.list.outputs.items[0].id",
+        "the member of the value",
+        "write a JSON Pointer: $steps.list.outputs.items#/0/id",
+        "note",
+    ),
+    Rule(
+        "whole-object",
+        "$inputs",
+        "all of them as one object",
+        "name them one by one: $inputs.name",
+        "note",
+    ),
+    Rule(
+        "implied-outputs",
+        "$steps.list.items",
+        "the output `items` of the step",
+        "write $steps.list.outputs.items",
+    ),
+    Rule(
+        "plural-headers",
+        "$response.headers.Location",
+        "the header",
+        "write $response.header.Location",
+    ),
+    Rule(
+        "unbraced-interpolation",
+        "Bearer $inputs.token",
+        "the text with the value of the expression in its place",
+        "write Bearer {$inputs.token}",
+    ),
+    Rule(
+        "lone-braced-expression",
+        "{$inputs.count} as the whole value",
+        "the value itself with its type, not its text",
+        "write it without the braces: $inputs.count",
+        "note",
+    ),
+    Rule(
+        "legacy-nested-outputs",
+        "$steps.call.outputs.x, where the step calls a workflow and does not declare x",
+        "the output of the called workflow",
+        "declare it at the step: outputs: {x: $outputs.x}",
+        "note",
+    ),
+    Rule(
+        "undeclared-input",
+        "$inputs.x, where the workflow's inputs do not have x",
+        "an input that may be given all the same",
+        "declare it in the `properties` of the workflow's inputs",
+    ),
+    Rule(
+        "free-output-name",
+        "outputs: {Search Results: $response.body}",
+        "an output of that name",
+        "write the name with letters, digits, '.', - and _ only: search-results",
+    ),
+    # Operations
+    Rule(
+        "unqualified-operation-id",
+        "operationId: listPets, with several source descriptions",
+        "the operation of the only source that has it",
+        "write $sourceDescriptions.<name>.listPets",
+    ),
+    Rule(
+        "unqualified-workflow-id",
+        "workflowId: refund, which is a workflow of another document",
+        "the workflow of the only Arazzo source that has it",
+        "write $sourceDescriptions.<name>.refund",
+    ),
+    Rule(
+        "operation-path-unbraced",
+        "operationPath: $sourceDescriptions.pets.url#/paths/~1pets/get",
+        "the operation at that place in the source",
+        "write {$sourceDescriptions.pets.url}#/paths/~1pets/get",
+    ),
+    Rule(
+        "path-key-fragment",
+        "an OpenAPI path such as /#CreateTrainingJob or /{Bucket}?acl",
+        "the path before the #, which only tells operations apart; what follows ? belongs to the query",
+        "OpenAPI has no other way to say it: nothing to do",
+        "note",
+    ),
+    Rule(
+        "greedy-path-parameter",
+        "an OpenAPI path such as /{Bucket}/{Key+}",
+        "a parameter whose slashes stay as they are",
+        "write {Key} and allowReserved: true",
+        "note",
+    ),
+    Rule(
+        "source-unreadable",
+        "a source that cannot be read, while every step that uses it spells its request out",
+        "the request as the step has it, to the server that was named",
+        "give the source with --source NAME=PATH",
+    ),
+    Rule(
+        "source-root-relative",
+        "url: openapi/pets.yaml, counted from the root of a repository instead of from the document",
+        "the file at that place below --base",
+        "write the url relative to the document: ../openapi/pets.yaml",
+    ),
+    Rule(
+        "retry-self-step",
+        "type: retry, with the stepId of the step itself",
+        "a plain retry, without running the step once more before it",
+        "leave out the stepId",
+    ),
+    Rule(
+        "null-array-element",
+        "a list in a payload with an element that has no value",
+        "the list without that element",
+        "give the input a default",
+        "note",
+    ),
+)
+
+RULES: Final[dict[str, Rule]] = {rule.name: rule for rule in _ALL}
+"""Every rule by its name."""
