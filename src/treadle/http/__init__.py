@@ -1,0 +1,7 @@
+"""Requests go out, responses come back: the transports, and what of them may be shown to a person."""
+
+from treadle.http.client import AiohttpTransport
+from treadle.http.redaction import MASK, redact_headers, redact_text, redact_url
+from treadle.http.scripted import ScriptedTransport
+
+__all__ = ["MASK", "AiohttpTransport", "ScriptedTransport", "redact_headers", "redact_text", "redact_url"]
