@@ -1,0 +1,59 @@
+# make demo    trains a model on this machine, end to end       make test    every test
+# Needs Python 3.11 or newer with venv, and the package index once. Nothing else: no Docker, no root, no AWS account.
+#
+#   PYTHON=python3.12     which Python makes .venv
+#   DOCUMENT=path.yml     which document `make demo` runs; its inputs are those of examples/sagemaker/inputs.json
+
+PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
+	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done || true)
+DOCUMENT ?= examples/sagemaker/train-and-poll-job.arazzo.yml
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench docs clean
+
+help: ## Show this.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+
+demo: .venv/.demo ## Train a model with the main job on the embedded training service.
+	@PATH="$(CURDIR)/$(BIN):$$PATH" TREADLE_HOME="$${TREADLE_HOME:-$(CURDIR)/.demo}" \
+		sh examples/sagemaker/demo.sh "$(DOCUMENT)"
+
+test: .venv/.dev ## Run every test.
+	$(BIN)/python -m pytest
+
+check: .venv/.dev ## Lint, format, types, import layers.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+docs: .venv/.dev ## Run every code block of README.md, docs/ and the docstrings.
+	$(BIN)/python -m pytest tests/docs
+
+bench: .venv/.dev ## Measure the engine beside its floor.
+	@set -e; for each in bench/bench_*.py; do $(BIN)/python $$each; done
+
+clean: ## Remove what was installed, built and trained here.
+	rm -rf .venv .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find src tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The stamps stand inside .venv and are younger than what they depend on; so a second run installs nothing and needs no
+# network.
+.venv/.made:
+	@test -n "$(PYTHON)" || { echo "Treadle needs Python 3.11 or newer, and none was found on the PATH."; \
+		echo "Name one: make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Treadle needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1)."; \
+		echo "Name another one: make PYTHON=/path/to/python3.12"; exit 2; }
+	@$(PYTHON) -m venv .venv || { echo "$(PYTHON) cannot make .venv: on Debian and Ubuntu, install python3-venv."; exit 2; }
+	@touch $@
+
+.venv/.demo: .venv/.made pyproject.toml constraints.txt
+	$(INSTALL) -e '.[training,algorithms]'
+	@touch $@
+
+.venv/.dev: .venv/.made pyproject.toml constraints.txt
+	$(INSTALL) -e '.[training,algorithms,dev]'
+	@touch $@ .venv/.demo

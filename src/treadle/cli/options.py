@@ -1,0 +1,118 @@
+"""What several commands take: durations, `name=value`, `--json`, the target. Each says its unit and its default."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+
+import click
+
+__all__ = ["DOCUMENT", "DURATION", "PAIR", "Duration", "Pair", "describes", "examples", "json_option"]
+
+if TYPE_CHECKING:
+    _Seconds = click.ParamType[float]
+    _TwoTexts = click.ParamType[tuple[str, str]]
+else:  # click is generic only in its newest versions
+    _Seconds = _TwoTexts = click.ParamType
+
+_Command: TypeAlias = Callable[..., Any]
+_F = TypeVar("_F", bound=_Command)
+
+_UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+_PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|)\s*", re.ASCII)
+
+
+class Duration(_Seconds):
+    """A length of time such as `30s`, `10m`, `1h30m` or `2d`; a bare number is seconds. Gives seconds."""
+
+    name = "duration"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Read the text. Values that are numbers already pass."""
+        if isinstance(value, int | float):
+            return float(value)
+        text = str(value).strip().lower()
+        parts = list(_PART.finditer(text))
+        if not parts or "".join(part[0] for part in parts) != text or (len(parts) > 1 and not all(p[2] for p in parts)):
+            self.fail(f"{value!r} is no duration; write for example 30s, 10m, 1h30m or 2d.", param, ctx)
+        return sum(float(part[1]) * _UNITS[part[2]] for part in parts)
+
+
+class Pair(_TwoTexts):
+    """`name=value`; gives both as a tuple. The value may hold further `=`."""
+
+    def __init__(self, example: str, metavar: str) -> None:
+        self.name = metavar
+        self._example = example
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, str]:
+        """Split at the first `=`."""
+        if isinstance(value, tuple):
+            return value
+        name, equals, rest = str(value).partition("=")
+        if not equals or not name:
+            self.fail(f"{value!r} is not of the form {self.name}; write for example {self._example}.", param, ctx)
+        return name, rest
+
+    def get_metavar(self, param: click.Parameter, ctx: click.Context | None = None) -> str:
+        """Show the form itself."""
+        del param, ctx
+        return self.name
+
+
+DURATION: Final = Duration()
+PAIR: Final = Pair("instanceCount=1", "NAME=VALUE")
+DOCUMENT: Final = click.Path(path_type=str)
+
+
+def json_option(command: _F) -> _F:
+    """Add `--json`."""
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON, for programs.")(command)
+
+
+def examples(*lines: str) -> str:
+    """Give the examples as an epilog that click does not wrap again."""
+    return "\b\nExamples:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+def describes(command: _F) -> _F:
+    """Add what says where the parts of a description are and which server is called."""
+    options = (
+        click.option(
+            "--on",
+            "target",
+            metavar="local|aws|URL",
+            help="Where to send requests: the training service of this machine (started when it does not run), AWS, "
+            "or a server. Default: the servers that the description names.",
+        ),
+        click.option(
+            "--server",
+            "servers",
+            metavar="NAME=URL",
+            type=Pair("sagemakerApi=http://127.0.0.1:4566", "NAME=URL"),
+            multiple=True,
+            help="The server of one source description. Repeatable.",
+        ),
+        click.option(
+            "--source",
+            "sources",
+            metavar="NAME=PATH|URL",
+            type=Pair("petstore=./openapi.yml", "NAME=PATH|URL"),
+            multiple=True,
+            help="Read a source description from elsewhere. Repeatable.",
+        ),
+        click.option("--strict", is_flag=True, help="Take documents by the letter: every leniency is an error."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+def existing_file(path: str) -> Path:
+    """Give the path of a file that is there. Raises `click.UsageError`."""
+    found = Path(path)
+    if not found.is_file():
+        raise click.UsageError(f"there is no file {path}")
+    return found
