@@ -188,7 +188,8 @@ def _canonical_path(path: str, *, s3: bool) -> str:
     if path in {"", "/"}:
         return "/"
     if s3:
-        return quote(unquote_to_bytes(path.encode("utf-8", "surrogateescape")), safe="/~")
+        # Segment by segment, because an encoded slash is not a slash.
+        return "/".join([_encoded(segment) for segment in path.split("/")])
     return quote(_normalised(path).encode("utf-8", "surrogateescape"), safe="/~")
 
 

@@ -17,8 +17,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 import uuid
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, MutableMapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Protocol, TypeAlias
@@ -83,9 +84,12 @@ class _Limits:
     seconds: float
 
 
+_LENGTH: Final = re.compile(r"[0-9]{1,18}")
+
+
 @dataclass(frozen=True, slots=True)
 class _Head:
-    """What comes before the body. Text that is not UTF-8 is kept as surrogate escapes, so that a hash of it is right."""
+    """What comes before the body. Bytes that are not UTF-8 become surrogate escapes, so that hashes come out right."""
 
     method: str
     path: str
@@ -111,7 +115,7 @@ class _Head:
             headers=headers,
             target=found.get("x-amz-target", ""),
             content_type=found.get("content-type", ""),
-            length=int(length) if length.isascii() and length.isdigit() else 0,
+            length=int(length) if _LENGTH.fullmatch(length) else 0,
         )
 
     @property
@@ -299,7 +303,7 @@ class _App:
             return
         except ServiceError as error:
             answer = wire.error(error, request_id)
-        except Exception:
+        except Exception:  # noqa: BLE001  (whatever it is, the client gets an answer and the log the traceback)
             _log.exception("request %s failed", request_id)
             message = f"The request failed because of an error in the service; its log has more, at {request_id}."
             answer = wire.error(ServiceError("InternalFailure", message, status=500), request_id)
@@ -372,10 +376,9 @@ async def _send(send: Send, answer: _Answer, request_id: str) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
+    """Agree to start and to stop: what has a life of its own belongs to the server, not to its HTTP face."""
     while True:
-        message = await receive()
-        kind: Mapping[str, str] = {"lifespan.startup": "lifespan.startup.complete"}
-        if message["type"] == "lifespan.shutdown":
-            await send({"type": "lifespan.shutdown.complete"})
+        kind = (await receive())["type"]
+        await send({"type": f"{kind}.complete"})
+        if kind == "lifespan.shutdown":
             return
-        await send({"type": kind[message["type"]]})
