@@ -1,0 +1,170 @@
+"""Instance types: vCPU, memory and accelerators, as AWS lists them for SageMaker training.
+
+A family gives memory and accelerators per size; most sizes follow one rule (`xlarge` has 4 vCPU, `Nxlarge` N times
+that), the others stand in the table. A type that is not here, and `ml.local.cpu`, means the whole machine.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from treadle.errors import ServiceError
+from treadle.seams import Capacity
+
+__all__ = ["Instance", "Need", "instance", "need"]
+
+_GIB: Final = 1 << 30
+
+
+@dataclass(frozen=True, slots=True)
+class Instance:
+    """What an instance has; memory in GiB. `neurons` are AWS's own accelerators, which no other machine has."""
+
+    cpus: int
+    memory: float
+    gpus: int = 0
+    neurons: int = 0
+
+
+# GiB per vCPU, for families whose sizes all follow the rule.
+_MEMORY_PER_CPU: Final[Mapping[str, float]] = {
+    **dict.fromkeys(("m4", "m5", "m6i", "m7i", "m8i", "m7i-flex", "m8i-flex"), 4.0),
+    **dict.fromkeys(("c5", "c6i", "c7i", "c8i", "c7i-flex", "c8i-flex"), 2.0),
+    **dict.fromkeys(("r5", "r5d", "r6i", "r7i", "r8i", "r8i-flex"), 8.0),
+    "c4": 1.875,
+    "c5n": 2.625,
+}
+
+_GPUS: Final[Mapping[str, int]] = {
+    **dict.fromkeys(("xlarge", "2xlarge", "4xlarge", "8xlarge", "16xlarge"), 1),
+    **dict.fromkeys(("12xlarge", "24xlarge"), 4),
+    "48xlarge": 8,
+}
+
+# GiB per vCPU of the families with GPUs whose sizes follow the rule; how many GPUs a size has is in `_GPUS`.
+_GPU_MEMORY_PER_CPU: Final[Mapping[str, float]] = {"g4dn": 4.0, "g5": 4.0, "g6": 4.0, "g6e": 8.0}
+
+_OTHERS: Final[Mapping[str, Instance]] = {
+    "c4.8xlarge": Instance(36, 60),
+    "c5n.9xlarge": Instance(36, 96),
+    "c5n.18xlarge": Instance(72, 192),
+    "t3.medium": Instance(2, 4),
+    "t3.large": Instance(2, 8),
+    "t3.xlarge": Instance(4, 16),
+    "t3.2xlarge": Instance(8, 32),
+    "p2.xlarge": Instance(4, 61, 1),
+    "p2.8xlarge": Instance(32, 488, 8),
+    "p2.16xlarge": Instance(64, 732, 16),
+    "p3.2xlarge": Instance(8, 61, 1),
+    "p3.8xlarge": Instance(32, 244, 4),
+    "p3.16xlarge": Instance(64, 488, 8),
+    "p3dn.24xlarge": Instance(96, 768, 8),
+    "p4d.24xlarge": Instance(96, 1152, 8),
+    "p4de.24xlarge": Instance(96, 1152, 8),
+    "p5.4xlarge": Instance(16, 256, 1),
+    "p5.48xlarge": Instance(192, 2048, 8),
+    "p5e.48xlarge": Instance(192, 2048, 8),
+    "p5en.48xlarge": Instance(192, 2048, 8),
+    "p6-b200.48xlarge": Instance(192, 2048, 8),
+    "p6-b300.48xlarge": Instance(192, 4096, 8),
+    "p6e-gb200.36xlarge": Instance(144, 960, 4),
+    "g5.24xlarge": Instance(96, 384, 4),
+    "g5.48xlarge": Instance(192, 768, 8),
+    "g7.2xlarge": Instance(8, 32, 1),  # [guess] for g7: GPUs as in g7e; it only decides whether a machine has enough
+    "g7.4xlarge": Instance(16, 64, 1),
+    "g7.8xlarge": Instance(32, 128, 1),
+    "g7.12xlarge": Instance(48, 192, 2),
+    "g7.24xlarge": Instance(96, 384, 4),
+    "g7.48xlarge": Instance(192, 768, 8),
+    "g7e.2xlarge": Instance(8, 64, 1),
+    "g7e.4xlarge": Instance(16, 128, 1),
+    "g7e.8xlarge": Instance(32, 256, 1),
+    "g7e.12xlarge": Instance(48, 512, 2),
+    "g7e.24xlarge": Instance(96, 1024, 4),
+    "g7e.48xlarge": Instance(192, 2048, 8),
+    "trn1.2xlarge": Instance(8, 32, 0, 2),
+    "trn1.32xlarge": Instance(128, 512, 0, 32),
+    "trn1n.32xlarge": Instance(128, 512, 0, 32),
+    "trn2.48xlarge": Instance(192, 2048, 0, 64),
+}
+
+_RULE: Final = re.compile(r"([0-9]*)xlarge")
+
+
+def instance(name: str) -> Instance | None:
+    """Give what an instance of that type has, or None for a type that is not known.
+
+    >>> instance("ml.m5.xlarge")
+    Instance(cpus=4, memory=16.0, gpus=0, neurons=0)
+    """
+    kind = name.removeprefix("ml.")
+    if kind in _OTHERS:
+        return _OTHERS[kind]
+    family, _, size = kind.partition(".")
+    cpus = _cpus(size)
+    if cpus is None:
+        return None
+    if family in _MEMORY_PER_CPU:
+        return Instance(cpus, cpus * _MEMORY_PER_CPU[family])
+    if family in _GPU_MEMORY_PER_CPU and size in _GPUS:
+        return Instance(cpus, cpus * _GPU_MEMORY_PER_CPU[family], _GPUS[size])
+    return None
+
+
+def _cpus(size: str) -> int | None:
+    if size == "large":
+        return 2
+    match = _RULE.fullmatch(size)
+    return 4 * int(match[1] or 1) if match else None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a job takes of a machine, and what its log says about that."""
+
+    capacity: Capacity
+    notices: tuple[str, ...] = ()
+
+
+def need(name: str, machine: Capacity) -> Need:
+    """Say what an instance of that type takes of the machine.
+
+    CPU and memory are capped to what there is, and a notice says so. GPUs asked for and absent are refused: a program
+    for GPUs does not merely run slower without. Raises `ServiceError`.
+    """
+    whole = Capacity(machine.cpus, machine.memory)
+    if name in {"ml.local.cpu", "ml.local.gpu"}:
+        if name == "ml.local.gpu" and not machine.gpus:
+            raise _refused(name, "at least one GPU", machine)
+        return Need(machine if name == "ml.local.gpu" else whole)
+    wanted = instance(name)
+    if wanted is None:
+        return Need(whole, (f"Treadle does not know how large {name} is: the job gets the whole machine.",))
+    if wanted.neurons:
+        raise _refused(name, f"{wanted.neurons} NeuronCores", machine)
+    if wanted.gpus > machine.gpus:
+        raise _refused(name, f"{wanted.gpus} GPU{'s' if wanted.gpus > 1 else ''}", machine)
+    memory = int(wanted.memory * _GIB)
+    given = Capacity(min(wanted.cpus, machine.cpus), min(memory, machine.memory), wanted.gpus)
+    if given.cpus == wanted.cpus and given.memory == memory:
+        return Need(given)
+    return Need(
+        given,
+        (
+            f"{name} has {wanted.cpus} vCPU and {wanted.memory:g} GiB; this machine has {machine.cpus:g} CPUs and "
+            f"{machine.memory / _GIB:.1f} GiB: the job runs with what there is.",
+        ),
+    )
+
+
+def _refused(name: str, what: str, machine: Capacity) -> ServiceError:
+    # AWS's words for a quota of 0 (§2.4), then the truth.
+    return ServiceError(
+        "ResourceLimitExceeded",
+        f"The account-level service limit '{name} for training job usage' is 0 Instances, with current utilization of "
+        f"0 Instances and a request delta of 1 Instances. It needs {what}, and this machine has {machine.gpus} "
+        f"GPU{'' if machine.gpus == 1 else 's'}.",
+    )

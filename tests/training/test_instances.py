@@ -1,0 +1,96 @@
+"""Instance types, and what becomes of them on a smaller machine."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import botocore
+import pytest
+
+from treadle.errors import ServiceError
+from treadle.seams import Capacity
+from treadle.training.instances import Instance, instance, need
+
+GIB = 1 << 30
+LAPTOP = Capacity(2, 8 * GIB)
+BIG = Capacity(64, 512 * GIB, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        ("ml.m5.large", Instance(2, 8)),
+        ("ml.m5.xlarge", Instance(4, 16)),
+        ("ml.m4.10xlarge", Instance(40, 160)),
+        ("ml.m5.24xlarge", Instance(96, 384)),
+        ("ml.c4.xlarge", Instance(4, 7.5)),
+        ("ml.c4.8xlarge", Instance(36, 60)),
+        ("ml.c5.9xlarge", Instance(36, 72)),
+        ("ml.c5n.xlarge", Instance(4, 10.5)),
+        ("ml.r5.4xlarge", Instance(16, 128)),
+        ("ml.t3.medium", Instance(2, 4)),
+        ("ml.g4dn.12xlarge", Instance(48, 192, 4)),
+        ("ml.g5.48xlarge", Instance(192, 768, 8)),
+        ("ml.g6e.xlarge", Instance(4, 32, 1)),
+        ("ml.p3.2xlarge", Instance(8, 61, 1)),
+        ("ml.trn1.2xlarge", Instance(8, 32, 0, 2)),
+    ],
+)
+def test_sizes(name: str, has: Instance) -> None:
+    """As AWS lists them."""
+    assert instance(name) == has
+
+
+def test_every_type_of_the_service_model_is_known() -> None:
+    """The model names them; a new family shows here first."""
+    model = Path(botocore.__file__).parent / "data/sagemaker/2017-07-24/service-2.json.gz"
+    names = json.loads(gzip.decompress(model.read_bytes()))["shapes"]["TrainingInstanceType"]["enum"]
+    assert [each for each in names if instance(each) is None] == []
+
+
+@pytest.mark.parametrize("name", ["ml.z9.xlarge", "ml.m5.huge", "ml.m5", "m5", "", "ml.g4dn.large"])
+def test_other_names_are_not_known(name: str) -> None:
+    """Nothing is made up."""
+    assert instance(name) is None
+
+
+def test_an_instance_that_fits_takes_its_size() -> None:
+    """No notice is needed."""
+    assert need("ml.m5.xlarge", BIG).capacity == Capacity(4, 16 * GIB)
+    assert need("ml.m5.xlarge", BIG).notices == ()
+
+
+def test_cpu_and_memory_are_capped_with_a_notice() -> None:
+    """The job runs with what there is, and its log says so."""
+    capped = need("ml.m5.xlarge", LAPTOP)
+    assert capped.capacity == LAPTOP
+    assert capped.notices == (
+        "ml.m5.xlarge has 4 vCPU and 16 GiB; this machine has 2 CPUs and 8.0 GiB: the job runs with what there is.",
+    )
+
+
+@pytest.mark.parametrize("name", ["ml.p3.2xlarge", "ml.trn1.2xlarge", "ml.local.gpu"])
+def test_accelerators_that_are_absent_are_refused(name: str) -> None:
+    """With AWS's code and words for a quota, and the reason."""
+    with pytest.raises(ServiceError, match=f"service limit '{name} for training job usage' is 0") as caught:
+        need(name, LAPTOP)
+    assert caught.value.code == "ResourceLimitExceeded"
+    assert "this machine has 0 GPUs" in caught.value.message
+
+
+def test_gpus_that_are_there_are_taken() -> None:
+    """One GPU is one GPU."""
+    assert need("ml.p3.2xlarge", BIG).capacity.gpus == 1
+    assert need("ml.local.gpu", BIG).capacity == BIG
+    with pytest.raises(ServiceError):
+        need("ml.g5.12xlarge", BIG)
+
+
+def test_local_and_unknown_types_mean_the_machine() -> None:
+    """Without its GPUs; a type that is not known gets a notice."""
+    assert need("ml.local.cpu", BIG).capacity == Capacity(64, 512 * GIB)
+    assert need("ml.local.cpu", BIG).notices == ()
+    assert need("ml.z9.xlarge", BIG).capacity == Capacity(64, 512 * GIB)
+    assert "does not know how large ml.z9.xlarge is" in need("ml.z9.xlarge", BIG).notices[0]
