@@ -1,0 +1,588 @@
+"""The inputs of a workflow: its JSON Schema (2020-12) applied before anything is sent.
+
+`Inputs` fills in defaults (jsonschema-rs only judges), validates, and says everything that is wrong at once, each
+finding naming the input. A schema may use the schemas of its own document, by `$ref: '#/components/inputs/x'` or by
+`$anchor` (§1.2), and nothing else: a reference that would read a file or the network is refused.
+
+Patterns run on an engine with linear time; one that it cannot take (look-around, back references) is an error of the
+document. Values of inputs never appear in a message when the schema calls them secret.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Final
+from urllib.parse import unquote
+
+from treadle.arazzo.build import close_to, described
+from treadle.arazzo.location import Document, find, join, tokens
+from treadle.errors import Diagnostic, Severity
+from treadle.seams import MISSING, Json, Missing
+
+__all__ = ["Input", "Inputs"]
+
+RULE: Final = "inputs"
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """A declared input, for help and messages. `type` is in words; `default` is MISSING where there is none."""
+
+    name: str
+    type: str
+    required: bool
+    default: Json | Missing
+    description: str
+    secret: bool
+    pointer: str
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The inputs that a workflow declares: `schema` stands in `document` at `pointer`.
+
+    `strict` makes errors of inputs that the schema does not know, and that it does not forbid either.
+    """
+
+    schema: Json
+    document: Document
+    pointer: str = ""
+    strict: bool = False
+    _resolver: _Resolver = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_resolver", _Resolver(self.document.value))
+
+    @cached_property
+    def declared(self) -> Mapping[str, Input]:
+        """What is declared at the top level, `$ref` and `allOf` followed, in the order of the document."""
+        parts = self._resolver.parts(self.schema, self.pointer)
+        required = {name for part, _ in parts for name in _names(part.get("required"))}
+        declared: dict[str, Input] = {}
+        for part, pointer in parts:
+            for name, schema in _members(part, "properties").items():
+                declared.setdefault(name, self._input(name, schema, join(pointer, "properties", name), required))
+        return declared
+
+    @property
+    def names(self) -> frozenset[str]:
+        """The names of the declared inputs."""
+        return frozenset(self.declared)
+
+    @cached_property
+    def secrets(self) -> frozenset[str]:
+        """The names of the inputs that hold, or contain, what the schema calls secret (`password`, `writeOnly`)."""
+        return frozenset(name for name, each in self.declared.items() if each.secret)
+
+    @cached_property
+    def problems(self) -> tuple[Diagnostic, ...]:
+        """What is wrong with the schema itself, whatever is given."""
+        return self._compiled[1]
+
+    def coerce(self, name: str, text: str) -> Json:
+        """Read the text of `-i name=text` as the schema wants the input: a number, a truth value, JSON, or the text.
+
+        A text that cannot be read so stays text; `prepare` then says what it must be.
+        """
+        parts = self._resolver.parts(self.schema, self.pointer)
+        schemas = [_members(part, "properties")[name] for part, _ in parts if name in _members(part, "properties")]
+        kinds = {kind for schema in schemas for kind in self._resolver.kinds(schema)}
+        return _coerced(text, kinds)
+
+    def prepare(self, given: Mapping[str, Json]) -> tuple[dict[str, Json], list[Diagnostic]]:
+        """Give the values with defaults filled in, and everything that is wrong with them.
+
+        The given values are not changed. When a diagnostic is an error the values are not to be used.
+        """
+        values: dict[str, Json] = copy.deepcopy(dict(given))
+        validator, problems = self._compiled
+        found = list(problems)
+        if not _Defaults(self._resolver).fill(self.schema, values):
+            found.append(self._found("the defaults of this schema contain each other without end", self.pointer))
+            return dict(given), found
+        if validator is not None:
+            found += self._invalid(validator, values, given)
+        refused = {each.message for each in found}
+        found += (each for each in self._unknown(given) if each.message not in refused)
+        return values, found
+
+    # -- declarations -------------------------------------------------------------------------------------------------
+
+    def _input(self, name: str, schema: Json, pointer: str, required: set[str]) -> Input:
+        parts = [part for part, _ in self._resolver.parts(schema, pointer)]
+        default = next((part["default"] for part in parts if "default" in part), MISSING)
+        description = next((part["description"] for part in parts if isinstance(part.get("description"), str)), "")
+        return Input(
+            name=name,
+            type=_in_words(self._resolver.kinds(schema)),
+            required=name in required,
+            default=default,
+            description=" ".join(description.split()),
+            secret=self._resolver.is_secret(schema),
+            pointer=pointer,
+        )
+
+    # -- findings -----------------------------------------------------------------------------------------------------
+
+    def _found(self, message: str, pointer: str, *, hint: str = "", severity: Severity = "error") -> Diagnostic:
+        key = bool(pointer) and pointer != self.pointer
+        return Diagnostic(RULE, message, self.document.place(pointer, key=key), severity, hint)
+
+    def _invalid(self, validator: Any, values: dict[str, Json], given: Mapping[str, Json]) -> Iterator[Diagnostic]:
+        try:
+            errors = list(validator.iter_errors(values))
+        except ValueError as refusal:  # what JSON cannot carry: half a character, a key that is no text
+            yield self._found(f"the inputs are not JSON values: {refusal}", self.pointer)
+            return
+        for error in errors:
+            yield from self._explained(error, values, given)
+
+    def _explained(self, error: Any, values: Json, given: Mapping[str, Json]) -> Iterator[Diagnostic]:
+        path: list[str | int] = list(error.instance_path)
+        keyword: str = error.kind.name
+        details: dict[str, Any] = error.kind.as_dict()
+        if keyword == "required":
+            yield self._missing([*path, details["property"]])
+        elif keyword in {"additionalProperties", "unevaluatedProperties"}:
+            for name in details.get("unexpected", ()):
+                yield self._unexpected([*path, name], "error")
+        elif not path:
+            yield self._found(f"the inputs are not as the workflow wants them: {error.message}", self.pointer)
+        else:
+            yield self._wrong(error, path, _at(values, path), given)
+
+    def _missing(self, path: Sequence[str | int]) -> Diagnostic:
+        name = _dotted(path)
+        known = self.declared.get(str(path[0])) if len(path) == 1 else None
+        if known is None:
+            return self._found(f"the input `{name}` is missing", self._pointer_of(path[:1]))
+        about = f" ({_shortened(known.description)})" if known.description else ""
+        hint = f"give it with -i {name}=…{about}"
+        return self._found(f"the input `{name}` is missing; it must be {known.type}", known.pointer, hint=hint)
+
+    def _unexpected(self, path: Sequence[str | int], severity: Severity) -> Diagnostic:
+        name = _dotted(path)
+        siblings = self.names if len(path) == 1 else ()
+        meant = close_to(str(path[-1]), siblings)
+        known = f"it has {', '.join(sorted(siblings))}" if siblings else ""
+        hint = f"did you mean `{meant}`?" if meant else known
+        return self._found(
+            f"the workflow has no input `{name}`", self._pointer_of(path[:-1]), hint=hint, severity=severity
+        )
+
+    def _wrong(self, error: Any, path: list[str | int], value: Json, given: Mapping[str, Json]) -> Diagnostic:
+        name = _dotted(path)
+        secret = str(path[0]) in self.secrets
+        is_default = path[0] not in given
+        subject = f"the default of the input `{name}`" if is_default else f"the input `{name}`"
+        kinds = error.kind.as_dict().get("types")
+        if isinstance(kinds, list) and error.kind.name == "type":
+            message = f"{subject} must be {_in_words(kinds)}{'' if secret else f', not {described(value)}'}"
+            wanted: Sequence[str] = kinds
+        else:
+            wanted = ()
+            shown = "" if secret else f"{described(value)}: "
+            message = f"{subject} is wrong: {shown}{_explanation(error)}"
+        hint = ""
+        if isinstance(value, str) and {"array", "object"} & set(wanted):
+            hint = "give it as JSON: " + (f"-i {name}='[…]'" if "array" in wanted else f"-i {name}='{{…}}'")
+        return self._found(message, self._pointer_of(path), hint=hint)
+
+    def _unknown(self, given: Mapping[str, Json]) -> Iterator[Diagnostic]:
+        """Report given inputs that the schema neither declares nor provides for."""
+        parts = [part for part, _ in self._resolver.parts(self.schema, self.pointer)]
+        if any(part.get("additionalProperties") or part.get("unevaluatedProperties") for part in parts):
+            return
+        if any(word in part for part in parts for word in _OPEN):
+            return  # names may be declared in ways that are not worth following
+        for name in given:
+            if name not in self.names:
+                yield self._unexpected([name], "error" if self.strict else "warning")
+
+    def _pointer_of(self, path: Sequence[str | int]) -> str:
+        """Give the place where an input is declared: as deep as `properties` and `items` lead."""
+        schema, pointer = self.schema, self.pointer
+        for token in path:
+            step = "items" if isinstance(token, int) else join("properties", str(token))
+            inner = [
+                (found, f"{where}/{step}")
+                for part, where in self._resolver.parts(schema, pointer)
+                if (found := find(part, f"/{step}")) is not MISSING
+            ]
+            if not inner:
+                break
+            schema, pointer = inner[0]
+        return pointer
+
+    # -- the validator ------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _compiled(self) -> tuple[Any, tuple[Diagnostic, ...]]:
+        """Give the validator, or None and what is wrong with the schema."""
+        import jsonschema_rs  # only when there are inputs to check
+
+        dangling = tuple(
+            self._found(message, place, hint=hint)
+            for message, place, hint in self._resolver.dangling(self.schema, self.pointer)
+        )
+        if dangling:
+            return None, dangling
+        bundle, places = self._resolver.bundle(self.schema, self.pointer)
+        try:
+            validator = jsonschema_rs.Draft202012Validator(
+                bundle,
+                validate_formats=False,  # 2020-12: `format` is an annotation unless somebody asks for more
+                retriever=_refuse,
+                mask=_MASK,
+                pattern_options=jsonschema_rs.RegexOptions(),
+            )
+        except jsonschema_rs.ValidationError as error:
+            path = [str(token) for token in error.instance_path]
+            pointer = self.pointer
+            if len(path) > 1 and path[0] == "$defs":
+                pointer = join(places[path[1]], *path[2:])
+            return None, (self._found(_faulty_schema(error, path, find(bundle, join("", *path))), pointer),)
+        except ValueError as error:
+            return None, (self._found(f"the schema cannot be used: {error}", self.pointer),)
+        return validator, ()
+
+
+_OPEN = ("patternProperties", "anyOf", "oneOf", "if", "dependentSchemas", "$dynamicRef", "propertyNames")
+_MASK: Final = "it"
+
+
+def _refuse(uri: str) -> Json:
+    raise ValueError(f"{uri} is another document; a schema of inputs is complete in its own")
+
+
+def _explanation(error: Any) -> str:
+    """Give the validator's words. It calls the value "it", so that no message of it can give a secret away."""
+    alternatives = error.kind.as_dict().get("context")
+    if error.kind.name in {"anyOf", "oneOf"} and alternatives and all(alternatives):
+        return ", or ".join(dict.fromkeys(_clause(each[0]) for each in alternatives))
+    return _clause(error)
+
+
+def _clause(error: Any) -> str:
+    if error.kind.name == "type":
+        return f"it must be {_in_words(error.kind.as_dict()['types'])}"
+    if error.kind.name == "enum":
+        return "it must be one of " + ", ".join(json.dumps(each) for each in error.kind.as_dict()["options"])
+    if error.kind.name == "const":
+        return f"it must be {json.dumps(error.kind.as_dict()['expected_value'])}"
+    return str(error.message)
+
+
+def _faulty_schema(error: Any, path: Sequence[str], value: Json) -> str:
+    """Say what is wrong with a schema: which word of it, and why."""
+    word = path[-1] if path else ""
+    if word == "type":
+        meant = close_to(value, _KINDS) if isinstance(value, str) else ""
+        guess = f"; did you mean `{meant}`?" if meant else ""
+        return f"`type` in this schema must be one of {', '.join(_KINDS)}, not {described(value)}{guess}"
+    if error.kind.name == "format" and isinstance(value, str):
+        return (
+            f"the pattern {json.dumps(value)} in this schema cannot be used: it is no regular expression, "
+            "or has look-around or back references, which can take for ever"
+        )
+    return f"this is no JSON Schema: `{word}`: {error.message}" if word else f"this is no JSON Schema: {error.message}"
+
+
+def _at(value: Json, path: Sequence[str | int]) -> Json:
+    for token in path:
+        value = value[token]
+    return value
+
+
+def _dotted(path: Sequence[str | int]) -> str:
+    """Give a path as a person writes it: `channels[0].uri`."""
+    text = "".join(f"[{token}]" if isinstance(token, int) else f".{token}" for token in path)
+    return text.removeprefix(".")
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 80 else text[:77].rstrip() + "…"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Types
+# ---------------------------------------------------------------------------------------------------------------------
+
+_KINDS: Final[Mapping[str, str]] = {
+    "string": "a text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+
+
+def _in_words(kinds: Sequence[str]) -> str:
+    words = [_KINDS[kind] for kind in _KINDS if kind in kinds]
+    return " or ".join(words) or "any value"
+
+
+def _coerced(text: str, kinds: set[str]) -> Json:
+    """Read a text as the first of the kinds that it can be; text is what everything can be, so it comes last."""
+    if "null" in kinds and text == "null":
+        return None
+    if "boolean" in kinds and text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    if {"integer", "number"} & kinds and re.fullmatch(r"[-+]?[0-9]{1,400}", text):
+        return int(text)
+    if {"integer", "number"} & kinds and re.fullmatch(r"[-+]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][-+]?[0-9]{1,3})?", text):
+        number = float(text)
+        if math.isfinite(number) and ("number" in kinds or number.is_integer()):
+            return number if "number" in kinds else int(number)
+    opening = {"array": "[", "object": "{"}
+    if any(kind in kinds and text.lstrip().startswith(sign) for kind, sign in opening.items()):
+        try:
+            return json.loads(text)
+        except (ValueError, RecursionError):
+            return text
+    return text
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Schemas
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _members(schema: Json, word: str) -> Mapping[str, Json]:
+    found = schema.get(word) if isinstance(schema, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _names(value: Json) -> list[str]:
+    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
+
+
+def _schemas(value: Json) -> list[Json]:
+    return value if isinstance(value, list) else []
+
+
+# Where a `$ref` is data and refers to nothing.
+_NOT_SCHEMAS = frozenset({"default", "const", "enum", "examples", "example"})
+
+
+class _Resolver:
+    """Finds what `$ref` means within one document."""
+
+    def __init__(self, document: Json) -> None:
+        self._document = document
+
+    @cached_property
+    def _roots(self) -> dict[str, Json]:
+        """The schemas of the document, by pointer."""
+        roots: dict[str, Json] = {}
+        for name, schema in _members(_members(self._document, "components"), "inputs").items():
+            roots[join("/components/inputs", name)] = schema
+        workflows = self._document.get("workflows") if isinstance(self._document, dict) else None
+        for index, workflow in enumerate(_schemas(workflows)):
+            if isinstance(workflow, dict) and "inputs" in workflow:
+                roots[f"/workflows/{index}/inputs"] = workflow["inputs"]
+        return roots
+
+    @cached_property
+    def _anchors(self) -> dict[str, str]:
+        """The pointers of all anchors."""
+        return {
+            schema["$anchor"]: pointer
+            for root, value in self._roots.items()
+            for schema, pointer in _walk(value, root)
+            if isinstance(schema.get("$anchor"), str)
+        }
+
+    def target(self, reference: Json) -> tuple[Json, str] | None:
+        """Give what a `$ref` leads to and where it stands, or None."""
+        if not isinstance(reference, str) or not reference.startswith("#"):
+            return None
+        pointer = unquote(reference[1:])
+        if pointer and not pointer.startswith("/"):
+            pointer = self._anchors.get(pointer, "/\0")
+        found = find(self._document, pointer)
+        return None if found is MISSING else (found, pointer)
+
+    def parts(self, schema: Json, pointer: str) -> list[tuple[dict[str, Json], str]]:
+        """Give the schema and all that hold with it: what `$ref` and `allOf` lead to, each once."""
+        parts: list[tuple[dict[str, Json], str]] = []
+        seen: set[int] = set()
+        waiting = [(schema, pointer)]
+        while waiting:
+            each, where = waiting.pop(0)
+            if not isinstance(each, dict) or id(each) in seen:
+                continue
+            seen.add(id(each))
+            parts.append((each, where))
+            target = self.target(each.get("$ref"))
+            waiting += [target] if target else []
+            waiting += ((inner, f"{where}/allOf/{index}") for index, inner in enumerate(_schemas(each.get("allOf"))))
+        return parts
+
+    def kinds(self, schema: Json) -> list[str]:
+        """Give the types that a value may have, in no order that matters; none when anything goes."""
+        kinds: list[str] = []
+        seen: set[int] = set()
+        waiting = [schema]
+        while waiting:
+            each = waiting.pop()
+            for part, _ in self.parts(each, ""):
+                if id(part) in seen:
+                    continue
+                seen.add(id(part))
+                kind = part.get("type")
+                kinds += [kind] if isinstance(kind, str) else _names(kind)
+                if kind is None:
+                    values = [part["const"]] if "const" in part else _schemas(part.get("enum"))
+                    kinds += (_kind_of(value) for value in values)
+                waiting += [*_schemas(part.get("anyOf")), *_schemas(part.get("oneOf"))]
+        return list(dict.fromkeys(kinds))
+
+    def is_secret(self, schema: Json) -> bool:
+        """Tell whether a value is, or may contain, something that must not be shown."""
+        seen: set[int] = set()
+        waiting = [schema]
+        while waiting:
+            for part, pointer in _walk(waiting.pop(), ""):
+                if id(part) in seen:
+                    continue
+                seen.add(id(part))
+                # A property may itself be called "format": then its schema is no text and no truth value.
+                if part.get("format") == "password" or part.get("writeOnly") is True:
+                    return True
+                target = self.target(part.get("$ref")) if not pointer.endswith("/properties") else None
+                waiting += [target[0]] if target else []
+        return False
+
+    def dangling(self, schema: Json, pointer: str) -> Iterator[tuple[str, str, str]]:
+        """Give every reference that leads to nothing here: what is wrong, where, and a hint."""
+        seen: set[str] = set()
+        waiting = [(schema, pointer)]
+        while waiting:
+            for part, where in _walk(*waiting.pop()):
+                if where in seen or not isinstance(part.get("$ref"), str):
+                    continue
+                seen.add(where)
+                reference: str = part["$ref"]
+                target = self.target(reference)
+                if target is not None:
+                    waiting += [target] if target[1] not in seen else []
+                    seen.add(target[1])
+                elif reference.startswith("#"):
+                    alike = close_to(reference, (f"#{root}" for root in self._roots))
+                    hint = f"did you mean `{alike}`?" if alike else ""
+                    yield f"`{reference}` leads to nothing in this document", f"{where}/$ref", hint
+                elif not reference.startswith(_METASCHEMAS):
+                    hint = "copy the schema into components/inputs: '#/components/inputs/<name>'"
+                    yield f"`{reference}` is in another document, which is not read for inputs", f"{where}/$ref", hint
+
+    def bundle(self, schema: Json, pointer: str) -> tuple[dict[str, Json], dict[str, str]]:
+        """Give one schema with all that it may refer to, and the places of what is under its `$defs`.
+
+        The schemas of the document stand there twice: where pointers look for them, and in `$defs`, because anchors are
+        looked for in known places only.
+        """
+        roots = {root: each for root, each in self._roots.items() if root != pointer}
+        names = {"inputs": pointer, **{f"schema-{index}": root for index, root in enumerate(roots)}}
+        bundle: dict[str, Json] = {
+            "$ref": "#/$defs/inputs",
+            "$defs": {"inputs": schema, **{name: roots[root] for name, root in names.items() if root in roots}},
+        }
+        for first in {tokens(pointer)[0] for pointer in self._referred() if pointer} - bundle.keys():
+            bundle[first] = self._document[first]
+        return bundle, names
+
+    def _referred(self) -> Iterator[str]:
+        for root, value in self._roots.items():
+            for part, _ in _walk(value, root):
+                target = self.target(part.get("$ref"))
+                if target is not None and not self._is_anchor(part["$ref"]):
+                    yield target[1]
+
+    def _is_anchor(self, reference: str) -> bool:
+        return not reference.startswith("#/")
+
+
+_METASCHEMAS = ("https://json-schema.org/", "http://json-schema.org/")
+
+
+def _walk(schema: Json, pointer: str) -> Iterator[tuple[dict[str, Json], str]]:
+    """Give every object in a schema, itself first, with its pointer."""
+    waiting = [(schema, pointer)]
+    while waiting:
+        each, where = waiting.pop()
+        if isinstance(each, dict):
+            yield each, where
+            in_names = where.endswith(("/properties", "/$defs", "/patternProperties"))
+            waiting += [
+                (member, join(where, key))
+                for key, member in reversed(each.items())
+                if in_names or key not in _NOT_SCHEMAS
+            ]
+        elif isinstance(each, list):
+            waiting += [(member, f"{where}/{index}") for index, member in enumerate(each)]
+
+
+def _kind_of(value: Json) -> str:
+    if isinstance(value, bool):
+        return "boolean"
+    kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}
+    return kinds.get(type(value), "null")
+
+
+# A schema that contains itself can have defaults that do, too.
+_MOST_DEFAULTS = 10_000
+
+
+class _Defaults:
+    """Fills in defaults: at the top, in objects that are there, in the items of lists."""
+
+    def __init__(self, resolver: _Resolver) -> None:
+        self._resolver = resolver
+        self._added = 0
+
+    def fill(self, schema: Json, value: Json) -> bool:
+        """Add to a value, in place, what its schema has defaults for. False when there is no end to it."""
+        waiting = [(schema, value)]
+        while waiting:
+            each, content = waiting.pop()
+            if self._added > _MOST_DEFAULTS:
+                return False
+            for part, _ in self._resolver.parts(each, ""):
+                if isinstance(content, dict):
+                    waiting += self._object(part, content)
+                elif isinstance(content, list):
+                    waiting += self._list(part, content)
+        return True
+
+    def _object(self, schema: dict[str, Json], content: dict[str, Json]) -> Iterator[tuple[Json, Json]]:
+        properties = _members(schema, "properties")
+        for name, inner in properties.items():
+            if name not in content:
+                default = self._default(inner)
+                if default is MISSING:
+                    continue
+                content[name] = copy.deepcopy(default)
+                self._added += 1
+            yield inner, content[name]
+        others = schema.get("additionalProperties")
+        if isinstance(others, dict):
+            yield from ((others, member) for name, member in content.items() if name not in properties)
+
+    def _list(self, schema: dict[str, Json], content: list[Json]) -> Iterator[tuple[Json, Json]]:
+        first = _schemas(schema.get("prefixItems"))
+        yield from zip(first, content, strict=False)
+        if isinstance(schema.get("items"), dict):
+            yield from ((schema["items"], item) for item in content[len(first) :])
+
+    def _default(self, schema: Json) -> Json | Missing:
+        parts = (part for part, _ in self._resolver.parts(schema, ""))
+        return next((part["default"] for part in parts if "default" in part), MISSING)
