@@ -10,7 +10,6 @@ What is checked elsewhere: the structure of the document (`build`), its rules (`
 from __future__ import annotations
 
 import difflib
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, Literal
@@ -205,7 +204,7 @@ def plan(
         document=document.uri,
         entry=entry,
         workflows=planner.workflows,
-        digest=hashlib.sha256(repr(document.value).encode()).hexdigest(),
+        digest=document.digest,
         redact=planner.options.redact,
     )
     return made, planner.diagnostics
