@@ -15,6 +15,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urljoin, urlsplit
 
@@ -290,6 +291,7 @@ def _without_userinfo(text: str) -> str:
     return re.sub(r"//[^/@]*@", "//…@", text)
 
 
+@lru_cache(maxsize=256)
 def origin(url: str) -> str:
     """Give scheme, host and port of a URL, the port always written: `https://example.com:443`."""
     parts = urlsplit(url)
