@@ -27,7 +27,7 @@ from treadle.arazzo.expressions.selectors import Selector, compile_selector, loo
 from treadle.arazzo.expressions.text import ESCAPES, Escape, text_of
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["DEEPEST", "Kind", "Placeholder", "Template", "compile_value", "placeholders", "require"]
+__all__ = ["DEEPEST", "UNBRACED", "Kind", "Placeholder", "Template", "compile_value", "placeholders", "require"]
 
 Kind: TypeAlias = Literal["value", "expression", "payload", "text"]
 
@@ -207,7 +207,7 @@ class Placeholder:
 
 
 # At a word boundary, so that `US$inputs.x` stays text; the tail is what cannot be mistaken for punctuation.
-_UNBRACED: Final = re.compile(
+UNBRACED: Final = re.compile(
     r"(?<![\w$])\$(?:(?:inputs|steps|workflows|outputs|request|response|message|sourceDescriptions)"
     r"(?:\.[A-Za-z0-9_\-]+|\[[0-9]{1,9}\])+|(?:statusCode|url|method|self)\b)(?:#(?:/[A-Za-z0-9_\-.~]*)+)?"
 )
@@ -239,7 +239,7 @@ def _braced(text: str, scope: Scope, at: str) -> Iterator[Placeholder]:
 
 def _bare(text: str, scope: Scope, at: str) -> Iterator[Placeholder]:
     position = 0
-    while match := _UNBRACED.search(text, position):
+    while match := UNBRACED.search(text, position):
         position = max(match.end(), declared_extent(text, match.start(), scope))
         try:
             expression = compile_expression(text[match.start() : position], scope, at)

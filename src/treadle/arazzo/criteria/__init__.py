@@ -1,0 +1,76 @@
+"""Criteria: simple, regex, jsonpath and xpath conditions, compiled once; each judgement keeps its reasons.
+
+What can never be evaluated is found while compiling and noted as an error. What cannot be evaluated in a run fails
+and says why in the verdict's `problem`: it is never a silent false, since a poll would end on it.
+"""
+
+from __future__ import annotations
+
+from treadle.arazzo.criteria.jsonpath import compile_jsonpath
+from treadle.arazzo.criteria.regex import compile_regex
+from treadle.arazzo.criteria.simple import compile_simple
+from treadle.arazzo.criteria.verdict import Broken, ConditionError, Criterion, Verdict, place
+from treadle.arazzo.criteria.xpath import compile_xpath_criterion
+from treadle.arazzo.expressions import Expression, ExpressionError, Scope, compile_expression, did_you_mean
+from treadle.arazzo.expressions.selectors import VERSIONS
+
+__all__ = ["Criterion", "Verdict", "compile_criterion"]
+
+
+def compile_criterion(
+    condition: str,
+    scope: Scope,
+    *,
+    type: str = "simple",  # noqa: A002  (the specification's word)
+    version: str | None = None,
+    context: str | None = None,
+) -> Criterion:
+    """Compile a criterion; findings go to `scope.notes`. Raises nothing: what can never work gives a broken criterion.
+
+    `version` is that of an Expression Type Object; without one the newest of the specification holds.
+    """
+    try:
+        return _compile(condition, scope, type, version, context)
+    except ConditionError as error:
+        where = f" ({place(condition, error.position)})" if 0 < error.position <= len(condition) else ""
+        message = f"the condition '{condition[:200]}' can never be evaluated: {error.message}{where}"
+        scope.note("bad-condition", message, "error", hint=error.hint)
+        return Broken(condition, message)
+
+
+def _compile(condition: str, scope: Scope, kind: str, version: str | None, context: str | None) -> Criterion:
+    if kind == "simple":
+        return compile_simple(condition, scope)
+    if kind not in ("regex", "jsonpath", "xpath"):
+        hint = did_you_mean(kind, ("simple", "regex", "jsonpath", "xpath"))
+        raise ConditionError(f"there is no criterion of type '{kind}'", hint=hint)
+    chosen = _version(kind, version)
+    subject = _context(kind, context, scope)
+    if kind == "regex":
+        return compile_regex(condition, subject, scope)
+    if kind == "xpath":
+        return compile_xpath_criterion(condition, subject, scope, chosen)
+    return compile_jsonpath(condition, subject, scope, draft=chosen.startswith("draft"))
+
+
+def _version(kind: str, version: str | None) -> str:
+    known = VERSIONS.get(kind, ("",))
+    if not version or version in known:
+        return version or known[0]
+    raise ConditionError(f"there is no version '{version}' of {kind}", hint="known: " + ", ".join(known))
+
+
+def _context(kind: str, context: str | None, scope: Scope) -> Expression:
+    if context is None:
+        # §4.6.11: "if type is specified, context MUST be provided". A query without one can only mean the answer.
+        if kind == "regex":
+            raise ConditionError("a criterion of type regex needs a context")
+        message = f"a criterion of type {kind} needs a context; $response.body is taken"
+        scope.dialect("implied-context", message, hint="add context: $response.body")
+        context = "$response.body"
+    text = context.strip()
+    inner = text[1:-1] if text.startswith("{$") and text.endswith("}") else text
+    try:
+        return compile_expression(inner, scope)
+    except ExpressionError as error:
+        raise ConditionError(f"the context: {error.message}", hint=error.hint) from None

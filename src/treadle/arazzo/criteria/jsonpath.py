@@ -1,0 +1,352 @@
+"""Criteria of type `jsonpath`.
+
+In this order: `{$expr}` is substituted; an RFC 9535 query passes when its node list is not empty; otherwise the
+dialect rule `jsonpath-comparison` takes the text as a boolean condition over queries, literals and runtime
+expressions, which is what nearly every public document writes (`$.TrainingJobStatus == "InProgress"`); otherwise the
+criterion is wrong, and says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+from treadle.arazzo.criteria.compare import strict
+from treadle.arazzo.criteria.conditions import Condition, Dialect, Operand, parse_condition
+from treadle.arazzo.criteria.operands import read_expression
+from treadle.arazzo.criteria.substitution import Substituted, find_json_path
+from treadle.arazzo.criteria.verdict import ConditionError, Verdict, look
+from treadle.arazzo.expressions import Context, EvaluationError, Expression, Scope, nodes
+from treadle.arazzo.expressions.pointer import print_pointer
+from treadle.arazzo.expressions.text import brief
+from treadle.arazzo.jsonpath import JsonPathError, Query, compile_query, goessner, keys_of
+from treadle.seams import MISSING, Json, Missing
+
+__all__ = ["JsonPath", "compile_jsonpath"]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Plans: what a text without placeholders means
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """How to judge: a query or a condition, with the dialect rules that it needs."""
+
+    judge: Callable[[Context, Json, list[str], list[str]], bool]
+    """(context, data, reasons, rules that were needed on the way)"""
+    rules: tuple[str, ...]
+    expressions: tuple[Expression, ...] = ()
+
+
+def _plan(text: str, scope: Scope, hint_for: Expression | None) -> _Plan:
+    """Decide what a text is. Raises `ConditionError`."""
+    try:
+        query = compile_query(text)
+    except JsonPathError as refusal:
+        return _comparison(text, scope, refusal, hint_for)
+    lenient = None
+    if _ROOT_FILTER.match(text) and scope.allows("root-filter-on-object"):
+        lenient = compile_query(text, count_elements=True)
+    return _Plan(partial(_by_query, query, lenient, text), ())
+
+
+_ROOT_FILTER: Final = re.compile(r"\$\s*\[\s*\?")
+
+
+def _by_query(
+    query: Query, lenient: Query | None, text: str, _: Context, data: Json, reasons: list[str], rules: list[str]
+) -> bool:
+    found = query.first(data)
+    if found is not MISSING:
+        reasons.append(f"{text} selects {brief(found)}")
+        return True
+    if lenient is not None and isinstance(data, Mapping) and lenient.first([data]) is not MISSING:
+        # The specification's own `$[?count(@.pets) > 0]` means the object, where RFC 9535 filters its members.
+        rules.append("root-filter-on-object")
+        reasons.append(f"{text} selects nothing in the members of the object, but the object itself fits")
+        return True
+    reasons.append(f"{text} selects nothing")
+    return False
+
+
+def _comparison(text: str, scope: Scope, refusal: JsonPathError, hint_for: Expression | None) -> _Plan:
+    rules = ["jsonpath-comparison"]
+    expressions: list[Expression] = []
+
+    def found(rule: str, source: str) -> None:
+        rules.append(rule)
+        scope.dialect(rule, f"{source} stands without quotes; it is taken as a text", hint=f"write '{source}'")
+
+    def read(text: str, start: int) -> tuple[Operand, int] | None:
+        if text.startswith("$", start):
+            if _RUNTIME.match(text, start):
+                return read_expression(text, start, scope, "", expressions)
+            return _query_operand(text, start)
+        function = _FUNCTION.match(text, start)
+        return _function_operand(text, function) if function else None
+
+    try:
+        node = parse_condition(text, Dialect(read, strict, doubled_quotes=False, found=found))
+    except ConditionError:
+        if not _CONDITION.search(text):
+            raise ConditionError(f"it is no JSONPath query: {refusal.message}", position=refusal.position) from None
+        raise
+    scope.dialect(
+        "jsonpath-comparison",
+        "a comparison is no JSONPath query (RFC 9535); it is evaluated as its author means it",
+        hint=_rewrite(text, hint_for),
+    )
+    return _Plan(partial(_by_condition, node), tuple(dict.fromkeys(rules)), tuple(expressions))
+
+
+def _by_condition(node: Condition, context: Context, data: Json, reasons: list[str], rules: list[str]) -> bool:  # noqa: ARG001
+    return node.judge(context, data, reasons)
+
+
+_CONDITION: Final = re.compile(r"==|!=|<|>|&&|\|\||\.length\b")
+_RUNTIME: Final = re.compile(
+    r"\$(?:(?:url|method|statusCode|self)\b(?![.\[(])|(?:request|response|message|inputs|outputs|steps|workflows"
+    r"|sourceDescriptions|components)(?:[.#]|\b))"
+)
+_FUNCTION: Final = re.compile(r"(length|count)\s*\(\s*(?=\$)")
+_SIMPLE: Final = re.compile(r"\s*(\$[^\s=!<>&|]+)\s*(==|!=|<=|>=|<|>)\s*(.+?)\s*\Z", re.DOTALL)
+
+
+def _rewrite(text: str, context: Expression | None) -> str:
+    """Write one comparison as a simple criterion, where that can be done safely."""
+    match = _SIMPLE.match(text)
+    keys = keys_of(match.group(1)) if match and "&&" not in text and "||" not in text else None
+    if match is None or keys is None or not isinstance(context, nodes.Body) or context.tail or keys[-1:] == ("length",):
+        return "write it as a criterion of type simple, with operands such as $response.body#/…"
+    value = match.group(3)
+    if value.startswith('"') and value.endswith('"') and "'" not in value and "\\" not in value:
+        value = f"'{value[1:-1]}'"
+    pointer = print_pointer([str(key) for key in keys])
+    return f"write it as a criterion of type simple: {context}#{pointer} {match.group(2)} {value}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Operands of comparisons
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Selected:
+    """A query as an operand: its node's value; alone, whether there is a node."""
+
+    text: str
+    query: Query
+
+    def value(self, context: Context, data: Json) -> Json | Missing:  # noqa: ARG002  (protocol)
+        if self.query.singular:
+            return self.query.first(data)
+        found = self.query.find(data)
+        if len(found) > 1:
+            raise EvaluationError(f"{self.text} selects {len(found)} nodes, and a comparison needs one")
+        return found[0] if found else MISSING
+
+    def holds(self, context: Context, data: Json) -> tuple[bool, str]:  # noqa: ARG002  (protocol)
+        found = self.query.first(data)
+        return found is not MISSING, "selects nothing" if found is MISSING else f"selects {brief(found)}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Length:
+    """`QUERY.length`: elements, characters or members of the one node; of a query for many nodes, their number."""
+
+    text: str
+    query: Query
+
+    def value(self, context: Context, data: Json) -> Json | Missing:  # noqa: ARG002  (protocol)
+        if not self.query.singular:
+            return len(self.query.find(data))
+        found = self.query.first(data)
+        if found is MISSING or found is None:
+            return 0
+        if isinstance(found, Mapping):
+            return found.get("length", len(found))
+        return len(found) if isinstance(found, (str, list)) else MISSING
+
+    def holds(self, context: Context, data: Json) -> tuple[bool, str]:
+        length = self.value(context, data)
+        return bool(length), brief(length)
+
+
+@dataclass(frozen=True, slots=True)
+class _Count:
+    """`count(QUERY)`: the number of nodes; of one node that is an array, of its elements, as its authors mean it."""
+
+    text: str
+    query: Query
+
+    def value(self, context: Context, data: Json) -> Json | Missing:  # noqa: ARG002  (protocol)
+        found = self.query.find(data)
+        return len(found[0]) if len(found) == 1 and isinstance(found[0], list) else len(found)
+
+    def holds(self, context: Context, data: Json) -> tuple[bool, str]:
+        count = self.value(context, data)
+        return bool(count), brief(count)
+
+
+_MEMBER: Final = re.compile(r"\.{1,2}(?:\*|[\w\-@:\x80-\U0010ffff]+)")
+_LENGTH: Final = re.compile(r"\.length(?:\(\))?\Z")
+
+
+def _query_operand(text: str, start: int) -> tuple[Operand, int]:
+    end = _query_end(text, start)
+    source = text[start:end]
+    base = _LENGTH.sub("", source)
+    query = _query(base, start)
+    return (_Length(source, query) if base != source else _Selected(source, query)), end
+
+
+def _function_operand(text: str, match: re.Match[str]) -> tuple[Operand, int]:
+    start = match.end()
+    end = _query_end(text, start)
+    close = re.compile(r"\s*\)").match(text, end)
+    if close is None:
+        raise ConditionError(f"{match.group(1)}() takes one query", position=start)
+    source = text[match.start() : close.end()]
+    query = _query(text[start:end], start)
+    return (_Length(source, query) if match.group(1) == "length" else _Count(source, query)), close.end()
+
+
+def _query(source: str, start: int) -> Query:
+    try:
+        return compile_query(_HYPHENATED.sub(r"['\1']", source))
+    except JsonPathError as error:
+        message = f"'{source}' is no JSONPath query: {error.message}"
+        raise ConditionError(message, position=start + error.position, hint=error.hint) from None
+
+
+# `$.access-token`: RFC 9535 wants quotes around such a name, and in a comparison nothing else could be meant.
+_HYPHENATED: Final = re.compile(r"(?<=[\w\])$])\.(?=[\w\-@:]*[\-@:])([\w\-@:]+)(?![\w\-@:]*')")
+
+
+def _query_end(text: str, start: int) -> int:
+    at = start + 1
+    while at < len(text):
+        member = _MEMBER.match(text, at)
+        if member:
+            at = member.end()
+        elif text.startswith(("[", "..["), at):
+            at = _bracket_end(text, at + (2 if text[at] == "." else 0))
+        else:
+            break
+    return at + 2 if text.startswith(".length()", at - len(".length")) else at
+
+
+def _bracket_end(text: str, start: int) -> int:
+    depth, quote, at = 0, "", start
+    while at < len(text):
+        each = text[at]
+        if quote:
+            at += each == "\\"
+            quote = "" if each == quote else quote
+        elif each in "'\"":
+            quote = each
+        elif each in "[]":
+            depth += 1 if each == "[" else -1
+            if not depth:
+                return at + 1
+        at += 1
+    raise ConditionError("a bracket is not closed", position=start)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The criterion
+# ---------------------------------------------------------------------------------------------------------------------
+
+_REMEMBERED: Final = 16
+"""Substituted texts whose plans a criterion keeps."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPath:
+    """A compiled criterion. `plan` is None where the text depends on values of the run."""
+
+    condition: str
+    context: Expression
+    text: Substituted
+    plan: _Plan | None
+    prepare: Callable[[str], _Plan]
+    rules: tuple[str, ...]
+    remembered: dict[str, _Plan]
+
+    @property
+    def expressions(self) -> tuple[Expression, ...]:
+        """The context, what is substituted, and the operands."""
+        return (self.context, *self.text.expressions, *(self.plan.expressions if self.plan else ()))
+
+    def judge(self, context: Context) -> Verdict:
+        """Judge; never raises. A missing or null context does not pass."""
+        reasons: list[str] = []
+        rules: list[str] = []
+        try:
+            data = look(self.context, context)
+            if data is MISSING or data is None:
+                reasons.append(f"{self.context} is {'missing' if data is MISSING else 'null'}")
+                return Verdict(False, tuple(reasons), "", self.rules, self.condition)
+            plan = self.plan or self.planned(self.text.fill(context))
+            if not isinstance(data, (dict, list)) and _REACHES_INTO.match(self.condition):
+                raise EvaluationError(f"the context {self.context} is {brief(data)}, not an object or an array")
+            passed = plan.judge(context, data, reasons, rules)
+        except (EvaluationError, ConditionError, JsonPathError) as error:
+            return Verdict(False, tuple(reasons), error.message, self.rules, self.condition)
+        except RecursionError:
+            return Verdict(False, tuple(reasons), "the values are nested too deeply", self.rules, self.condition)
+        if self.plan is None or rules:
+            return Verdict(
+                passed, tuple(reasons), "", tuple(dict.fromkeys((*self.rules, *plan.rules, *rules))), self.condition
+            )
+        return Verdict(passed, tuple(reasons), "", self.rules, self.condition)
+
+    def planned(self, text: str) -> _Plan:
+        """Give the plan for a substituted text. Raises `ConditionError`."""
+        plan = self.remembered.get(text)
+        if plan is None:
+            if len(self.remembered) >= _REMEMBERED:
+                self.remembered.clear()
+            plan = self.remembered[text] = self.prepare(text)
+        return plan
+
+
+_REACHES_INTO: Final = re.compile(r"[\s!(]*\$\s*[.\[]")
+
+
+def compile_jsonpath(condition: str, context: Expression, scope: Scope, *, draft: bool = False) -> JsonPath:
+    """Compile; `draft` is Goessner's. Raises `ConditionError`."""
+    rules: list[str] = []
+
+    def unbraced(source: str) -> None:
+        rules.append("unbraced-interpolation")
+        message = f"'{source}' inside a query stands without braces; it is taken as an expression"
+        scope.dialect("unbraced-interpolation", message, hint=f"write {{{source}}}")
+
+    text = condition
+    if draft:
+        try:
+            text = goessner(condition)
+        except JsonPathError as error:
+            raise ConditionError(error.message, position=error.position, hint=error.hint) from None
+    found = find_json_path(text.strip(), scope, unbraced)
+    if not found.places:
+        plan = _plan(found.text, scope, context)
+        return JsonPath(condition, context, found, plan, _unprepared, (*rules, *plan.rules), {})
+    sample = found.sample()
+    if sample is not None:
+        rules += _plan(sample, scope, None).rules
+
+    def prepare(filled: str) -> _Plan:
+        return _plan(filled, replace(scope, notes=[]), None)
+
+    return JsonPath(condition, context, found, None, prepare, tuple(dict.fromkeys(rules)), {})
+
+
+def _unprepared(text: str) -> _Plan:
+    raise AssertionError(text)  # only a criterion without a plan prepares one
