@@ -1,0 +1,177 @@
+"""The training container's contract: the tree below `/opt/ml`, its configuration files, the environment, the command.
+
+Byte for byte as in the reference §1.1–1.4. `msgspec` writes what the files need: compact, in the keys' order, UTF-8.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+
+from treadle.seams import HostSpec, Json
+
+__all__ = ["Channel", "addresses", "channels", "command", "environment", "instance_groups", "lay_out"]
+
+_METRICS_DIRECTORY = "output/metrics/sagemaker"
+_DIRECTORIES = ("input/config", "input/data", "model", "output/data", _METRICS_DIRECTORY)
+_CHECKPOINTS = "/opt/ml/checkpoints"
+
+# What a program gets from the machine: enough to run, nothing that tells whose machine it is.
+_INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+_GPU_FAMILIES = ("g", "p")
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """An input channel of the request, with the defaults of the job filled in. `s3` is its S3DataSource."""
+
+    name: str
+    mode: str
+    s3: Mapping[str, Json]
+    content_type: str | None
+    record_wrapper: str
+
+    @property
+    def distribution(self) -> str:
+        """`FullyReplicated` or `ShardedByS3Key`."""
+        return str(self.s3.get("S3DataDistributionType", "FullyReplicated"))
+
+
+def channels(request: Mapping[str, Json]) -> Iterator[Channel]:
+    """Give the channels of a CreateTrainingJob input, in its order."""
+    mode = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
+    for each in request.get("InputDataConfig") or ():
+        yield Channel(
+            name=each["ChannelName"],
+            mode=each.get("InputMode", mode),
+            s3=each["DataSource"].get("S3DataSource", {}),
+            content_type=each.get("ContentType"),
+            record_wrapper=each.get("RecordWrapperType", "None"),
+        )
+
+
+def lay_out(ml: Path, spec: HostSpec) -> None:
+    """Make the tree that stands before any data is there."""
+    for each in _DIRECTORIES:
+        (ml / each).mkdir(parents=True, exist_ok=True)
+    for name, content in config_files(spec).items():
+        (ml / "input/config" / name).write_bytes(msgspec.json.encode(content))
+    checkpoints = _checkpoint_path(spec.request)
+    if checkpoints.startswith("/opt/ml/") and ".." not in checkpoints.split("/"):
+        (ml / checkpoints.removeprefix("/opt/ml/")).mkdir(parents=True, exist_ok=True)
+
+
+def config_files(spec: HostSpec) -> dict[str, Json]:
+    """Give the content of `/opt/ml/input/config` by file name."""
+    request = spec.request
+    files: dict[str, Json] = {
+        "hyperparameters.json": request.get("HyperParameters") or {},
+        "inputdataconfig.json": {each.name: _input_config(each) for each in channels(request)},
+        "resourceconfig.json": _resource_config(spec),
+    }
+    # Its form with metrics is not known; without, it is an empty object (§1.1).
+    if not request.get("AlgorithmSpecification", {}).get("MetricDefinitions"):
+        files["metric-definition-regex.json"] = {}
+    if request.get("CheckpointConfig"):
+        files["checkpointconfig.json"] = {"LocalPath": _checkpoint_path(request)}
+    return files
+
+
+def _checkpoint_path(request: Mapping[str, Json]) -> str:
+    config = request.get("CheckpointConfig")
+    return str(config.get("LocalPath", _CHECKPOINTS)) if config else ""
+
+
+def _input_config(channel: Channel) -> dict[str, str]:
+    first = {"ContentType": channel.content_type} if channel.content_type is not None else {}
+    return {
+        **first,
+        "TrainingInputMode": channel.mode,
+        "S3DistributionType": channel.distribution,
+        "RecordWrapperType": channel.record_wrapper,
+    }
+
+
+def _resource_config(spec: HostSpec) -> dict[str, Json]:
+    groups = instance_groups(spec)
+    own = next(each for each in groups if spec.host in each["hosts"])
+    return {
+        "current_host": spec.host,
+        "current_instance_type": own["instance_type"],
+        "current_group_name": own["instance_group_name"],
+        "hosts": sorted(spec.hosts),
+        "instance_groups": groups,
+        "network_interface_name": "eth0",
+    }
+
+
+def instance_groups(spec: HostSpec) -> list[dict[str, Json]]:
+    """Give the groups of instances with their hosts; which hosts a group gets is AWS's secret, here it is in order."""
+    resources = spec.request.get("ResourceConfig", {})
+    wanted = resources.get("InstanceGroups") or [
+        {
+            "InstanceGroupName": "homogeneousCluster",
+            "InstanceType": resources.get("InstanceType", ""),
+            "InstanceCount": len(spec.hosts),
+        }
+    ]
+    hosts = iter(sorted(spec.hosts, key=lambda host: (len(host), host)))
+    return [
+        {
+            "instance_group_name": each["InstanceGroupName"],
+            "instance_type": each["InstanceType"],
+            "hosts": sorted(host for _, host in zip(range(each["InstanceCount"]), hosts, strict=False)),
+        }
+        for each in wanted
+    ]
+
+
+def environment(spec: HostSpec, machine: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Give the program's whole environment: the machine's least, the image's, the platform's, the request's."""
+    image = {name: str(value) for name, value in (spec.image.get("environment") or {}).items()}
+    path = image.get("PATH") or machine.get("PATH", _SYSTEM_PATH)
+    own = str(Path(sys.executable).parent)
+    platform = {
+        "AWS_REGION": spec.region,
+        "SAGEMAKER_METRICS_DIRECTORY": f"/opt/ml/{_METRICS_DIRECTORY}",
+        **({} if _has_gpu(spec) else {"NVIDIA_VISIBLE_DEVICES": "void"}),
+    }
+    return {
+        **{name: machine[name] for name in _INHERITED if name in machine},
+        **image,
+        "PATH": path if path.split(":")[0] == own else f"{own}:{path}",
+        **platform,
+        **spec.environment,
+        **(spec.request.get("Environment") or {}),
+        "TRAINING_JOB_NAME": spec.job,
+        "TRAINING_JOB_ARN": spec.arn,
+    }
+
+
+def _has_gpu(spec: HostSpec) -> bool:
+    """Whether the host's instance type is of a family with GPUs: `ml.g4dn.xlarge`, `ml.p3.2xlarge`, `ml.local.gpu`."""
+    own = next(each for each in instance_groups(spec) if spec.host in each["hosts"])
+    family = str(own["instance_type"]).removeprefix("ml.")
+    return family.startswith("local.gpu") or (family[:1] in _GPU_FAMILIES and family[1:2].isdigit())
+
+
+def command(spec: HostSpec) -> tuple[str, ...]:
+    """Give the argv. `python` is the interpreter that runs Treadle, also where it has another name."""
+    first, *rest = spec.command
+    missing = first == "python" and shutil.which("python", path=str(Path(sys.executable).parent)) is None
+    return (sys.executable if missing else first, *rest)
+
+
+def addresses(hosts: list[str]) -> dict[str, str]:
+    """Give the hosts' addresses: all hosts of a job are on this machine, each has its own loopback address."""
+    return {
+        host: f"127.0.0.{number}" for number, host in enumerate(sorted(hosts, key=lambda each: (len(each), each)), 1)
+    }

@@ -1,0 +1,58 @@
+"""Bytes that a program writes become lines of text, however long, broken or binary they are."""
+
+from __future__ import annotations
+
+__all__ = ["LINE_LIMIT", "LineSplitter"]
+
+LINE_LIMIT = 64 * 1024
+"""Bytes: a longer line is cut into pieces of at most this size."""
+
+
+class LineSplitter:
+    """Gives lines as they become whole. Holds at most `limit` bytes and what one call brought."""
+
+    def __init__(self, limit: int = LINE_LIMIT) -> None:
+        self._limit = limit
+        self._rest = bytearray()
+
+    def feed(self, data: bytes) -> list[str]:
+        """Take bytes, give the lines that they complete."""
+        *whole, begun = data.split(b"\n")
+        lines: list[str] = []
+        for each in whole:
+            self._rest += each
+            lines += self._cut()
+            lines.append(_text(self._rest.removesuffix(b"\r")))
+            self._rest.clear()
+        self._rest += begun
+        return lines + self._cut()
+
+    def finish(self) -> list[str]:
+        """Give the last line, if it had no end."""
+        last = [_text(self._rest)] if self._rest else []
+        self._rest.clear()
+        return last
+
+    def _cut(self) -> list[str]:
+        """Take whole pieces off what has gathered; the rest is shorter than the limit."""
+        rest, at = self._rest, 0
+        pieces = []
+        while len(rest) - at > self._limit:
+            end = _boundary(rest, at + self._limit)
+            pieces.append(_text(rest[at:end]))
+            at = end
+        del rest[:at]
+        return pieces
+
+
+def _boundary(data: bytearray, end: int) -> int:
+    """Give the nearest place up to `end` where no UTF-8 character is cut; `end` itself when this is not UTF-8."""
+    for back in range(4):
+        if data[end - back] & 0b1100_0000 != 0b1000_0000:
+            return end - back
+    return end
+
+
+def _text(data: bytearray) -> str:
+    # A NUL is legal in JSON but not in every database that keeps logs.
+    return data.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")

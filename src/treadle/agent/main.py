@@ -1,0 +1,71 @@
+"""Wires an agent and runs it: `python -m treadle.agent FILE`. FILE holds a `HostLaunch` as JSON."""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import logging
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import msgspec
+
+from treadle.agent.host import Host
+from treadle.agent.sandbox import choose
+from treadle.agent.work import Tools
+from treadle.errors import ObjectError
+from treadle.objects.filesystem import FilesystemObjects
+from treadle.seams import HostLaunch, Objects
+
+__all__ = ["main", "open_objects"]
+
+_PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
+
+_log = logging.getLogger(__name__)
+
+
+def open_objects(description: Mapping[str, str]) -> Objects:
+    """Open the objects that a specification describes. Raises `ObjectError`."""
+    if description.get("kind") != "filesystem":
+        raise ObjectError(f'This agent cannot open objects of kind "{description.get("kind", "")}".')
+    return FilesystemObjects(Path(description["root"]))
+
+
+def main(arguments: list[str]) -> int:
+    """Run the agent; 0 when all has been told or the attempt was over, 2 for a launch file that cannot be used."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
+    if len(arguments) != 1:
+        _log.error("usage: python -m treadle.agent FILE")
+        return 2
+    try:
+        launch = msgspec.json.decode(Path(arguments[0]).read_bytes(), type=HostLaunch)
+    except (OSError, msgspec.DecodeError) as error:
+        _log.error("%s is no launch file: %s", arguments[0], error)
+        return 2
+    _adopt_orphans()
+    return asyncio.run(_run(launch))
+
+
+async def _run(launch: HostLaunch) -> int:
+    host = Host(launch, Tools(open_objects, choose))
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, host.leave)
+    code = 0
+    try:
+        await host.run()
+    except Exception:  # noqa: BLE001  (whatever it is, it goes to the agent's log, and the agent ends)
+        _log.exception("the agent has failed")
+        code = 1
+    logging.shutdown()
+    # A download that nobody waits for any more may still be under way in a thread, which a normal exit would join.
+    os._exit(code)
+
+
+def _adopt_orphans() -> None:
+    """Let processes of the job that lose their parents become this process's children, so that it can end them."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)

@@ -1,0 +1,58 @@
+"""`MetricDefinitions` (§1.11): regular expressions over the log, group 1 is the value, the last match counts."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Sequence
+
+import re2
+
+from treadle.seams import Json
+
+__all__ = ["Metrics"]
+
+
+class Metrics:
+    """Watches log lines. `refused` says which definitions the linear-time engine cannot take."""
+
+    def __init__(self, definitions: Sequence[Json]) -> None:
+        self._patterns = {}
+        self._values: dict[str, list[float]] = {}
+        self.refused: list[str] = []
+        options = re2.Options()
+        options.log_errors = False
+        for each in definitions:
+            try:
+                pattern = re2.compile(each["Regex"], options)
+            except re2.error as error:
+                self.refused.append(f"{each['Name']}: {_words(error)}")
+                continue
+            if pattern.groups:
+                self._patterns[each["Name"]] = pattern
+            else:
+                self.refused.append(f"{each['Name']}: the expression has no group to take the value from")
+
+    def observe(self, line: str, at: float) -> None:
+        """Take the values that the line holds. `at` in Unix seconds; AWS gives whole ones."""
+        for name, pattern in self._patterns.items():
+            if (match := pattern.search(line)) and (value := _float32(match.group(1))) is not None:
+                self._values[name] = [value, float(int(at))]
+
+    def last(self) -> dict[str, list[float]]:
+        """Give metric name → [value, Unix time] of its last match."""
+        return dict(self._values)
+
+
+def _float32(text: str | None) -> float | None:
+    """Give the value as AWS keeps it, a 32-bit float; None for what is no finite number."""
+    try:
+        value: float = struct.unpack("f", struct.pack("f", float(text or "")))[0]
+    except (ValueError, OverflowError):
+        return None
+    return value if math.isfinite(value) else None
+
+
+def _words(error: Exception) -> str:
+    text = error.args[0] if error.args else error
+    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)

@@ -1,0 +1,384 @@
+"""The process between the agent and the training program: it isolates, starts, watches and ends.
+
+It is run as a script by its path, with `python -I -S`, and imports nothing but the standard library: it starts in a few
+milliseconds, and what happens between `fork` and `exec` happens in a process that has one thread and no event loop.
+It reads its plan (JSON, see `treadle.agent.sandbox.process`) from standard input; its only argument is the number of a
+file descriptor to which it writes why it could not start. End of file there means: the program has been started.
+
+Two shapes::
+
+    plain       agent ── keeper ── program           the keeper is a "subreaper": who loses its parent becomes its child
+    namespace   agent ── outside ── init ── program  init is process 1 of its namespace: when it ends, all in it end
+
+and two rules:
+
+* When the program ends, everything that it started ends before this process does; the exit code is the program's,
+  128 + n when signal n ended it.
+* When the agent dies, everything dies. The kernel tells this process (`PR_SET_PDEATHSIG`), and init likewise.
+
+Signals: SIGTERM is passed on to every process of the job; SIGUSR1 ends every process of the job at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import fcntl
+import json
+import os
+import signal
+import socket
+import stat
+import struct
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+KILL_ALL = signal.SIGUSR1
+SET_UP_FAILED = 125
+CANNOT_EXECUTE = 126
+NOT_FOUND = 127
+
+_WATCHED = {signal.SIGTERM, signal.SIGCHLD, KILL_ALL}
+_BLOCKED = _WATCHED | {signal.SIGINT, signal.SIGHUP}
+
+# linux/prctl.h
+_PR_SET_PDEATHSIG = 1
+_PR_CAPBSET_DROP = 24
+_PR_SET_CHILD_SUBREAPER = 36
+_PR_SET_NO_NEW_PRIVS = 38
+
+# linux/sched.h
+_CLONE_NEWNS = 0x00020000
+_CLONE_NEWUTS = 0x04000000
+_CLONE_NEWIPC = 0x08000000
+_CLONE_NEWUSER = 0x10000000
+_CLONE_NEWPID = 0x20000000
+_CLONE_NEWNET = 0x40000000
+
+# linux/mount.h
+_MS_RDONLY = 0x1
+_MS_NOSUID = 0x2
+_MS_NODEV = 0x4
+_MS_NOEXEC = 0x8
+_MS_REMOUNT = 0x20
+_MS_BIND = 0x1000
+_MS_REC = 0x4000
+_MS_PRIVATE = 0x40000
+# What a remount must repeat, or a user namespace refuses it: the flags that the mount has already.
+_KEPT_FLAGS = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | 0x400 | 0x800 | 0x200000  # …, noatime, nodiratime, relatime
+
+# linux/capability.h: what Docker leaves a container, less MKNOD, because here no device cgroup limits the nodes made.
+_KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
+_LAST_CAPABILITY = 63
+
+_SIOCGIFFLAGS = 0x8913
+_SIOCSIFFLAGS = 0x8914
+_IFF_UP = 1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def main() -> int:
+    """Read the plan and carry it out; the exit code of the program."""
+    status = int(sys.argv[1])
+    os.set_inheritable(status, False)  # noqa: FBT003  (it takes no keyword)
+    plan: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    try:
+        _quiet(0)
+        return _namespace(plan, status) if plan["kind"] == "namespace" else _plain(plan, status)
+    except OSError as error:
+        return _refuse(status, f"{error.strerror} ({error.filename or 'system call'})")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# plain
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _plain(plan: dict[str, Any], status: int) -> int:
+    _die_with_parent(plan["parent"], KILL_ALL)
+    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    program = _spawn(plan, status)
+    _let_go(status)
+    code = _watch(program, _signal_descendants)
+    while True:
+        _signal_descendants(signal.SIGKILL)
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            return code
+
+
+def _signal_descendants(number: int) -> None:
+    for pid in descendants(os.getpid()):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, number)
+
+
+def descendants(root: int) -> list[int]:
+    """Give the process numbers of all that descend from `root` now, itself not included."""
+    children: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with contextlib.suppress(OSError, ValueError, IndexError):
+                # The name in parentheses may hold anything, so what follows it is found from the right.
+                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
+                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[int] = []
+    ahead = [root]
+    while ahead:
+        ahead += (born := children.pop(ahead.pop(), []))
+        found += born
+    return found
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# namespace
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _namespace(plan: dict[str, Any], status: int) -> int:
+    _die_with_parent(plan["parent"], signal.SIGKILL)
+    _unshare(plan["network"])
+    alive, held = os.pipe()
+    init = os.fork()
+    if init == 0:
+        os.close(held)
+        _leave(_init, plan, status, alive)
+    os.close(alive)
+    _let_go(status)
+    code = _watch(init, lambda number: _signal_init(init, number))
+    os.close(held)
+    return code
+
+
+def _signal_init(init: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(init, number)
+
+
+def _unshare(network: bool) -> None:
+    wanted = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWPID | _CLONE_NEWIPC | (0 if network else _CLONE_NEWNET)
+    user, group = os.geteuid(), os.getegid()
+    try:
+        _checked(_libc.unshare(wanted), "unshare")
+    except PermissionError:
+        # Without the right to make namespaces, a user namespace gives it, within itself, where the kernel allows.
+        _checked(_libc.unshare(wanted | _CLONE_NEWUSER), "unshare with a user namespace")
+        Path("/proc/self/setgroups").write_text("deny")
+        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
+        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+
+
+def _init(plan: dict[str, Any], status: int, alive: int) -> int:
+    """Be process 1: furnish the namespaces, start the program, reap, and end with the program's exit code."""
+    _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.set_blocking(alive, False)
+    with contextlib.suppress(BlockingIOError):
+        if not os.read(alive, 1):  # the process outside died before the kernel could be told to watch it
+            return SET_UP_FAILED
+    try:
+        _furnish(plan)
+    except OSError as error:
+        return _refuse(status, f"{error.strerror} ({error.filename or 'system call'})")
+    program = _spawn(plan, status)
+    _let_go(status)
+    return _watch(program, _signal_everybody)
+
+
+def _signal_everybody(number: int) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(-1, number)
+
+
+def _furnish(plan: dict[str, Any]) -> None:
+    """Make the file system, names and network that the program sees. What mounts will cover is opened beforehand."""
+    _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
+    ml = _opened(plan["ml"])
+    readable = {path: _opened(path) for path in plan["readable"] if Path(path).exists()}
+    etc_hosts = _opened(plan["etc_hosts"])
+    _furnish_opt(ml)
+    covers = [cover for path in plan["hidden"] if (cover := _cover(path))]
+    for path, opened in readable.items():
+        _bind_read_only(opened, path)
+    for cover in covers:
+        _mount(None, cover, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
+    if Path("/etc/hosts").exists():
+        _bind(etc_hosts, "/etc/hosts")
+    _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+    socket.sethostname(plan["host"])
+    if not plan["network"]:
+        _loopback_up()
+
+
+def _furnish_opt(ml: int) -> None:
+    """Put a tmpfs on /opt with every other entry of /opt bound back, and the job's directory as /opt/ml."""
+    entries = [entry for entry in Path("/opt").iterdir() if entry.name != "ml"]
+    links = {entry: entry.readlink() for entry in entries if entry.is_symlink()}
+    opened = {str(entry): _opened(str(entry)) for entry in entries if not entry.is_symlink()}
+    _mount("tmpfs", "/opt", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=16m")
+    for link, points_to in links.items():
+        link.symlink_to(points_to)
+    for path, source in opened.items():
+        _bind(source, path)
+    _bind(ml, "/opt/ml")
+
+
+def _cover(path: str) -> str:
+    """Hide a path: a file behind /dev/null, a directory behind an empty tmpfs, whose path is given to be sealed."""
+    real = os.path.realpath(path)
+    if not os.path.lexists(real):
+        return ""
+    if not Path(real).is_dir():
+        _mount("/dev/null", real, None, _MS_BIND)
+        return ""
+    _mount("tmpfs", real, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
+    return real
+
+
+def _opened(path: str) -> int:
+    return os.open(path, os.O_PATH)
+
+
+def _bind(opened: int, target: str) -> None:
+    """Bind what was opened to a path, which is made where it is missing."""
+    if not os.path.lexists(target):
+        if stat.S_ISDIR(os.fstat(opened).st_mode):
+            Path(target).mkdir(parents=True)
+        else:
+            Path(target).parent.mkdir(parents=True, exist_ok=True)
+            Path(target).touch()
+    _mount(f"/proc/self/fd/{opened}", target, None, _MS_BIND | _MS_REC)
+
+
+def _bind_read_only(opened: int, target: str) -> None:
+    _bind(opened, target)
+    kept = os.statvfs(target).f_flag & _KEPT_FLAGS
+    _mount(None, target, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept)
+
+
+def _loopback_up() -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
+        request = struct.pack("16sh14x", b"lo", 0)
+        flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# both
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _spawn(plan: dict[str, Any], status: int) -> int:
+    pid = os.fork()
+    if pid == 0:
+        _leave(_become, plan, status)
+    return pid
+
+
+def _leave(what: Callable[..., int], *arguments: Any) -> NoReturn:
+    """Do it in a forked process and end there, whatever happens: nothing of the caller may run twice."""
+    code = SET_UP_FAILED
+    try:
+        code = what(*arguments)
+    finally:
+        os._exit(code)
+
+
+def _become(plan: dict[str, Any], _status: int) -> int:
+    """Become the program. The status descriptor closes when `exec` succeeds; failing here is the program's failing."""
+    os.setsid()
+    for number in (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGINT):  # Python's own choices are not the program's
+        signal.signal(number, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    if plan["kind"] == "namespace":
+        _drop_capabilities()
+    _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+    argv: list[str] = plan["argv"]
+    environment: dict[str, str] = plan["environment"]
+    try:
+        os.chdir(plan["directory"])
+        os.execvpe(argv[0], argv, environment)  # noqa: S606  (no shell is meant to stand between)
+    except OSError as error:
+        missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
+        where = f" (PATH is {environment.get('PATH', '')})" if missing and "/" not in argv[0] else ""
+        os.write(2, f"treadle: cannot start {argv[0]!r} in {plan['directory']!r}: {error.strerror}{where}\n".encode())
+        return NOT_FOUND if missing else CANNOT_EXECUTE
+
+
+def _watch(program: int, signal_all: Callable[[int], None]) -> int:
+    """Pass signals on and reap until the program has ended; its exit code."""
+    while True:
+        number = signal.sigwait(_WATCHED)
+        if number == signal.SIGTERM:
+            signal_all(signal.SIGTERM)
+        elif number == KILL_ALL:
+            signal_all(signal.SIGKILL)
+        elif (code := _reaped(program)) is not None:
+            return code
+
+
+def _reaped(program: int) -> int | None:
+    """Reap whoever has ended; the program's exit code when it is among them."""
+    code = None
+    with contextlib.suppress(ChildProcessError):
+        while (ended := os.waitpid(-1, os.WNOHANG))[0]:
+            if ended[0] == program:
+                result = os.waitstatus_to_exitcode(ended[1])
+                code = result if result >= 0 else 128 - result
+    return code
+
+
+def _drop_capabilities() -> None:
+    for capability in range(_LAST_CAPABILITY + 1):
+        # EINVAL: the kernel does not know so many. EPERM: there are none to lose.
+        if capability not in _KEPT_CAPABILITIES:
+            _libc.prctl(_PR_CAPBSET_DROP, capability, 0, 0, 0)
+
+
+def _die_with_parent(parent: int, number: int) -> None:
+    _prctl(_PR_SET_PDEATHSIG, number)
+    if os.getppid() != parent:  # it died before the kernel could be told
+        os._exit(SET_UP_FAILED)
+
+
+def _refuse(status: int, reason: str) -> int:
+    os.write(status, reason.encode())
+    return SET_UP_FAILED
+
+
+def _let_go(status: int) -> None:
+    """Close what only the program and its starter may hold: the status, and the output whose end is waited for."""
+    os.close(status)
+    _quiet(1)
+    _quiet(2)
+
+
+def _quiet(descriptor: int) -> None:
+    nothing = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nothing, descriptor)
+    os.close(nothing)
+
+
+def _prctl(option: int, value: int) -> None:
+    _checked(_libc.prctl(option, value, 0, 0, 0), f"prctl {option}")
+
+
+def _mount(source: str | None, target: str, kind: str | None, flags: int, data: str | None = None) -> None:
+    raw = [None if text is None else text.encode() for text in (source, target, kind, data)]
+    result = _libc.mount(raw[0], raw[1], raw[2], ctypes.c_ulong(flags), raw[3])
+    _checked(result, f"mount {source or ''} on {target}")
+
+
+def _checked(result: int, what: str) -> None:
+    if result != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), what)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

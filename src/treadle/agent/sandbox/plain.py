@@ -1,0 +1,45 @@
+"""The last resort: an ordinary process, told by `SAGEMAKER_BASE_DIR` where its `/opt/ml` is. It hides nothing."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from treadle.agent.sandbox.process import EnteredProcess, start
+from treadle.errors import LaunchError
+from treadle.seams import SandboxCommand
+
+__all__ = ["PlainSandbox"]
+
+
+class PlainSandbox:
+    """`seams.Sandbox` with nothing but a session of its own. `hidden`, `readable`, `network`, `hosts` have no effect.
+
+    Arguments and variables that are paths below `/opt/ml` are turned into paths below the job's directory.
+    """
+
+    name = "plain"
+
+    def probe(self) -> str:
+        """Give "" on Linux, whose kernel ends the program's followers with it."""
+        return "" if sys.platform == "linux" else f"the agent needs Linux; this is {sys.platform}"
+
+    def start(self, command: SandboxCommand) -> EnteredProcess:
+        """Start the command. Raises `LaunchError`."""
+        if problem := self.probe():
+            raise LaunchError(problem)
+        return start(
+            {
+                "kind": "plain",
+                "argv": [_relocated(each, command.ml) for each in command.argv],
+                "environment": {
+                    **{name: _relocated(value, command.ml) for name, value in command.environment.items()},
+                    "SAGEMAKER_BASE_DIR": str(command.ml),
+                },
+                "directory": _relocated(command.directory, command.ml),
+            }
+        )
+
+
+def _relocated(text: str, ml: Path) -> str:
+    return str(ml) + text.removeprefix("/opt/ml") if text == "/opt/ml" or text.startswith("/opt/ml/") else text

@@ -1,0 +1,197 @@
+"""Hosts on this machine: each agent is a process of its own that outlives who started it.
+
+A handle is JSON: which process, since when, and where its host's directory is. It is found again after the server has
+been started anew, and is not taken for another process that has the same number, or for a dead one that nobody has
+reaped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import msgspec
+
+from treadle.errors import LaunchError
+from treadle.launchers import processes
+from treadle.launchers.processes import Identity
+from treadle.seams import Capacity, HostLaunch
+
+__all__ = ["LAUNCH_FILE", "LocalLauncher"]
+
+LAUNCH_FILE = "launch.json"
+"""In a host's directory: its `HostLaunch`, with the token, readable by its owner alone."""
+
+_AGENT_LOG = "agent.log"
+# The keeper of a program hears of the agent's death from the kernel, and ends what it keeps; then it is gone.
+_KEEPER_PATIENCE = 5.0
+_CGROUP = Path("/sys/fs/cgroup")
+_NVIDIA = Path("/proc/driver/nvidia/gpus")
+
+
+class _Handle(msgspec.Struct, frozen=True):
+    agent: Identity
+    directory: str
+    marker: str
+
+
+class LocalLauncher:
+    """`seams.Launcher` on one Linux machine. `environment` is what agents get; by default this process's own."""
+
+    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
+        self._environment = environment
+        self._reapers: set[asyncio.Task[None]] = set()
+
+    async def capacity(self) -> Capacity:
+        """Give what this machine has, within the limits of this process's cgroup (v2, v1 or none)."""
+        return Capacity(cpus=_cpus(), memory=_memory(), gpus=_gpus())
+
+    async def launch(self, host: HostLaunch) -> str:
+        """Start an agent in a session of its own. Raises `LaunchError`."""
+        if sys.platform != "linux":
+            raise LaunchError(f"Agents run on Linux; this is {sys.platform}.")
+        directory = Path(host.directory)
+        try:
+            popen = self._start(host, directory)
+        except OSError as error:
+            raise LaunchError(f"The agent of {host.job}/{host.host} cannot be started: {error}.") from error
+        identity = processes.identify(popen.pid)
+        self._reap(popen)
+        if identity is None:
+            raise LaunchError(f"The agent of {host.job}/{host.host} ended at once; see {directory / _AGENT_LOG}.")
+        return msgspec.json.encode(_Handle(identity, host.directory, processes.marker(host))).decode()
+
+    def _start(self, host: HostLaunch, directory: Path) -> subprocess.Popen[bytes]:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _write_private(directory / LAUNCH_FILE, msgspec.json.encode(host))
+        own = os.environ if self._environment is None else self._environment
+        with (directory / _AGENT_LOG).open("ab") as log:
+            return subprocess.Popen(
+                # -P: what lies in the directory must not be taken for a module.
+                [sys.executable, "-P", "-m", "treadle.agent", str(directory / LAUNCH_FILE)],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                cwd=directory,
+                env={**own, processes.MARKER: processes.marker(host)},
+            )
+
+    def _reap(self, popen: subprocess.Popen[bytes]) -> None:
+        """Reap the agent when it ends, if this process lives then; else process 1 does."""
+        reaper = asyncio.get_running_loop().create_task(_reaped(popen))
+        self._reapers.add(reaper)
+        reaper.add_done_callback(self._reapers.discard)
+
+    async def alive(self, handle: str) -> bool:
+        """Tell whether that very agent still runs."""
+        return processes.alive(_decoded(handle).agent)
+
+    async def kill(self, handle: str) -> None:
+        """End the agent and all that it started; no error when it is gone. Raises `LaunchError` if one lives on."""
+        try:
+            await asyncio.to_thread(_end, _decoded(handle))
+        except TimeoutError as error:
+            raise LaunchError(str(error)) from error
+
+
+def _decoded(handle: str) -> _Handle:
+    return msgspec.json.decode(handle, type=_Handle)
+
+
+def _end(handle: _Handle) -> None:
+    """End the agent first, so that it starts nothing more; the kernel then tells the keeper of its program.
+
+    The rest is for what the kernel's word did not reach: the program's own keeper, and whoever carries the marker.
+    """
+    processes.end(handle.agent)
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        recorded = (Path(handle.directory) / processes.PROGRAM_FILE).read_bytes()
+        program = msgspec.json.decode(recorded, type=Identity)
+        if not processes.gone(program, _KEEPER_PATIENCE):
+            processes.end(program)
+    processes.end_marked(handle.marker)
+
+
+async def _reaped(popen: subprocess.Popen[bytes]) -> None:
+    try:
+        watched = os.pidfd_open(popen.pid)
+    except ProcessLookupError:
+        return
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    loop.add_reader(watched, ended.set)
+    try:
+        await ended.wait()
+        popen.wait()
+    finally:
+        loop.remove_reader(watched)
+        os.close(watched)
+        # Who leaves a running agent behind means to: without this, Popen warns of it.
+        popen.returncode = popen.returncode if popen.returncode is not None else 0
+
+
+def _write_private(path: Path, data: bytes) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, 0o600)
+        file.write(data)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Capacity
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _cpus() -> float:
+    """Count the CPUs, within the quota of cgroup v2 (`cpu.max`) or v1 (`cpu.cfs_quota_us`)."""
+    cpus = float(len(os.sched_getaffinity(0)))
+    for directory in _cgroups("cpu"):
+        quota, period = _quota(directory)
+        if quota > 0 and period > 0:
+            cpus = min(cpus, quota / period)
+    return cpus
+
+
+def _gpus() -> int:
+    return len(list(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else 0
+
+
+def _quota(directory: Path) -> tuple[float, float]:
+    if text := _read(directory / "cpu.max"):
+        quota, _, period = text.partition(" ")
+        return (float(quota), float(period)) if quota != "max" else (0.0, 0.0)
+    return float(_read(directory / "cpu.cfs_quota_us") or 0), float(_read(directory / "cpu.cfs_period_us") or 0)
+
+
+def _memory() -> int:
+    """Give the memory in bytes, within the limit of cgroup v2 (`memory.max`) or v1 (`memory.limit_in_bytes`)."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    for directory in _cgroups("memory"):
+        text = _read(directory / "memory.max") or _read(directory / "memory.limit_in_bytes")
+        if text.isdigit():
+            memory = min(memory, int(text))
+    return memory
+
+
+def _cgroups(controller: str) -> Iterator[Path]:
+    """Give the directories that limit this process, its own and all above, in v2's tree and in the controller's."""
+    for line in _read(Path("/proc/self/cgroup")).splitlines():
+        _, controllers, path = line.split(":", 2)
+        names = controllers.split(",")
+        if controllers == "" or controller in names:
+            root = _CGROUP if controllers == "" else _CGROUP / controller
+            own = root / path.lstrip("/")
+            yield from (each for each in (own, *own.parents) if each == root or root in each.parents)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""
