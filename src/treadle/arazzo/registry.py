@@ -1,0 +1,260 @@
+"""Documents by URI: which document a reference means, and how its bytes are had.
+
+§1.2 of the specification tells identity from location. A document's identity is its `$self`, resolved against where it
+was retrieved from, and it is the base of every relative reference in it; without `$self` both are the same. So a
+registry answers first with the documents that it was given, by either of their URIs, and only then reads.
+
+What may be read depends on who asks: local documents may refer to files and, through the `fetch` that the caller
+provides, to the network; documents from the network may not refer to files.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Final, TypeAlias
+from urllib.parse import unquote, urlsplit
+from urllib.request import pathname2url, url2pathname
+
+from treadle.arazzo.build import close_to
+from treadle.arazzo.load import MAX_SIZE, load
+from treadle.arazzo.location import Document
+from treadle.arazzo.model import SourceDescription, SourceType
+from treadle.errors import DescriptionError, Diagnostic, Place, TreadleError
+from treadle.seams import Json
+
+__all__ = ["Fetch", "Registry", "base_uri", "kind_of", "resolve", "to_uri"]
+
+Fetch: TypeAlias = "Callable[[str], bytes]"
+"""Reads an http: or https: URL. Raises `TreadleError` when it cannot; it has its own limits of size and time."""
+
+RULE: Final = "source-unreadable"
+
+
+@dataclass(frozen=True, slots=True)
+class Registry:
+    """An immutable set of documents, and the way to more of them.
+
+    `overrides` maps names of source descriptions to the path or URL that is to be used instead of their `url`.
+    """
+
+    documents: Mapping[str, Document] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    fetch: Fetch | None = None
+
+    def with_document(self, document: Document) -> Registry:
+        """Give a registry that has one more document: by where it was read from, and by its `$self`."""
+        uris = {to_uri(document.uri), base_uri(document)}
+        return replace(self, documents={**self.documents, **dict.fromkeys(uris, document)})
+
+    def resolve(self, base: str, reference: str) -> str:
+        """Give the URI that a reference in a document means; `base` is a URI or a local path."""
+        return resolve(base, reference)
+
+    def locate(self, document: Document, source: SourceDescription) -> str:
+        """Give the URI of a source description of a document: the override's, or its `url` against the base URI."""
+        override = self.overrides.get(source.name)
+        if override is not None:
+            return to_uri(override)
+        return resolve(base_uri(document), source.url).partition("#")[0]
+
+    def open(self, document: Document, source: SourceDescription) -> Document:
+        """Give the document that a source description names. Raises `DescriptionError` that points at its `url`."""
+        uri = self.locate(document, source)
+        if uri in self.documents:
+            return self.documents[uri]
+        override = self.overrides.get(source.name)
+        place = document.place(f"{source.pointer}/url")
+        data = self.read(uri, origin="" if override else document.uri, place=place, source=source.name)
+        return load(data, uri, label=override or _label(document, source, uri))
+
+    def read(self, uri: str, *, origin: str = "", place: Place | None = None, source: str = "") -> bytes:
+        """Read the bytes of a URI or local path.
+
+        `origin` is the document that refers to it ("" for the user), `place` where it does so, `source` the name of the
+        source description. Raises `DescriptionError`.
+        """
+        try:
+            return self._bytes(to_uri(uri), origin)
+        except _Unreadable as problem:
+            hint = problem.hint or (f"give the description with --source {source}=PATH or URL" if source else "")
+            raise DescriptionError([Diagnostic(RULE, problem.message, place, hint=hint)]) from problem.__cause__
+
+    def _bytes(self, uri: str, origin: str) -> bytes:
+        scheme = urlsplit(uri).scheme
+        if scheme == "file":
+            return _read_file(uri, origin)
+        if scheme not in _REMOTE:
+            raise _Unreadable(f"{uri} cannot be read: only files and http(s) URLs can")
+        if self.fetch is None:
+            raise _Unreadable(f"{uri} is not read: reading from the network is switched off")
+        try:
+            return self.fetch(uri)
+        except TreadleError as problem:
+            raise _Unreadable(f"{uri} cannot be read: {problem}", hint=problem.hint) from problem
+
+
+class _Unreadable(Exception):  # noqa: N818  (never leaves this module)
+    def __init__(self, message: str, *, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+_REMOTE = frozenset({"http", "https"})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Identity
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def base_uri(document: Document) -> str:
+    """Give the base URI of a document, which is its identity: `$self`, else where it was retrieved from.
+
+    A relative `$self` is resolved against the latter first. An encapsulating entity's URI (`Content-Location`) or an
+    application's default is given as the document's `uri` by whoever makes it.
+    """
+    own = document.value.get("$self") if isinstance(document.value, dict) else None
+    retrieved = to_uri(document.uri)
+    return resolve(retrieved, own).partition("#")[0] if isinstance(own, str) and own else retrieved
+
+
+def kind_of(value: Json) -> SourceType | None:
+    """Tell what kind of description a value is, by the field that every such document begins with."""
+    if not isinstance(value, dict):
+        return None
+    return next((kind for name, kind in _KINDS.items() if name in value), None)
+
+
+_KINDS: Final[Mapping[str, SourceType]] = {
+    "openapi": "openapi",
+    "swagger": "openapi",
+    "arazzo": "arazzo",
+    "asyncapi": "asyncapi",
+}
+
+
+def to_uri(text: str) -> str:
+    """Give a URI as it is, and a local path as a file: URI. A single letter before a colon is a Windows drive."""
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):
+        return text
+    return "file://" + pathname2url(os.path.abspath(text))  # noqa: PTH100  (it also removes dot segments)
+
+
+# RFC 3986, Appendix B
+_PARTS = re.compile(r"(?:([^:/?#]+):)?(?://([^/?#]*))?([^?#]*)(?:\?([^#]*))?(?:#(.*))?", re.DOTALL)
+
+
+def resolve(base: str, reference: str) -> str:
+    """Resolve a URI reference (RFC 3986 §5.2); `base` is a URI or a local path.
+
+    `urllib.parse.urljoin` does so for the schemes that it knows only.
+
+    >>> resolve("https://api.example.com/workflows/buy.yaml", "../specs/pets.yaml")
+    'https://api.example.com/specs/pets.yaml'
+    """
+    scheme, authority, path, query, fragment = _split(reference)
+    if scheme is None:
+        base_scheme, base_authority, base_path, base_query, _ = _split(to_uri(base))
+        scheme = base_scheme
+        if authority is None:
+            authority = base_authority
+            if path:
+                path = path if path.startswith("/") else _merged(base_authority, base_path, path)
+            else:
+                path, query = base_path, base_query if query is None else query
+    joined = f"{scheme}:" if scheme else ""
+    joined += f"//{authority}" if authority is not None else ""
+    joined += _without_dots(path)
+    joined += f"?{query}" if query is not None else ""
+    return joined + (f"#{fragment}" if fragment is not None else "")
+
+
+def _split(uri: str) -> tuple[str | None, str | None, str, str | None, str | None]:
+    found = _PARTS.fullmatch(uri)
+    if found is None:  # every text matches
+        raise ValueError(uri)
+    scheme, authority, path, query, fragment = found.groups()
+    return scheme, authority, path or "", query, fragment
+
+
+def _merged(authority: str | None, base_path: str, path: str) -> str:
+    """§5.2.3: everything of the base path up to its last slash, then the path."""
+    if authority is not None and not base_path:
+        return "/" + path
+    return base_path[: base_path.rfind("/") + 1] + path
+
+
+def _without_dots(path: str) -> str:
+    """§5.2.4: remove `.` and `..` segments."""
+    if not path.startswith("/"):
+        return path
+    kept: list[str] = []
+    segments = path.split("/")[1:]
+    for segment in segments:
+        if segment == "..":
+            del kept[-1:]
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in {".", ".."}:
+        kept.append("")
+    return "/" + "/".join(kept)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Files
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _label(document: Document, source: SourceDescription, uri: str) -> str:
+    """Name a file as seen from where the user is, like the document that refers to it."""
+    if urlsplit(uri).scheme != "file" or "://" in document.label or "://" in source.url:
+        return uri
+    return os.path.normpath(Path(document.label).parent / unquote(source.url.partition("#")[0]))
+
+
+def _read_file(uri: str, origin: str) -> bytes:
+    if origin and urlsplit(to_uri(origin)).scheme != "file":
+        raise _Unreadable(f"a document from the network may not read the local file {uri}")
+    path = _path_of(uri)
+    try:
+        # Opening a pipe would wait for its other end; only a user may mean that.
+        if origin and not stat.S_ISREG(path.stat().st_mode):
+            raise _Unreadable(f"{path} is not a file")
+        with path.open("rb") as file:
+            # One byte more than allowed: `load` says that it is too much.
+            return file.read(MAX_SIZE + 1)
+    except FileNotFoundError:
+        raise _Unreadable(f"there is no file {path}", hint=_near(path)) from None
+    except OSError as error:
+        raise _Unreadable(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
+    except ValueError as error:  # a NUL in the name
+        raise _Unreadable(f"{uri} is no name of a file: {error}") from None
+
+
+def _path_of(uri: str) -> Path:
+    """Give the path of a file: URI, percent-decoded; a file whose very name has a percent sign is found, too."""
+    raw = urlsplit(uri).path
+    path = Path(url2pathname(raw))
+    return Path(raw) if "%" in raw and os.name != "nt" and not _exists(path) and _exists(Path(raw)) else path
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):
+        return False
+
+
+def _near(path: Path) -> str:
+    """Guess which file was meant, among those that are there."""
+    try:
+        names = sorted(each.name for each in path.parent.iterdir() if each.is_file())
+    except OSError:
+        return f"there is no directory {path.parent} either"
+    meant = close_to(path.name, names)
+    return f"did you mean {meant}?" if meant else ""
