@@ -55,8 +55,11 @@ Compare: TypeAlias = Callable[[str, "Json | Missing", "Json | Missing"], tuple[b
 
 @dataclass(slots=True)
 class Dialect:
-    """What differs between kinds of conditions. `read` reads an operand that begins at a position with `$`, `{` or a
-    function's name, and gives it with the position behind it; None where there is none."""  # noqa: D209
+    """What differs between kinds of conditions.
+
+    `read` reads an operand that begins at a position with `$`, `{` or a function's name, and gives it with the
+    position behind it; None where there is none.
+    """
 
     read: Callable[[str, int], tuple[Operand, int] | None]
     compare: Compare
@@ -105,7 +108,7 @@ class _Test:
 
     def judge(self, context: Context, data: Json, reasons: list[str]) -> bool:
         passed, reading = self.operand.holds(context, data)
-        reasons.append(f"{self.text}: {reading}, which is {'true' if passed else 'false'}")
+        reasons.append(f"{self.text}: {reading}, so it {'holds' if passed else 'does not hold'}")
         return passed
 
 
@@ -334,7 +337,8 @@ _ESCAPES: Final = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t"}
 
 def _string(text: str, start: int, *, doubled: bool) -> tuple[str, int]:
     """Read a string literal that begins at `start`; give its content and the position behind it."""
-    quote, position, parts = text[start], start + 1, []
+    quote, position = text[start], start + 1
+    parts: list[str] = []
     while position < len(text):
         each = text[position]
         if each == quote:

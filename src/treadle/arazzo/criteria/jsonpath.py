@@ -286,25 +286,30 @@ class JsonPath:
     def judge(self, context: Context) -> Verdict:
         """Judge; never raises. A missing or null context does not pass."""
         reasons: list[str] = []
-        rules: list[str] = []
+        rules = list(self.rules)
         try:
-            data = look(self.context, context)
-            if data is MISSING or data is None:
-                reasons.append(f"{self.context} is {'missing' if data is MISSING else 'null'}")
-                return Verdict(False, tuple(reasons), "", self.rules, self.condition)
-            plan = self.plan or self.planned(self.text.fill(context))
-            if not isinstance(data, (dict, list)) and _REACHES_INTO.match(self.condition):
-                raise EvaluationError(f"the context {self.context} is {brief(data)}, not an object or an array")
-            passed = plan.judge(context, data, reasons, rules)
+            passed, problem = self.decide(context, reasons, rules), ""
         except (EvaluationError, ConditionError, JsonPathError) as error:
-            return Verdict(False, tuple(reasons), error.message, self.rules, self.condition)
+            passed, problem = False, error.message
         except RecursionError:
-            return Verdict(False, tuple(reasons), "the values are nested too deeply", self.rules, self.condition)
-        if self.plan is None or rules:
-            return Verdict(
-                passed, tuple(reasons), "", tuple(dict.fromkeys((*self.rules, *plan.rules, *rules))), self.condition
-            )
-        return Verdict(passed, tuple(reasons), "", self.rules, self.condition)
+            passed, problem = False, "the values are nested too deeply"
+        needed = self.rules if len(rules) == len(self.rules) else tuple(dict.fromkeys(rules))
+        return Verdict(passed=passed, reasons=tuple(reasons), problem=problem, rules=needed, condition=self.condition)
+
+    def decide(self, context: Context, reasons: list[str], rules: list[str]) -> bool:
+        """Judge; raises what cannot be evaluated."""
+        data = look(self.context, context)
+        if data is MISSING or data is None:
+            reasons.append(f"{self.context} is {'missing' if data is MISSING else 'null'}")
+            return False
+        plan = self.plan
+        if plan is None:
+            plan = self.planned(self.text.fill(context))
+            rules += plan.rules
+        if not isinstance(data, (dict, list)) and _REACHES_INTO.match(self.condition):
+            # `$.status != "InProgress"` would pass on every error page.
+            raise EvaluationError(f"the context {self.context} is {brief(data)}, not an object or an array")
+        return plan.judge(context, data, reasons, rules)
 
     def planned(self, text: str) -> _Plan:
         """Give the plan for a substituted text. Raises `ConditionError`."""

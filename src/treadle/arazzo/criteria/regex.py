@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import Any, Final
 
 from treadle.arazzo.criteria.substitution import Substituted, find_plain
-from treadle.arazzo.criteria.verdict import ConditionError, Verdict, look, place
+from treadle.arazzo.criteria.verdict import ConditionError, Verdict, look
 from treadle.arazzo.expressions import Context, EvaluationError, Expression, Scope, text_of
 from treadle.arazzo.expressions.text import brief
 from treadle.seams import MISSING, Json
@@ -52,16 +52,20 @@ class Regex:
         try:
             value = look(self.context, context)
             if value is MISSING or value is None:
-                return self.verdict(False, f"{self.context} is {'missing' if value is MISSING else 'null'}")
+                return self.verdict(
+                    passed=False, reason=f"{self.context} is {'missing' if value is MISSING else 'null'}"
+                )
             text = self.pattern.fill(context) if self.pattern.places else self.pattern.text
             passed = bool(compile_pattern(text).search(_subject(value)))
         except (EvaluationError, ConditionError) as error:
-            return Verdict(False, (), error.message, self.rules, self.condition)
-        return self.verdict(passed, f"/{text}/ {'matches' if passed else 'does not match'} {brief(value)}")
+            return Verdict(passed=False, reasons=(), problem=error.message, rules=self.rules, condition=self.condition)
+        return self.verdict(
+            passed=passed, reason=f"/{text}/ {'matches' if passed else 'does not match'} {brief(value)}"
+        )
 
-    def verdict(self, passed: bool, reason: str) -> Verdict:
+    def verdict(self, *, passed: bool, reason: str) -> Verdict:
         """Give the verdict with its one reason."""
-        return Verdict(passed, (reason,), "", self.rules, self.condition)
+        return Verdict(passed=passed, reasons=(reason,), rules=self.rules, condition=self.condition)
 
 
 def _subject(value: Json) -> bytes:
@@ -107,7 +111,7 @@ def compile_pattern(text: str) -> Any:
             if found:
                 what = name.format(found.group())
                 raise ConditionError(
-                    f"the pattern needs {what}, which the engine (RE2) does not have {place(text, found.start())}",
+                    f"the pattern needs {what}, which the engine (RE2) does not have",
                     position=found.start(),
                     hint="patterns of documents run on an engine with linear time; rewrite it without that",
                 ) from None

@@ -42,10 +42,18 @@ class Simple:
         try:
             passed = self.node.judge(context, None, reasons)
         except EvaluationError as error:
-            return Verdict(False, tuple(reasons), error.message, self.rules, self.condition)
+            return Verdict(
+                passed=False, reasons=tuple(reasons), problem=error.message, rules=self.rules, condition=self.condition
+            )
         except RecursionError:
-            return Verdict(False, tuple(reasons), "the values are nested too deeply", self.rules, self.condition)
-        return Verdict(passed, tuple(reasons), "", self.rules, self.condition)
+            return Verdict(
+                passed=False,
+                reasons=tuple(reasons),
+                problem="the values are nested too deeply",
+                rules=self.rules,
+                condition=self.condition,
+            )
+        return Verdict(passed=passed, reasons=tuple(reasons), rules=self.rules, condition=self.condition)
 
 
 def compile_simple(condition: str, scope: Scope) -> Simple:

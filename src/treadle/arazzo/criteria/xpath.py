@@ -34,14 +34,15 @@ class XPathCriterion:
             document = look(self.context, context)
             if document is MISSING or document is None:
                 reason = f"{self.context} is {'missing' if document is MISSING else 'null'}"
-                return Verdict(False, (reason,), "", (), self.condition)
+                return Verdict(passed=False, reasons=(reason,), condition=self.condition)
             text = self.text.fill(context) if self.text.places else self.text.text
             passed, bent = compile_xpath(text, self.version).holds(document, any_namespace=self.any_namespace)
         except (EvaluationError, XPathError) as error:
-            return Verdict(False, (), error.message, (), self.condition)
+            return Verdict(passed=False, reasons=(), problem=error.message, condition=self.condition)
         how = " when the default namespace is left out" if passed and bent else ""
         rules = ("xpath-default-namespace",) if passed and bent else ()
-        return Verdict(passed, (f"{text} is {'true' if passed else 'false'}{how}",), "", rules, self.condition)
+        reason = f"{text} is {'true' if passed else 'false'}{how}"
+        return Verdict(passed=passed, reasons=(reason,), rules=rules, condition=self.condition)
 
 
 def compile_xpath_criterion(condition: str, context: Expression, scope: Scope, version: str) -> XPathCriterion:

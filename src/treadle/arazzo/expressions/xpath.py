@@ -2,11 +2,12 @@
 
 What a query can do is limited: documents come without DTD (so without entities), no function reads files, addresses
 or the environment, none takes a pattern (elementpath runs those on Python's `re`, whose time has no bound), and an
-evaluation has a deadline.
+evaluation has a deadline and a limit on the size of what it makes.
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -23,7 +24,7 @@ from treadle.seams import MISSING, Json, Missing
 
 __all__ = ["XPath", "XPathError", "compile_xpath"]
 
-LONGEST: Final = 10_000
+LONGEST: Final = 2_000
 """Characters that a query may have."""
 LARGEST: Final = 32 * 1024 * 1024
 """Characters that a document may have."""
@@ -31,6 +32,8 @@ DEEPEST: Final = 400
 """Levels that a document may have."""
 SECONDS: Final = 5.0
 """Time that one evaluation may take."""
+LARGEST_STEP: Final = 200_000
+"""Characters or items that a step of an evaluation may give, beyond the size of the document."""
 
 _REFUSED: Final = {
     **dict.fromkeys(("matches", "replace", "tokenize", "analyze-string"), "its pattern would run without a time bound"),
@@ -80,11 +83,15 @@ class XPath:
             found = self._evaluate(_without(root, defaults), _values)
         return MISSING if not found else found[0] if len(found) == 1 else found
 
+    def size(self, root: Element) -> int:
+        """Give the characters and elements of a document, about."""
+        return sum(len(each.text or "") + len(each.tail or "") + 1 for each in root.iter())
+
     def _evaluate(self, root: Element, convert: Callable[[list[Any]], Any]) -> Any:
         from elementpath import XPathContext
 
         try:
-            with _deadline(SECONDS):
+            with _bounded(self.size(root)):
                 return convert(list(self.token.select(XPathContext(root))))
         except XPathError:
             raise
@@ -94,15 +101,28 @@ class XPath:
             raise XPathError(f"'{self.text}' cannot be evaluated: {error}") from error
 
 
+# String literals and comments; then `to` behind an operand (behind a keyword it is an element's name).
+_STRINGS: Final = re.compile(r"'[^']*'|\"[^\"]*\"|\(:.*?:\)", re.DOTALL)
+_RANGE: Final = re.compile(
+    r"(?<!\band)(?<!\bor)(?<!\bin)(?<!\breturn)(?<!\bthen)(?<!\belse)(?<!\bsatisfies)(?<!\beq)(?<!\bne)"
+    r"(?<!\bunion)(?:(?<=[\w.])\s+|(?<=[\])}\"*])\s*|(?<=[0-9]))to\b"
+)
+
+
 @lru_cache(maxsize=256)
 def compile_xpath(text: str, version: str = "xpath-31") -> XPath:
     """Compile a query of a version (`xpath-31`, `-30`, `-20`, `-10`). Raises `XPathError`."""
     if len(text) > LONGEST:
         raise XPathError(f"it is longer than {LONGEST} characters")
+    if _RANGE.search(_STRINGS.sub('""', text)):
+        raise XPathError("the range operator 'to' is refused: it makes sequences of any length out of nothing")
     parser = _parser(version)
     try:
-        token = parser().parse(text)
+        with _bounded(0):  # elementpath evaluates constants while it parses
+            token = parser().parse(text)
         symbols = {each.symbol for each in token.iter()}
+    except XPathError:
+        raise
     except RecursionError:
         raise XPathError("it is nested too deeply") from None
     except Exception as error:
@@ -212,16 +232,23 @@ def _value(item: Any) -> Json:
 
 
 @contextmanager
-def _deadline(seconds: float) -> Iterator[None]:
-    """Stop what runs inside after some seconds: each call of a Python function, and each step of a generator, looks.
+def _bounded(size: int) -> Iterator[None]:
+    """Stop what runs inside when it takes too long or makes too much.
 
-    A trace function is the one way to stop a foreign evaluator in its own thread; it is set for the evaluation only.
+    Each call of a Python function, and each step of a generator, looks at the clock; each return looks at what was
+    made. A trace function is the one way to stop a foreign evaluator in its own thread; it is set for that time only.
     """
-    end = time.monotonic() + seconds
+    end = time.monotonic() + SECONDS
+    most = size + LARGEST_STEP
 
-    def look(frame: FrameType, event: str, argument: Any) -> None:  # noqa: ARG001  (the interpreter's)
-        if time.monotonic() > end:
-            raise XPathError(f"the evaluation took more than {seconds:g} s")
+    def look(frame: FrameType, event: str, made: Any) -> Any:
+        if event == "call":
+            frame.f_trace_lines = False
+            if time.monotonic() > end:
+                raise XPathError(f"the evaluation takes more than {SECONDS:g} s")
+        elif event == "return" and isinstance(made, (str, list, tuple)) and len(made) > most:
+            raise XPathError("the evaluation makes values that are too large")
+        return look
 
     before = sys.gettrace()
     sys.settrace(look)
