@@ -324,7 +324,7 @@ def test_a_sensitive_value_is_not_shown() -> None:
         "Secret": {"type": "string", "min": 8, "sensitive": True},
     }
     document = {"metadata": {"protocol": "json"}, "operations": {"Op": {"input": {"shape": "In"}}}, "shapes": shapes}
-    with pytest.raises(ServiceError, match="^1 validation error detected: Value at 'password' failed"):
+    with pytest.raises(ServiceError, match=r"^1 validation error detected: Value at 'password' failed"):
         ServiceModel("t", json.dumps(document).encode()).operation("Op").input.accept({"Password": "hunter2"})
 
 
