@@ -27,7 +27,6 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from email.utils import format_datetime, parsedate_to_datetime
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -330,6 +329,8 @@ class _Timestamp(_Scalar):
         if self.format == "iso8601":
             return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
         if self.format == "rfc822":
+            from email.utils import format_datetime  # as in `_seconds`
+
             return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
         if not math.isfinite(seconds):
             raise ValueError("a timestamp must be a finite number of seconds")
@@ -337,6 +338,9 @@ class _Timestamp(_Scalar):
 
 
 def _seconds(text: str) -> float | None:
+    # Times are numbers nearly always: a command line need not import a mail library for the rest.
+    from email.utils import parsedate_to_datetime
+
     for reader in (float, datetime.fromisoformat, parsedate_to_datetime):
         try:
             found = reader(text)

@@ -19,7 +19,6 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 from hashlib import sha256
 from typing import Final
@@ -428,6 +427,9 @@ def _read_date(text: str) -> str:
     """Give a date header in ISO 8601 basic format; a `Date` header in the form of RFC 9110 is allowed."""
     if _BASIC_FORMAT.fullmatch(text):
         return text
+    # Clients sign with X-Amz-Date; signing itself must not cost the import of a mail library.
+    from email.utils import parsedate_to_datetime
+
     try:
         return _timestamp(parsedate_to_datetime(text))
     except (ValueError, TypeError, OverflowError):

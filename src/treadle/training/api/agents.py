@@ -1,0 +1,160 @@
+"""The control plane's end of the agent wire (see `seams`): two calls, `v1/claim` and `v1/report`, as an ASGI application.
+
+It stands below `/_treadle/agent`, and is reached with the token of the attempt only. Not a body of megabytes nor a
+broken one tells anything or costs much before the token is known to be right.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from typing import Any, Final, Protocol, TypeAlias, TypeVar
+
+import msgspec
+
+from treadle.errors import StoreError
+from treadle.seams import ClaimAnswer, Report, ReportAnswer
+from treadle.training.supervisor import AttemptOverError, WrongTokenError
+
+__all__ = ["Claim", "Control", "agents_app"]
+
+Scope: TypeAlias = MutableMapping[str, Any]
+Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
+
+_T = TypeVar("_T")
+
+# Agents send at most some hundred KB of lines at once; an event carries the names of all outputs.
+_BODY_LIMIT: Final = 32 * 1024 * 1024
+_BODY_SECONDS: Final = 60.0
+
+_log: Final = logging.getLogger(__name__)
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """What an agent sends to get its host; `agent` is an id that it made up."""
+
+    job: str
+    attempt: int
+    host: str
+    agent: str
+
+
+class Control(Protocol):
+    """What answers agents; `supervisor.Supervisor`."""
+
+    async def claim(self, token: str, job: str, attempt: int, host: str, agent: str) -> ClaimAnswer:
+        """Give an agent its host. Raises `WrongTokenError`, `AttemptOverError`, `StoreError`."""
+        ...
+
+    async def report(self, token: str, report: Report) -> ReportAnswer:
+        """Take a report. Raises `WrongTokenError`, `AttemptOverError`, `StoreError`."""
+        ...
+
+
+class _RefusedError(Exception):
+    """The request is answered with a status and a sentence."""
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class _GoneError(Exception):
+    """The agent has closed the connection."""
+
+
+def agents_app(control: Control) -> Asgi:
+    """Give the application."""
+
+    async def claim(token: str, body: bytes) -> ClaimAnswer:
+        asked = _read(body, Claim)
+        return await control.claim(token, asked.job, asked.attempt, asked.host, asked.agent)
+
+    async def report(token: str, body: bytes) -> ReportAnswer:
+        return await control.report(token, _read(body, Report))
+
+    calls: Mapping[str, Callable[[str, bytes], Awaitable[Any]]] = {"/v1/claim": claim, "/v1/report": report}
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            answer = await _called(calls, scope, receive)
+        except _GoneError:
+            return
+        await _answer(send, *answer)
+
+    return app
+
+
+async def _called(
+    calls: Mapping[str, Callable[[str, bytes], Awaitable[Any]]], scope: Scope, receive: Receive
+) -> tuple[int, bytes]:
+    """Give status and body of the answer."""
+    try:
+        call = calls.get(str(scope["path"]).removeprefix(scope.get("root_path", "")))
+        if call is None or scope["method"] != "POST":
+            raise _RefusedError(404, "There is nothing here.")
+        token = _token(scope)
+        body = await _body(receive)
+        return 200, msgspec.json.encode(await call(token, body))
+    except _RefusedError as refused:
+        return refused.status, _message(str(refused))
+    except WrongTokenError:
+        return 401, _message("The token is not that of the attempt.")
+    except AttemptOverError as over:
+        return 409, _message(str(over))
+    except StoreError as error:
+        # The agent keeps what it has and tries again.
+        _log.error("an agent was sent away: %s %s", error.message, error.hint)
+        return 503, _message(error.message)
+
+
+def _token(scope: Scope) -> str:
+    for name, value in scope["headers"]:
+        if name == b"authorization" and value[:7].lower() == b"bearer ":
+            return bytes(value[7:]).decode("utf-8", "surrogateescape")
+    raise _RefusedError(401, "The token of the attempt is missing.")
+
+
+async def _body(receive: Receive) -> bytes:
+    try:
+        async with asyncio.timeout(_BODY_SECONDS):
+            return await _collected(receive)
+    except TimeoutError:
+        raise _RefusedError(408, f"The body did not arrive within {_BODY_SECONDS:g} seconds.") from None
+
+
+async def _collected(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _GoneError
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > _BODY_LIMIT:
+            raise _RefusedError(413, f"The body is larger than {_BODY_LIMIT} bytes.")
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+def _read(body: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.MsgspecError as error:
+        raise _RefusedError(400, f"The body cannot be read: {error}.") from error
+
+
+def _message(text: str) -> bytes:
+    return msgspec.json.encode({"message": text})
+
+
+async def _answer(send: Send, status: int, body: bytes) -> None:
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    if status in {408, 413}:
+        headers.append((b"connection", b"close"))  # the rest of the body is not read
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
