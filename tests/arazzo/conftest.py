@@ -83,9 +83,7 @@ def api(operations: Mapping[str, str]) -> OpenApiSource:
             "operationId": operation_id,
             "requestBody": {"content": {"application/json": {}}},
             "parameters": [
-                {"name": name[1:-1], "in": "path", "required": True}
-                for name in path.split("/")
-                if name.startswith("{")
+                {"name": name[1:-1], "in": "path", "required": True} for name in path.split("/") if name.startswith("{")
             ],
             "responses": {"200": {"description": "ok", "content": {"application/json": {}}}},
         }

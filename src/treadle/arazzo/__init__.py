@@ -1,1 +1,1 @@
-"""Half A, the workflow engine: an Arazzo description becomes a run. It meets the outer world through `treadle.seams`."""
+"""Half A, the workflow engine: an Arazzo description becomes a run. It meets the world through `treadle.seams`."""

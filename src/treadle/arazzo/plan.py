@@ -769,13 +769,11 @@ def _mentions(
 
     Textual on purpose: a mention that is not really read costs a little time, one that is overlooked a wrong result.
     """
-    written = [
-        *step.success_criteria,
-        *(criterion for action in (*on_success, *on_failure) for criterion in action.criteria),
-    ]
+    actions: list[model.SuccessAction | model.FailureAction] = [*on_success, *on_failure]
+    written = [*step.success_criteria, *(criterion for action in actions for criterion in action.criteria)]
     texts = [f"{each.context} {each.condition}" for each in written]
     texts += [str(each) for each in step.outputs.values()]
-    texts += [str(each.parameters) for each in (*on_success, *on_failure)]
+    texts += [str(each.parameters) for each in actions]
     return any(text in each for each in texts)
 
 

@@ -112,20 +112,21 @@ class Interruption:
         return task.uncancel() == 0
 
 
+# Masking "a" would garble everything and hide nothing.
+_SHORTEST_SECRET: Final = 4
+
+
 @dataclass(frozen=True, slots=True)
 class Secrets:
     """Texts that must not appear in events: they are masked wherever they stand."""
 
     texts: frozenset[str] = frozenset()
 
-    # Masking "a" would garble everything and hide nothing.
-    SHORTEST: Final = 4
-
     @classmethod
     def of(cls, inputs: dict[str, Json], names: Iterable[str], more: Iterable[str] = ()) -> Secrets:
         """Collect the values of secret inputs, and others."""
         values = [inputs[name] for name in names if isinstance(inputs.get(name), str)]
-        return cls(frozenset(text for text in (*values, *more) if len(text) >= cls.SHORTEST))
+        return cls(frozenset(text for text in (*values, *more) if len(text) >= _SHORTEST_SECRET))
 
     def mask(self, event: events.Event) -> events.Event:
         """Give the event without the secrets."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -31,7 +30,7 @@ from treadle.sources.spelled import SpelledOutSource
 if TYPE_CHECKING:
     from treadle.arazzo.registry import Fetch
 
-__all__ = ["Opened", "Setup", "open_description", "open_plan", "read_document"]
+__all__ = ["Opened", "Setup", "check_document", "open_description", "open_plan", "read_document"]
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,11 +76,14 @@ class Opened:
 
     def authoriser(self, home: Home) -> Authoriser:
         """Give what signs the requests: for the local service with its own credentials, for AWS with the user's."""
-        from treadle.sources import security  # it brings the signing code, which `check` and `plan` do not need
+        from treadle.aws.sigv4 import Credentials  # signing is nothing that `check` and `plan` need
+        from treadle.sources.security import AwsChain, SigV4Authoriser, StaticCredentials, grant_for
 
-        return security.authoriser_for(self._used(), local=lambda: home.credentials())  # noqa: PLW0108
-
-
+        own = StaticCredentials(Credentials(*home.credentials())) if self.local else None
+        chain = AwsChain()
+        providers = {target: own if own and target.name == "local" else chain for target in self._used()}
+        grants = (grant_for(target, provider) for target, provider in providers.items())
+        return SigV4Authoriser(grant for grant in grants if grant is not None)
 
 
 def read_document(setup: Setup, registry: Registry) -> Document:
@@ -89,9 +91,7 @@ def read_document(setup: Setup, registry: Registry) -> Document:
     return load(registry.read(setup.document), setup.document, label=setup.label or setup.document)
 
 
-def open_description(
-    setup: Setup, registry: Registry
-) -> tuple[Document, Description | None, list[Diagnostic]]:
+def open_description(setup: Setup, registry: Registry) -> tuple[Document, Description | None, list[Diagnostic]]:
     """Read, build and check a document; what is wrong with it is in the diagnostics. Raises `DescriptionError`."""
     document = read_document(setup, registry)
     description, found = build(document)
@@ -110,8 +110,9 @@ def open_plan(
 
     `local` gives the service of this machine; it is asked only when `--on local` needs it.
     """
-    registry = Registry(fetch=fetch)
+    registry = Registry(overrides=setup.sources, fetch=fetch)
     document, description, found = open_description(setup, registry)
+    registry = registry.with_document(document)
     if description is None or _errors(found):
         raise DescriptionError(found)
     if setup.digest and setup.digest != document.digest:
@@ -131,8 +132,37 @@ def open_plan(
     return Opened(complete, document, description, made, opener.targets, tuple(found), service)
 
 
+def check_document(
+    setup: Setup,
+    *,
+    local: Callable[[], LocalService] | None = None,
+    fetch: Fetch | None = None,
+) -> list[Diagnostic]:
+    """Give everything that is wrong with a document, every workflow of it planned. Raises `DescriptionError`."""
+    registry = Registry(fetch=fetch)
+    document, description, found = open_description(setup, registry)
+    if description is None:
+        return found
+    service = local() if local is not None and setup.on == "local" else None
+    opener = _Opener(setup, document, description, registry, service)
+    sources = {each.name: opener.open(each) for each in description.source_descriptions}
+    options = PlanOptions(strict=setup.strict, off=frozenset(setup.off), redact=redact_url)
+    for workflow in description.workflows:
+        _, planned = plan(description, document, sources, workflow_id=workflow.workflow_id, options=options)
+        found += [each for each in planned if each not in found]
+    return found
+
+
 def _errors(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return [each for each in diagnostics if each.severity == "error"]
+
+
+def _profile_region(on: str | None) -> str | None:
+    if on != "aws":
+        return None
+    from treadle.sources.security import AwsChain  # it imports botocore, which only AWS needs
+
+    return AwsChain().region()
 
 
 _NAMES_A_SERVER: Final = "name a server with --on or --server {name}=URL, or the description with --source {name}=PATH"
@@ -155,6 +185,7 @@ class _Opener:
         self.registry = registry
         self.local = local
         self.targets: dict[str, Target] = {}
+        self.region = region_of() or _profile_region(setup.on)
         unknown = {*setup.servers, *setup.sources} - {each.name for each in description.source_descriptions}
         if unknown:
             names = ", ".join(each.name for each in description.source_descriptions)
@@ -163,13 +194,15 @@ class _Opener:
     def open(self, source: SourceDescription) -> OpenedSource:
         """Open one source description. What cannot be read matters only if a step needs it: the planner says."""
         try:
-            described = self._read(source)
+            described = self.registry.open(self.document, source)
         except DescriptionError as error:
             return self._unread(source, error)
         if not isinstance(described.value, dict) or not {"openapi", "swagger"} & described.value.keys():
             return OpenedSource(None, self._problem(source, "is no OpenAPI description"))
         try:
-            server = described_server(described.value, described.uri)
+            # A region that the user's profile names counts as much as one in the environment.
+            environment = {"AWS_REGION": self.region} if self.region else None
+            server = described_server(described.value, described.uri, environment=environment)
             target = self._target(source, server)
             base = target.url if target else ""
             opened: Source = OpenApiSource(source.name, described.value, uri=described.uri, server=base or None)
@@ -178,14 +211,6 @@ class _Opener:
         if target is not None:
             self.targets[source.name] = target
         return OpenedSource(opened, None, base)
-
-    def _read(self, source: SourceDescription) -> Document:
-        override = self.setup.sources.get(source.name)
-        uri = self._override(override) if override else self.registry.resolve(self.document.uri, source.url)
-        return load(self.registry.read(uri), uri, label=override or source.url)
-
-    def _override(self, text: str) -> str:
-        return text if "://" in text else str(Path(text).absolute())
 
     def _unread(self, source: SourceDescription, error: DescriptionError) -> OpenedSource:
         """Fall back to what the steps spell out, where a server is named for it (a decision, see the dialect list)."""
@@ -212,7 +237,7 @@ class _Opener:
             on=self.setup.on,
             servers=self.setup.servers,
             local=self.local,
-            region=region_of(),
+            region=self.region,
             amz_targets=self._amz_targets(),
         )
 
@@ -227,5 +252,3 @@ class _Opener:
                     if name.lower() == "x-amz-target" and isinstance(value, str):
                         found.append(value)
         return found
-
-
