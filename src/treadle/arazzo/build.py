@@ -103,11 +103,11 @@ class _Builder:
         given = value["arazzo"]
         text = str(given) if isinstance(given, (int, float)) and not isinstance(given, bool) else given
         found = _VERSION.fullmatch(text) if isinstance(text, str) else None
-        if found is None:
+        if found is None or (found["major"] == "1" and found["minor"] is None):
             message = f"the version must be a text such as 1.0.1 or 1.1.0, not {described(given)}"
             self.report("version", message, "/arazzo")
             return None
-        version = int(found["major"]), int(found["minor"])
+        version = int(found["major"]), int(found["minor"] or 0)
         if version[0] != 1:
             message = f"Arazzo {text} is not supported; Treadle reads the versions 1.0 and 1.1"
             self.report("version", message, "/arazzo")
@@ -136,7 +136,7 @@ class _Builder:
 
 
 # §1.1 of the schemas: `1.0.1`, `1.0.0-rc1`. The patch may be left out here so that it can be said more kindly.
-_VERSION = re.compile(r"(?P<major>[0-9]{1,4})\.(?P<minor>[0-9]{1,4})(?P<patch>\.[0-9]+(-.+)?)?")
+_VERSION = re.compile(r"(?P<major>[0-9]{1,4})(?:\.(?P<minor>[0-9]{1,4})(?P<patch>\.[0-9]+(?:-.+)?)?)?")
 
 _OTHER_DESCRIPTIONS = {"openapi": "OpenAPI", "swagger": "OpenAPI (Swagger)", "asyncapi": "AsyncAPI"}
 

@@ -67,7 +67,8 @@ def load(data: bytes, uri: str, *, label: str = "") -> Document:
     try:
         return _json_document(text, uri, label) if text.lstrip()[:1] in _JSON_STARTS else _yaml(text, uri, label)
     except _Fault as fault:
-        place = pointed(label, fault.pointer, lines_of(text), fault.span)
+        lines = lines_of(text)
+        place = pointed(label, fault.pointer, lines, _within(lines, fault.span))
         raise DescriptionError([Diagnostic(fault.rule, fault.message, place, hint=fault.hint)]) from None
 
 
@@ -130,6 +131,12 @@ def _decoded(data: bytes, label: str) -> str:
         message = "the document is empty"
         raise DescriptionError([Diagnostic("syntax", message, pointed(label, "", lines_of(text), Span(0, 0, 1)))])
     return text
+
+
+def _within(lines: list[str], span: Span) -> Span:
+    """Give the span, or the end of the text where libyaml counts a line that is not there, or is empty."""
+    last = next((index for index in range(len(lines) - 1, -1, -1) if lines[index].strip()), 0)
+    return span if span.line <= last else Span(last, len(lines[last].rstrip()), 1)
 
 
 def _span_at(text: str, offset: int) -> Span:
@@ -401,7 +408,8 @@ _FLOW_VALUE = re.compile(r"""[:-]\s+[{\[][^'"]*[}\]]\s*[^\s,}\]#]""")
 
 def _hint(problem: str, text: str, span: Span) -> str:
     """Guess what the author meant, by libyaml's words and by the line."""
-    line = lines_of(text)[span.line] if text.strip() else ""
+    lines = lines_of(text)
+    line = lines[span.line] if span.line < len(lines) else ""
     if line[span.column : span.column + 1] == "\t":
         return "indent with spaces: YAML does not take tabs"
     if _FLOW_VALUE.search(line):
@@ -464,7 +472,7 @@ def _no_constant(_: str) -> NoReturn:
 
 def _shallow(value: Json) -> bool:
     level = [value]
-    for _ in range(MAX_DEPTH + 1):
+    for _ in range(MAX_DEPTH):
         level = [
             member
             for each in level

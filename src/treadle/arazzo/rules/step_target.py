@@ -36,7 +36,7 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
 
 
 def _asynchronous(checked: Checked, step: Step) -> Iterator[Diagnostic]:
-    if step.channel_path is not None and step.action is None:
+    if step.channel_path is not None and step.action is None and step.workflow_id is None:
         message = f"the step `{step.step_id}` uses a channel and does not say what it does there"
         hint = "give it an `action`: send or receive"
         yield checked.finding(RULE, message, f"{step.pointer}/channelPath", key=True, hint=hint)
