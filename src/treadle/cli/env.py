@@ -9,7 +9,7 @@ from typing import Final
 
 import click
 
-from treadle.cli.local import service_for_long
+from treadle.cli import local
 from treadle.cli.options import examples, json_option
 from treadle.home import Home
 
@@ -60,7 +60,7 @@ def env(shell: str, unset: bool, as_json: bool) -> None:
 
 
 def _settings() -> Mapping[str, str]:
-    endpoint = service_for_long()
+    endpoint = local.known()
     key, secret = Home.find().credentials()
     values = (endpoint.url, key, secret, endpoint.region, endpoint.region)
     return dict(zip(NAMES, values, strict=True))

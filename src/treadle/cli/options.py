@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import click
 
-__all__ = ["DOCUMENT", "DURATION", "PAIR", "Duration", "Pair", "describes", "examples", "json_option"]
+__all__ = ["DOCUMENT", "DURATION", "PAIR", "Duration", "Pair", "describes", "examples", "gives_inputs", "json_option"]
 
 if TYPE_CHECKING:
     _Seconds = click.ParamType[float]
@@ -82,7 +81,7 @@ def describes(command: _F) -> _F:
     options = (
         click.option(
             "--on",
-            "target",
+            "on",
             metavar="local|aws|URL",
             help="Where to send requests: the training service of this machine (started when it does not run), AWS, "
             "or a server. Default: the servers that the description names.",
@@ -110,9 +109,26 @@ def describes(command: _F) -> _F:
     return command
 
 
-def existing_file(path: str) -> Path:
-    """Give the path of a file that is there. Raises `click.UsageError`."""
-    found = Path(path)
-    if not found.is_file():
-        raise click.UsageError(f"there is no file {path}")
-    return found
+def gives_inputs(command: _F) -> _F:
+    """Add what gives the inputs of a workflow."""
+    options = (
+        click.option(
+            "-i",
+            "--input",
+            "given",
+            metavar="NAME=VALUE",
+            type=PAIR,
+            multiple=True,
+            help="An input; lists and objects as JSON. Repeatable, and stronger than --inputs.",
+        ),
+        click.option(
+            "--inputs",
+            "inputs_file",
+            metavar="FILE",
+            type=click.Path(allow_dash=True),
+            help="A JSON or YAML file whose members are inputs; - is standard input.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command

@@ -115,6 +115,7 @@ class Story:
         self._explain = explain
         self._heartbeat = heartbeat
         self._steps: dict[tuple[tuple[str, ...], str], _Memory] = {}
+        self._warned: set[tuple[str, str, str]] = set()
 
     def tell(self, event: Event) -> list[Line]:
         """Take notice of an event; give the lines that it is worth."""
@@ -128,7 +129,10 @@ class Story:
                 return [Line(self._after(event.at), "", f"run {event.run_id} goes on at {event.step_id}")]
             case Warned(severity="note") if not self._explain:
                 return []
+            case Warned() if (event.step_id, event.rule, event.message) in self._warned:
+                return []
             case Warned():
+                self._warned.add((event.step_id, event.rule, event.message))
                 text = f"{event.severity}: {event.message} [{event.rule}]"
                 return [Line(self._after(event.at), event.step_id, text, "warn")]
             case RunFinished():

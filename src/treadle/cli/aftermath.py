@@ -1,0 +1,120 @@
+"""What is said after a run about the training jobs behind it: why one failed, the end of its log, how to stop it.
+
+A workflow that polls a job to its end succeeds also when the job fails, and need not output why. The person who waits
+for it wants to know all the same.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from treadle.arazzo.events import Event, StepSucceeded
+from treadle.errors import TreadleError
+from treadle.reporters.ending import remarks, unhappy
+from treadle.reporters.text import plain
+from treadle.seams import Json, Reporter
+
+if TYPE_CHECKING:
+    from treadle.arazzo.run import Outcome
+
+__all__ = ["Jobs", "aftermath", "interrupted"]
+
+_ARN: Final = re.compile(r"arn:[\w-]+:sagemaker:[\w-]*:\d*:training-job/([A-Za-z0-9-]{1,63})")
+_LAST_LINES: Final = 15
+
+
+class _Closing(Reporter, Protocol):
+    def close(self) -> None: ...
+
+
+class Jobs:
+    """A reporter that passes everything on, and remembers the training jobs whose ARNs go by."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+        self._to: _Closing | None = None
+
+    def tells(self, reporter: _Closing) -> None:
+        """Pass events on to this reporter."""
+        self._to = reporter
+
+    def report(self, event: Event) -> None:
+        """Take notice of an event and pass it on."""
+        self.note(event)
+        if self._to is not None:
+            self._to.report(event)
+
+    def note(self, event: Event) -> None:
+        """Remember the jobs that a step's outputs name."""
+        if isinstance(event, StepSucceeded):
+            found = [match[1] for match in _ARN.finditer(" ".join(_texts(event.outputs)))]
+            self.names += [name for name in dict.fromkeys(found) if name not in self.names]
+
+    def close(self) -> None:
+        """Let the reporter go."""
+        if self._to is not None:
+            self._to.close()
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for each in value.values() if isinstance(value, dict) else value:
+            yield from _texts(each)
+
+
+def interrupted(run_id: str, jobs: Sequence[str], *, on_local: bool) -> Iterator[str]:
+    """Give the lines that follow an interruption: what goes on, and the exact commands to go on with it or stop it."""
+    for job in jobs:
+        yield f"The training job {job} goes on. To stop it: {_stop(job, on_local=on_local)}"
+    yield f"To go on with the run: treadle resume {run_id}"
+
+
+def _stop(job: str, *, on_local: bool) -> str:
+    return f"treadle jobs stop {job}" if on_local else f"aws sagemaker stop-training-job --training-job-name {job}"
+
+
+def aftermath(outcome: Outcome, jobs: Sequence[str], *, on_local: bool, expected: bool) -> list[str]:
+    """Give the lines that follow the end of a run whose job did not complete; none when it did."""
+    status = unhappy(outcome.outputs, outcome.last_body)
+    if not status:
+        return []
+    lines = [f"What the workflow waited for did not complete: its status is {status}."]
+    if outcome.status == "succeeded":
+        # A failed run has been told with the last answer's remarks already.
+        lines += [f"  {name}: {plain(text)}" for name, text in remarks(outcome.last_body)]
+    job = _the_job(outcome.last_body, jobs)
+    if job and on_local:
+        lines += _log(job)
+    if outcome.status == "succeeded" and not expected:
+        name = next((name for name, value in outcome.outputs.items() if value == status), "")
+        if name:
+            lines.append(f"hint: --expect '{name} == \"Completed\"' makes this an error (exit code 1).")
+    return lines
+
+
+def _the_job(body: Json, jobs: Sequence[str]) -> str:
+    named: Any = body.get("TrainingJobName") if isinstance(body, dict) else None
+    return named if isinstance(named, str) else jobs[-1] if jobs else ""
+
+
+def _log(job: str) -> list[str]:
+    """Give the end of a job's log as the embedded service has it. That it cannot be had must not hide the result."""
+    from treadle.cli.client import tail
+    from treadle.cli.local import client
+
+    try:
+        with client() as service:
+            found = tail(service, job, _LAST_LINES)
+    except TreadleError as error:
+        return [f"Its log cannot be read: {error}"]
+    if not found:
+        return ["Its log is empty."]
+    return [
+        "The end of its log:",
+        *(f"  {plain(line.text)}" for line in found[-_LAST_LINES:]),
+        f"The whole log: treadle jobs logs {job}",
+    ]

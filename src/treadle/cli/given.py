@@ -1,0 +1,102 @@
+"""What a user gave on the command line, as the engine takes it: the setup of a run, and its inputs."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import click
+
+from treadle.arazzo.inputs import Inputs
+from treadle.arazzo.load import load
+from treadle.cli.opening import Setup
+from treadle.errors import DescriptionError, Diagnostic, UsageError
+from treadle.reporters.text import plain
+from treadle.seams import Json
+
+__all__ = ["briefly", "inputs_of", "prepared", "setup_of", "show", "warned"]
+
+_Pairs = Sequence[tuple[str, str]]
+
+
+def setup_of(
+    document: str,
+    workflow: str | None,
+    *,
+    on: str | None = None,
+    servers: _Pairs = (),
+    sources: _Pairs = (),
+    strict: bool = False,
+) -> Setup:
+    """Give the setup, with absolute paths: a run may be taken up again from another directory."""
+    return Setup(
+        document=_located(document),
+        label=document,
+        workflow=workflow,
+        on=on,
+        servers=dict(servers),
+        sources={name: _located(where) for name, where in sources},
+        strict=strict,
+    )
+
+
+def _located(where: str) -> str:
+    return where if "://" in where else str(Path(where).absolute())
+
+
+def inputs_of(inputs: Inputs, given: _Pairs, file: str | None) -> dict[str, Json]:
+    """Give the inputs of `--inputs` and `-i`, the latter first, each read as its schema wants it."""
+    values = _from_file(file) if file else {}
+    for name, text in given:
+        values[name] = inputs.coerce(name, text)
+    return values
+
+
+def _from_file(file: str) -> dict[str, Json]:
+    try:
+        data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise UsageError(f"The inputs file {file} cannot be read: {error.strerror}.") from error
+    values = load(data, file, label="standard input" if file == "-" else file).value
+    if not isinstance(values, dict):
+        raise UsageError(
+            f"The inputs file {file} holds no object.", hint='Its members are the inputs: {"name": "value", …}'
+        )
+    return dict(values)
+
+
+def prepared(inputs: Inputs, values: Mapping[str, Json]) -> tuple[dict[str, Json], list[Diagnostic]]:
+    """Give the inputs with their defaults, and warnings. Raises `DescriptionError` with everything that is wrong."""
+    complete, found = inputs.prepare(values)
+    if any(each.severity == "error" for each in found):
+        raise DescriptionError(found)
+    return complete, found
+
+
+def warned(diagnostics: Iterable[Diagnostic], *, notes: bool = False) -> None:
+    """Show warnings, and notes where they are asked for."""
+    for each in diagnostics:
+        if each.severity != "note" or notes:
+            show(each)
+
+
+def briefly(diagnostics: Iterable[Diagnostic], *, notes: bool = False) -> None:
+    """Show warnings on one line each, the same one once with all its places: a run has other things to say."""
+    places: dict[tuple[str, str, str], list[str]] = {}
+    for each in diagnostics:
+        if each.severity == "warning" or notes:
+            where = str(each.place.line) if each.place and each.place.line else ""
+            places.setdefault((each.severity, each.message, each.rule), []).append(where)
+    for (severity, message, rule), lines in places.items():
+        named = [each for each in dict.fromkeys(lines) if each]
+        at = f" (line {', '.join(named)})" if named else ""
+        click.echo(f"{click.style(f'{severity}:', fg='yellow')} {plain(message)}{at} [{rule}]", err=True)
+
+
+def show(diagnostic: Diagnostic) -> None:
+    """Write a finding to standard error, in colour on a terminal."""
+    text = plain(diagnostic.render())
+    colour = {"error": "red", "warning": "yellow", "note": "cyan"}[diagnostic.severity]
+    word = f"{diagnostic.severity}:"
+    click.echo(text.replace(word, click.style(word, fg=colour, bold=True), 1), err=True)

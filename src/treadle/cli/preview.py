@@ -1,0 +1,92 @@
+"""What a run would send: every request of a plan, with the inputs that are known and names for the values that are not.
+
+Used by `treadle plan`, and to tell a person what will be created before anything is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from treadle.arazzo.expressions import Context, EvaluationError
+from treadle.arazzo.plan import Plan, PlannedStep, PlannedWorkflow
+from treadle.errors import TreadleError
+from treadle.http.redaction import redact_headers
+from treadle.seams import MISSING, Call, Headers, Json, Missing
+
+__all__ = ["HIDDEN", "Preview", "previews"]
+
+HIDDEN = "•••"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preview:
+    """A step as it would be sent. `problem` says why the request cannot be shown yet; `url` is then the path."""
+
+    step: PlannedStep
+    operation: str = ""
+    method: str = ""
+    url: str = ""
+    headers: Headers = ()
+    body: Json | Missing = MISSING
+    changes: bool = False
+    problem: str = ""
+
+
+def previews(plan: Plan, workflow: PlannedWorkflow, inputs: Mapping[str, Json]) -> Iterator[Preview]:
+    """Give the steps of a workflow in their order. Secret inputs are hidden, unknown values stand as their names."""
+    context = _context(workflow, inputs)
+    for step in workflow.steps:
+        yield Preview(step=step) if step.operation is None else _preview(plan, step, context)
+
+
+def _context(workflow: PlannedWorkflow, inputs: Mapping[str, Json]) -> Context:
+    # Inputs that may be left out and are left out have no value; those that must be there will have one.
+    required = {name: f"$inputs.{name}" for name, each in workflow.inputs.declared.items() if each.required}
+    hidden = {name: HIDDEN for name in inputs if name in workflow.secrets}
+    steps = {
+        step.step_id: {name: f"$steps.{step.step_id}.outputs.{name}" for name in step.outputs}
+        for step in workflow.steps
+    }
+    return Context(
+        inputs={**required, **inputs, **hidden},
+        steps=steps,
+        sources=workflow.sources,
+        components=workflow.components,
+        self_uri=workflow.self_uri,
+    )
+
+
+def _preview(plan: Plan, step: PlannedStep, context: Context) -> Preview:
+    operation = step.bound
+    name = operation.operation_id or f"{operation.method} {operation.path}"
+    try:
+        call = step.call(context, [])
+        request = operation.request(call)
+    except TreadleError as error:
+        # Without its values it cannot be known to be harmless.
+        changes = not operation.read_only(_asked(step, context))
+        return Preview(
+            step=step,
+            operation=name,
+            method=operation.method,
+            url=operation.path,
+            changes=changes,
+            problem=error.message,
+        )
+    return Preview(
+        step=step,
+        operation=name,
+        method=request.method,
+        url=plan.shown(request),
+        headers=redact_headers(request.headers),
+        body=call.payload,
+        changes=not operation.read_only(call),
+    )
+
+
+def _asked(step: PlannedStep, context: Context) -> Call:
+    try:
+        return step.call(context, [])
+    except EvaluationError:
+        return Call()

@@ -1,0 +1,317 @@
+"""`treadle run` and `treadle resume`: from arguments to a run, and from its end to an exit code.
+
+What is decided here: who is told (a terminal, a log, a program), what Ctrl-C means, what is said when the job behind a
+run did not complete, and how it all becomes an exit code. What a run is, is decided in `arazzo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import msgspec
+
+from treadle.arazzo.events import decode
+from treadle.cli import local
+from treadle.cli.aftermath import Jobs, aftermath, interrupted
+from treadle.cli.errors import INTERRUPTED, problem
+from treadle.cli.expect import Expectation, expectations
+from treadle.cli.fetching import fetch
+from treadle.cli.given import briefly, inputs_of, prepared, setup_of
+from treadle.cli.opening import Opened, Setup, open_plan
+from treadle.cli.options import DOCUMENT, DURATION, describes, examples, gives_inputs
+from treadle.errors import UsageError
+from treadle.home import Home
+from treadle.seams import Json, RunRecord
+
+if TYPE_CHECKING:
+    from treadle.arazzo.run import Interruption, Outcome, RunOptions
+
+__all__ = ["resume", "run"]
+
+_EXIT_CODES: Final = {"succeeded": 0, "interrupted": INTERRUPTED}
+
+
+@dataclass(frozen=True, slots=True)
+class Telling:
+    """How a run is told."""
+
+    as_json: bool = False
+    explain: bool = False
+    quiet: bool = False
+
+
+def _tells(command: Any) -> Any:
+    options = (
+        click.option("--json", "as_json", is_flag=True, help="Events as JSON lines; the last line is the result."),
+        click.option("--explain", is_flag=True, help="Say why each criterion holds or not, and which action matched."),
+        click.option("-q", "--quiet", is_flag=True, help="Nothing but the outputs, unless something goes wrong."),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
+@click.command(
+    epilog=examples(
+        "treadle run petstore.yml -i petId=7",
+        "treadle run train.yml --inputs inputs.json --on local",
+        "treadle run train.yml --inputs inputs.json --on aws --timeout 2h \\",
+        "    --expect 'trainingJobStatus == \"Completed\"'",
+    )
+)
+@click.argument("document", type=DOCUMENT)
+@click.argument("workflow", required=False)
+@gives_inputs
+@describes
+@click.option(
+    "--poll",
+    type=click.FloatRange(min=0),
+    metavar="SECONDS",
+    help="Wait exactly so long between two visits of a loop. Default: paced, a twentieth of the time already "
+    "waited, at most 30 s.",
+)
+@click.option("--timeout", type=DURATION, default="31d", show_default=True, help="The longest time the run may take.")
+@click.option(
+    "--expect",
+    "expected",
+    metavar="CONDITION",
+    multiple=True,
+    help="A condition on the outputs that must hold, or the exit code is 1. Repeatable.",
+)
+@_tells
+@click.option("-y", "--yes", is_flag=True, help="Do not ask before something is created on AWS.")
+def run(
+    document: str,
+    workflow: str | None,
+    given: tuple[tuple[str, str], ...],
+    inputs_file: str | None,
+    on: str | None,
+    servers: tuple[tuple[str, str], ...],
+    sources: tuple[tuple[str, str], ...],
+    strict: bool,
+    poll: float | None,
+    timeout: float,
+    expected: tuple[str, ...],
+    yes: bool,
+    **told: bool,
+) -> None:
+    """Run WORKFLOW of the Arazzo document DOCUMENT, a file or a URL.
+
+    WORKFLOW may be left out when there is only one. The run is durable: after Ctrl-C, a crash or a power failure
+    treadle resume goes on with it.
+
+    Exit codes: 0 succeeded; 1 failed; 2 nothing was sent, because document, inputs or usage are wrong; 130 interrupted.
+    """
+    setup = setup_of(document, workflow, on=on, servers=servers, sources=sources, strict=strict)
+    setup = msgspec.structs.replace(setup, poll=poll, timeout=timeout, expect=list(expected))
+    telling = Telling(**told)
+    with local.using() as service:
+        opened = open_plan(setup, local=service, fetch=fetch)
+        entry = opened.plan.workflows[opened.plan.entry]
+        wanted = expectations(expected, entry.outputs)
+        inputs, found = prepared(entry.inputs, inputs_of(entry.inputs, given, inputs_file))
+        if not telling.quiet:
+            briefly([*opened.diagnostics, *found], notes=telling.explain)
+        code = asyncio.run(_begin(opened, inputs, wanted, telling, yes=yes))
+    sys.exit(code)
+
+
+@click.command(epilog=examples("treadle resume 20260102-030405-a1b2c3", "treadle resume 20260102 --timeout 1d"))
+@click.argument("run_id", metavar="RUN")
+@click.option(
+    "--resend",
+    is_flag=True,
+    help="Send the request again whose outcome is not known. Look first whether it took effect.",
+)
+@click.option("--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="As in treadle run. Default: as before.")
+@click.option("--timeout", type=DURATION, help="The longest time from now on. Default: as before.")
+@_tells
+def resume(run_id: str, resend: bool, poll: float | None, timeout: float | None, **told: bool) -> None:
+    """Go on with a run that was interrupted, that crashed, or whose server was away too long.
+
+    RUN is its name, or the beginning of it; treadle runs ls --resumable lists them. Document, inputs and options are
+    those that the run began with.
+    """
+    from treadle.cli.runs import load
+
+    record, facts = load(run_id)
+    setup = _stored_setup(record)
+    setup = msgspec.structs.replace(
+        setup,
+        poll=setup.poll if poll is None else poll,
+        timeout=setup.timeout if timeout is None else timeout,
+    )
+    jobs = Jobs()
+    for data in facts:
+        jobs.note(decode(data))
+    with local.using() as service:
+        opened = open_plan(setup, local=service, fetch=fetch)
+        code = asyncio.run(_go_on(opened, record, jobs, Telling(**told), resend=resend))
+    sys.exit(code)
+
+
+def _stored_setup(record: RunRecord) -> Setup:
+    try:
+        return msgspec.json.decode(record.setup, type=Setup)
+    except msgspec.MsgspecError as error:
+        raise UsageError(
+            f"The run {record.run_id} was made by another version of Treadle and cannot be opened: {error}."
+        ) from error
+
+
+async def _begin(
+    opened: Opened, inputs: dict[str, Json], wanted: Sequence[Expectation], telling: Telling, *, yes: bool
+) -> int:
+    from treadle.arazzo import run as engine
+    from treadle.cli.confirm import account, confirm, effects_on_aws
+
+    await confirm(effects_on_aws(opened.plan, inputs), account, yes=yes)
+    entry = opened.plan.workflows[opened.plan.entry]
+    options = engine.RunOptions(
+        machine=_machine_options(opened.setup),
+        run_id=engine.new_run_id(),
+        setup=msgspec.json.encode(opened.setup),
+        secrets=engine.Secrets.of(inputs, entry.secrets),
+    )
+    jobs = Jobs()
+    async with _parts(opened) as parts:
+        with _telling(telling, jobs) as reporter, _stopping() as interruption:
+            outcome = await engine.run(
+                opened.plan, inputs, **parts, reporter=reporter, options=options, interruption=interruption
+            )
+    return await _conclude(opened, outcome, wanted, jobs)
+
+
+async def _go_on(opened: Opened, record: RunRecord, jobs: Jobs, telling: Telling, *, resend: bool) -> int:
+    from treadle.arazzo import run as engine
+
+    wanted = expectations(opened.setup.expect, opened.plan.workflows[opened.plan.entry].outputs)
+    options = _options_again(opened, record)
+    async with _parts(opened) as parts:
+        with _telling(telling, jobs) as reporter, _stopping() as interruption:
+            outcome = await engine.resume(
+                record,
+                opened.plan,
+                **parts,
+                reporter=reporter,
+                options=options,
+                interruption=interruption,
+                resend=resend,
+            )
+    return await _conclude(opened, outcome, wanted, jobs)
+
+
+def _options_again(opened: Opened, record: RunRecord) -> RunOptions:
+    from treadle.arazzo import run as engine
+    from treadle.arazzo.machine import State
+
+    # The inputs of the outermost frame are those of the run: their secrets are masked as before.
+    frames = msgspec.json.decode(record.state, type=State).frames
+    entry = opened.plan.workflows[opened.plan.entry]
+    inputs = frames[0].inputs if frames else {}
+    return engine.RunOptions(
+        machine=_machine_options(opened.setup),
+        run_id=record.run_id,
+        setup=msgspec.json.encode(opened.setup),
+        secrets=engine.Secrets.of(inputs, entry.secrets),
+    )
+
+
+def _machine_options(setup: Setup) -> Any:
+    from treadle.arazzo.machine import MachineOptions
+
+    return MachineOptions(poll=setup.poll, timeout=setup.timeout, request_timeout=setup.request_timeout)
+
+
+@contextlib.asynccontextmanager
+async def _parts(opened: Opened) -> Any:
+    """Give transport, authoriser and store; they are let go of in the end, whatever happens."""
+    from treadle.http import AiohttpTransport
+    from treadle.stores.sqlite import SqliteRunStore
+
+    home = Home.find()
+    home.prepare()
+    store = SqliteRunStore(home.runs_db)
+    transport = AiohttpTransport()
+    try:
+        yield {"transport": transport, "authoriser": opened.authoriser(home), "store": store}
+    finally:
+        await transport.close()
+        await store.close()
+
+
+@contextlib.contextmanager
+def _telling(telling: Telling, jobs: Jobs) -> Iterator[Jobs]:
+    """Choose the reporter: JSON lines for a program, a live view for a terminal, lines for everybody else."""
+    from treadle.reporters.jsonlines import JsonLinesReporter
+    from treadle.reporters.lines import LinesReporter
+    from treadle.reporters.terminal import TerminalReporter
+
+    if telling.as_json:
+        jobs.tells(JsonLinesReporter(sys.stdout))
+    elif not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
+        jobs.tells(TerminalReporter(sys.stdout, sys.stderr, explain=telling.explain))
+    else:
+        jobs.tells(LinesReporter(sys.stdout, sys.stderr, explain=telling.explain, quiet=telling.quiet))
+    try:
+        yield jobs
+    finally:
+        jobs.close()
+
+
+@contextlib.contextmanager
+def _stopping() -> Iterator[Interruption]:
+    """Let the first Ctrl-C (or SIGTERM, or the end of the terminal) stop the run in order, and the second at once."""
+    from treadle.arazzo.run import Interruption
+
+    interruption = Interruption()
+
+    def stop() -> None:
+        if interruption.requested:
+            # Everything that must be known afterwards was saved before the last request went out.
+            os._exit(INTERRUPTED)
+        click.echo("\nstopping; a second Ctrl-C ends it at once", err=True)
+        interruption.interrupt()
+
+    loop = asyncio.get_running_loop()
+    signals = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP] if sys.platform != "win32" else []
+    for each in signals:
+        loop.add_signal_handler(each, stop)
+    try:
+        yield interruption
+    finally:
+        for each in signals:
+            loop.remove_signal_handler(each)
+
+
+async def _conclude(opened: Opened, outcome: Outcome, wanted: Sequence[Expectation], jobs: Jobs) -> int:
+    """Say what only a person wants to know, judge the expectations, give the exit code."""
+    on_local = opened.local is not None
+    if outcome.status == "interrupted":
+        for line in interrupted(outcome.run_id, jobs.names, on_local=on_local):
+            click.echo(line, err=True)
+    else:
+        lines = await asyncio.to_thread(aftermath, outcome, jobs.names, on_local=on_local, expected=bool(wanted))
+        for line in lines:
+            click.echo(line, err=True)
+    code = _EXIT_CODES.get(outcome.status, 1)
+    return code or _judged(wanted, outcome.outputs)
+
+
+def _judged(wanted: Sequence[Expectation], outputs: Mapping[str, Json]) -> int:
+    code = 0
+    for each in wanted:
+        verdict = each.judge(outputs)
+        if not verdict.passed:
+            code = 1
+            because = "; ".join((*verdict.reasons, *([verdict.problem] if verdict.problem else [])))
+            problem(f"it was expected that {each.text}, but {because}")
+    return code
