@@ -1,0 +1,1 @@
+"""Measurements beside their floor, in the same run: `make bench`."""
