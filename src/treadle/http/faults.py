@@ -9,12 +9,12 @@ This module needs aiohttp at import, so only `client` imports it, when aiohttp i
 from __future__ import annotations
 
 import errno
+import string
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import quote, urldefrag, urljoin, urlsplit
 
 import aiohttp
 from aiohttp import http_exceptions
-from yarl import URL
 
 from treadle.errors import TransportError, TransportFault
 
@@ -73,7 +73,7 @@ _FAULTS: Final[tuple[Row, ...]] = (
 
 def translated(error: BaseException, url: str, seconds: float) -> TransportError:
     """Give the `TransportError` that says the same."""
-    where = urlsplit(url).netloc.rpartition("@")[2]
+    where = _where(url)
     if isinstance(error, aiohttp.ClientConnectorError) and error.errno == errno.ECONNREFUSED:
         message = f"nothing listens on {where} (connection refused)"
         return TransportError("refused", message, sent=False, url=url, hint="is the server running?")
@@ -84,6 +84,14 @@ def translated(error: BaseException, url: str, seconds: float) -> TransportError
     host = where.rpartition(":")[0] or where
     message = template.format(host=host, where=where, url=url, seconds=seconds, reason=_reason(error))
     return TransportError(fault, message, sent=sent, url=url, hint=hint)
+
+
+def _where(url: str) -> str:
+    """Give host and port of a URL, which may be one that cannot be read."""
+    try:
+        return urlsplit(url).netloc.rpartition("@")[2]
+    except ValueError:
+        return url
 
 
 def _cause(error: BaseException, kind: type[BaseException]) -> bool:
@@ -104,10 +112,12 @@ def _reason(error: BaseException) -> str:
 def redirect_target(url: str, location: str) -> str:
     """Give the absolute URL of a Location header. Raises `TransportError` where it is none that can be followed."""
     try:
-        target = URL(url, encoded=True).join(URL(location)).with_fragment(None)
+        # Servers send spaces and other characters that no URL has; what is encoded already stays as it is.
+        target = urldefrag(urljoin(url, quote(location, safe=string.punctuation))).url
+        parts = urlsplit(target)
     except ValueError as error:
         message = f"redirected to {location!r}, which is no URL"
         raise TransportError("redirect", message, sent=True, url=url) from error
-    if target.scheme not in {"http", "https"} or not target.host:
+    if parts.scheme not in {"http", "https"} or not parts.hostname:
         raise TransportError("redirect", f"redirected to {location!r}, which is not http", sent=True, url=url)
-    return str(target)
+    return target
