@@ -194,7 +194,6 @@ def test_a_lost_host_is_replaced_while_retries_are_left() -> None:
     late = told(job, 152.0, "uploading")
     job = advance(job, HostLost(150.5, 1, "algo-1", "gone"))
     assert (job.secondary_status, job.outcome, job.retries_left, job.hosts) == ("Starting", "", 0, ())
-    assert job.token_hash == ""
     assert job.transitions[-1].message == "Launched instance was unhealthy, replacing it!"
     job = placed(job, at=151.0)
     assert job.attempt == 2
@@ -245,7 +244,7 @@ def test_a_launch_that_is_placed_again_gives_up_the_old_handle() -> None:
     job = after(
         new(), Placed(101.0, "h", ("algo-1",)), Launched(101.0, 1, "algo-1", "x"), Placed(105.0, "i", ("algo-1",))
     )
-    assert (job.attempt, job.token_hash, job.abandoned) == (2, "i", ("x",))
+    assert (job.attempt, job.tokens, job.abandoned) == (2, ("h", "i"), ("x",))
 
 
 def test_several_hosts_move_the_job_together() -> None:

@@ -128,8 +128,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     `request` is the CreateTrainingJob input with the defaults that the service adds; `image` and `command` are what its
     AlgorithmSpecification was resolved to; `notes` are lines for the start of its log. `attempt` counts from 1 and is 0
-    until the job is placed; `token_hash` belongs to the current attempt. `abandoned` are handles of hosts that must not
-    live any more. `trained_before` is the seconds in Training that earlier attempts used.
+    until the job is placed; `tokens` has the hash of each attempt's token. `abandoned` are handles of hosts that must
+    not live any more. `trained_before` is the seconds in Training that earlier attempts used.
     """
 
     name: str
@@ -147,7 +147,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     retries_left: int = 0
     max_runtime: int
     attempt: int = 0
-    token_hash: str = ""
+    tokens: tuple[str, ...] = ()
     hosts: tuple[Host, ...] = ()
     abandoned: tuple[str, ...] = ()
     trained_before: float = 0.0
@@ -304,7 +304,7 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A new attempt begins: its hosts are about to be launched. `token_hash` makes all earlier tokens void."""
+    """A new attempt begins: its hosts are about to be launched. `token_hash` is its token's."""
 
     at: float
     token_hash: str
@@ -440,7 +440,7 @@ def _placed(job: Job, event: Placed) -> Job:
     placed = _with(
         job,
         attempt=job.attempt + 1,
-        token_hash=event.token_hash,
+        tokens=(*job.tokens, event.token_hash),
         hosts=tuple(Host(name=each) for each in event.hosts),
         abandoned=(*job.abandoned, *given_up),
     )
@@ -570,7 +570,7 @@ def _broken(job: Job, at: float, reason: str) -> Job:
         return _failed(over, reason)
     if over.runtime_left == 0:
         return _with(over, outcome="max-runtime")
-    again = _with(over, retries_left=job.retries_left - 1, token_hash="")
+    again = _with(over, retries_left=job.retries_left - 1)
     return _move(again, "replace", at)
 
 

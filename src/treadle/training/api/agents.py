@@ -1,7 +1,7 @@
-"""The control plane's end of the agent wire (see `seams`): two calls, `v1/claim` and `v1/report`, as an ASGI application.
+"""The control plane's end of the agent wire (see `seams`): `v1/claim` and `v1/report`, as an ASGI application.
 
-It stands below `/_treadle/agent`, and is reached with the token of the attempt only. Not a body of megabytes nor a
-broken one tells anything or costs much before the token is known to be right.
+It stands below `/_treadle/agent`, and is reached with the token of the attempt only. What
+cannot be stored now is answered with 503: the agent keeps it and sends it again.
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ async def _called(
 ) -> tuple[int, bytes]:
     """Give status and body of the answer."""
     try:
-        call = calls.get(str(scope["path"]).removeprefix(scope.get("root_path", "")))
-        if call is None or scope["method"] != "POST":
-            raise _RefusedError(404, "There is nothing here.")
+        call = _found(calls, scope)
         token = _token(scope)
         body = await _body(receive)
         return 200, msgspec.json.encode(await call(token, body))
@@ -109,6 +107,13 @@ async def _called(
         # The agent keeps what it has and tries again.
         _log.error("an agent was sent away: %s %s", error.message, error.hint)
         return 503, _message(error.message)
+
+
+def _found(calls: Mapping[str, Callable[[str, bytes], Awaitable[Any]]], scope: Scope) -> Callable[..., Awaitable[Any]]:
+    call = calls.get(str(scope["path"]).removeprefix(scope.get("root_path", "")))
+    if call is None or scope["method"] != "POST":
+        raise _RefusedError(404, "There is nothing here.")
+    return call
 
 
 def _token(scope: Scope) -> str:

@@ -1,0 +1,255 @@
+"""From the input of CreateTrainingJob to what a job is: refusals, the service's defaults, the hosts' specifications.
+
+The input has passed the service model already (required members, types, lengths, patterns, enums). What is checked
+here the model cannot say: members that contradict each other, data that is not there, and what Treadle does not do yet.
+The last kind is refused, with the member's name, whenever leaving it out would give the user something else than asked
+for; what changes nothing but how the platform works inside (VPC, encryption, warm pools) is taken, and the log says so.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from treadle.errors import ObjectError, ServiceError
+from treadle.home import DEFAULT_REGION, Home
+from treadle.seams import HostSpec, Json, Objects
+from treadle.training.job import Host, Job
+
+__all__ = ["Place", "check", "check_data", "host_names", "host_spec", "notices", "staging", "with_defaults"]
+
+_DAY: Final = 86_400
+_GIB: Final = 1 << 30
+# What AWS gives an instance whose volume nobody sized differs by type; this is enough to be useful and small enough
+# to notice a job that fills the disk. [guess]
+_VOLUME: Final = 30
+
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationException", message)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Refusals
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Unbuilt:
+    """A member that Treadle cannot honour: where it stands, which values are meant, what to do instead."""
+
+    path: str
+    advice: str
+    meant: Callable[[Any], bool] = bool
+
+
+def _is(*values: Json) -> Callable[[Any], bool]:
+    return lambda value: value in values
+
+
+_UNBUILT: Final = (
+    _Unbuilt("AlgorithmSpecification.AlgorithmName", "Name the image in TrainingImage."),
+    _Unbuilt("AlgorithmSpecification.TrainingInputMode", "Use File.", _is("Pipe")),
+    _Unbuilt("ResourceConfig.InstanceCount", "Jobs run on one instance: use 1.", lambda count: count > 1),
+    _Unbuilt("ResourceConfig.InstanceGroups", "Use InstanceType and InstanceCount."),
+    _Unbuilt("ResourceConfig.InstancePreferences", "Use InstanceType and InstanceCount."),
+    _Unbuilt("ResourceConfig.TrainingPlanArn", "Leave it out."),
+    _Unbuilt("EnableManagedSpotTraining", "Leave it out: nothing here is interrupted."),
+    _Unbuilt("CheckpointConfig", "Leave it out, and keep checkpoints in /opt/ml/output/data."),
+    _Unbuilt("TensorBoardOutputConfig", "Leave it out, and write event files to /opt/ml/output/data."),
+    _Unbuilt("RemoteDebugConfig.EnableRemoteDebug", "Leave it out."),
+    _Unbuilt("ServerlessJobConfig", "Use AlgorithmSpecification and ResourceConfig."),
+    _Unbuilt("MlflowConfig", "Leave it out."),
+    _Unbuilt("ModelPackageConfig", "Leave it out."),
+    _Unbuilt("InputDataConfig.*.InputMode", "Use File.", _is("Pipe")),
+    _Unbuilt("InputDataConfig.*.CompressionType", "Let the program decompress.", _is("Gzip")),
+    _Unbuilt("InputDataConfig.*.RecordWrapperType", "Store the data as RecordIO.", _is("RecordIO")),
+    _Unbuilt("InputDataConfig.*.DataSource.FileSystemDataSource", "Use S3DataSource."),
+    _Unbuilt("InputDataConfig.*.DataSource.DatasetSource", "Use S3DataSource."),
+    _Unbuilt(
+        "InputDataConfig.*.DataSource.S3DataSource.S3DataType",
+        "Use S3Prefix or ManifestFile.",
+        _is("AugmentedManifestFile", "Converse"),
+    ),
+    _Unbuilt("InputDataConfig.*.DataSource.S3DataSource.ModelAccessConfig", "Leave it out."),
+    _Unbuilt("InputDataConfig.*.DataSource.S3DataSource.HubAccessConfig", "Leave it out."),
+)
+
+# Members that are taken and have no effect here, with what the log says of them.
+_IDLE: Final = (
+    _Unbuilt("VpcConfig", "the network of this machine is used"),
+    _Unbuilt("OutputDataConfig.KmsKeyId", "outputs are stored as they are"),
+    _Unbuilt("ResourceConfig.VolumeKmsKeyId", "the volume is not encrypted"),
+    _Unbuilt("ResourceConfig.KeepAlivePeriodInSeconds", "there are no warm pools"),
+    _Unbuilt("DebugRuleConfigurations", "no rules are evaluated"),
+    _Unbuilt("ProfilerRuleConfigurations", "no rules are evaluated"),
+    _Unbuilt("ExperimentConfig", "no experiment is recorded"),
+    _Unbuilt("InputDataConfig.*.InputMode", "the data is copied as in File mode", _is("FastFile")),
+    _Unbuilt("AlgorithmSpecification.TrainingInputMode", "the data is copied as in File mode", _is("FastFile")),
+)
+
+
+def check(request: Mapping[str, Json]) -> None:
+    """Refuse what contradicts itself or is not built. Raises `ServiceError`."""
+    for unbuilt in _UNBUILT:
+        for member, value in _at(request, unbuilt.path):
+            if unbuilt.meant(value):
+                shown = f" '{value}'" if isinstance(value, str | int) and not isinstance(value, bool) else ""
+                raise _invalid(f"{member}{shown} is not supported by Treadle. {unbuilt.advice}")
+    if not request.get("AlgorithmSpecification", {}).get("TrainingImage"):
+        raise _invalid("Either AlgorithmName or TrainingImage must be specified in AlgorithmSpecification.")
+    if not request.get("ResourceConfig", {}).get("InstanceType"):
+        raise _invalid("ResourceConfig must name an InstanceType.")
+    channels = [each["ChannelName"] for each in request.get("InputDataConfig") or ()]
+    for name in channels:
+        if channels.count(name) > 1:
+            raise _invalid(f"Channel names must be unique, and '{name}' is given more than once.")
+        if not name.strip("."):
+            raise _invalid(f"'{name}' cannot be the name of a channel: it becomes a directory.")
+    for member, uri in (*_at(request, _OUTPUT), *_at(request, _INPUT)):
+        _bucket_and_key(member, uri)
+
+
+_OUTPUT: Final = "OutputDataConfig.S3OutputPath"
+_INPUT: Final = "InputDataConfig.*.DataSource.S3DataSource.S3Uri"
+
+
+def notices(request: Mapping[str, Json]) -> list[str]:
+    """Say which members of the request have no effect here; for the log of the job."""
+    return [
+        f"{member} has no effect here: {idle.advice}."
+        for idle in _IDLE
+        for member, value in _at(request, idle.path)
+        if idle.meant(value)
+    ]
+
+
+def _at(value: Json, path: str, seen: str = "") -> Iterator[tuple[str, Json]]:
+    """Give what stands at the path, as AWS names members: `inputDataConfig.1.member.inputMode`; `*` is every item."""
+    name, _, rest = path.partition(".")
+    if name == "*":
+        found = [(f"{seen}.{number}.member", each) for number, each in enumerate(value, 1)]
+    else:
+        member = name[0].lower() + name[1:]
+        found = [(f"{seen}.{member}" if seen else member, value[name])] if value.get(name) is not None else []
+    for where, each in found:
+        if rest:
+            yield from _at(each, rest, where)
+        else:
+            yield where, each
+
+
+def _bucket_and_key(member: str, uri: str) -> tuple[str, str]:
+    # The model allows https:// too; which host that would be is nobody's guess here.
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if not uri.startswith("s3://") or not bucket:
+        raise _invalid(f"Value '{uri}' at '{member}' cannot be used. Write it as s3://bucket/key.")
+    return bucket, key
+
+
+def check_data(request: Mapping[str, Json], objects: Objects, region: str) -> None:
+    """Refuse a job whose data is not there, as CreateTrainingJob does (§1.6). Reads listings. Raises `ServiceError`."""
+    for member, uri in _at(request, _INPUT):
+        bucket, prefix = _bucket_and_key(member, uri)
+        problem = ""
+        try:
+            found = next(iter(objects.list(bucket, prefix)), None)
+        except ObjectError as error:
+            found, problem = None, f" Error message from S3: {error.message}"
+        if found is None:
+            raise _invalid(
+                f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
+                f"exists in the selected region ({region}), that objects exist under that S3 prefix, and that the role "
+                f'"{request["RoleArn"]}" has "s3:ListBucket" permissions on bucket "{bucket}".{problem}'
+            )
+    for member, uri in _at(request, _OUTPUT):
+        bucket, _ = _bucket_and_key(member, uri)
+        if bucket not in objects.buckets():
+            # [guess]: AWS's text for an output bucket that is not there has not been found.
+            raise _invalid(f"The bucket '{bucket}' of '{member}' does not exist. Make it before the job is created.")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Defaults
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def with_defaults(request: Mapping[str, Json]) -> dict[str, Json]:
+    """Give a copy of the request with what the service adds, as DescribeTrainingJob shows it (§2.2)."""
+    job: dict[str, Json] = copy.deepcopy(dict(request))
+    job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **job["OutputDataConfig"]}
+    job["AlgorithmSpecification"] = {"EnableSageMakerMetricsTimeSeries": False, **job["AlgorithmSpecification"]}
+    job["ResourceConfig"] = {"InstanceCount": 1, "VolumeSizeInGB": _VOLUME, **job["ResourceConfig"]}
+    job["StoppingCondition"] = {"MaxRuntimeInSeconds": _DAY, **job.get("StoppingCondition", {})}
+    for each in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
+        job.setdefault(each, False)
+    if "ProfilerConfig" in job:
+        added = {"ProfilingIntervalInMilliseconds": 500, "DisableProfiler": False}
+        job["ProfilerConfig"] = {**added, **job["ProfilerConfig"]}
+    for channel in job.get("InputDataConfig") or ():
+        channel.setdefault("CompressionType", "None")
+        channel.setdefault("RecordWrapperType", "None")
+        channel["DataSource"]["S3DataSource"].setdefault("S3DataDistributionType", "FullyReplicated")
+    return job
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Hosts
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a host's specification needs to know of the service: where it keeps things, and how it was set up."""
+
+    home: Home
+    region: str = DEFAULT_REGION
+    sandbox: str = "auto"
+    stop_grace: float = 120.0
+
+
+def host_names(request: Mapping[str, Json]) -> tuple[str, ...]:
+    """Give `algo-1` …, sorted as strings, as resourceconfig.json has them."""
+    return tuple(sorted(f"algo-{number}" for number in range(1, request["ResourceConfig"]["InstanceCount"] + 1)))
+
+
+def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
+    """Give bucket and prefix where outputs wait until they are committed: of one attempt, or of all."""
+    bucket, _ = _bucket_and_key("outputDataConfig.s3OutputPath", job.request["OutputDataConfig"]["S3OutputPath"])
+    # In the bucket of the outputs, so that to commit is to rename; at its top, so that no listing of a user meets it
+    # by chance. Attempts do not share a prefix: what an old agent still uploads is in nobody's way.
+    below = f"{attempt}/" if attempt is not None else ""
+    return bucket, f".treadle/staging/{job.name}/{below}"
+
+
+def host_spec(job: Job, host: Host, place: Place) -> HostSpec:
+    """Give what the agent of a host of the current attempt must know."""
+    bucket, prefix = staging(job, job.attempt)
+    return HostSpec(
+        job=job.name,
+        arn=job.arn,
+        attempt=job.attempt,
+        host=host.name,
+        hosts=[each.name for each in job.hosts],
+        region=place.region,
+        request=job.request,
+        command=job.command,
+        image=job.image,
+        environment={},
+        objects={"kind": "filesystem", "root": str(place.home.s3)},
+        staging=f"s3://{bucket}/{prefix}",
+        sandbox=place.sandbox,
+        max_runtime=job.runtime_left,
+        volume_bytes=job.request["ResourceConfig"]["VolumeSizeInGB"] * _GIB,
+        stop_grace=place.stop_grace,
+        hidden=[str(path) for path in _hidden(place.home)],
+    )
+
+
+def _hidden(home: Home) -> list[Path]:
+    """Give what a program must not see: keys, databases, other jobs, and data that is not its own."""
+    databases = [Path(f"{each}{end}") for each in (home.service_db, home.runs_db) for end in ("", "-wal", "-shm")]
+    return [home.credentials_file, *databases, home.endpoint_file, home.service_log, home.logs, home.jobs, home.s3]

@@ -1,0 +1,640 @@
+"""The one loop of the training service: queue, place, listen, settle. Every change of a job goes through it.
+
+A change is made in three steps that nothing can tear apart: `advance` says what the job becomes, the store keeps that,
+and only then anybody sees it. What follows from a job is done by looking at the job, not by remembering what happened:
+a job without hosts is placed, a job with an outcome is settled. So a supervisor that is started on the jobs of one that
+was killed needs no recovery of its own: it looks at them and goes on.
+
+Two orders make a crash harmless at any point:
+
+* the attempt and its token are stored before a host is launched, its handle right after. A host with neither handle
+  nor claim may or may not have been launched: a new attempt is begun, and the old agent, if there is one, is told that
+  its attempt is over (409) before it has touched anything;
+* outputs are moved to their places before the status says `Completed`. To move one that has been moved is no error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import hmac
+import logging
+import secrets
+import shutil
+import stat
+import time
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Protocol, TypeVar
+
+from treadle.errors import LaunchError, ObjectError, ObjectNotFound, ServiceError, StoreError
+from treadle.seams import (
+    Capacity,
+    ClaimAnswer,
+    HostLaunch,
+    JobStore,
+    Launcher,
+    LogBatch,
+    Objects,
+    Report,
+    ReportAnswer,
+    StagedOutput,
+)
+from treadle.training import instances, spec
+from treadle.training.job import (
+    INTERNAL_ERROR,
+    Claimed,
+    Event,
+    Host,
+    HostLost,
+    HostReported,
+    Job,
+    Launched,
+    LaunchFailed,
+    Placed,
+    Settled,
+    StopRequested,
+    Waiting,
+    advance,
+    commands,
+    decode,
+    record,
+)
+
+__all__ = ["AttemptOverError", "JobLogs", "Supervisor", "WrongTokenError"]
+
+_log: Final = logging.getLogger(__name__)
+
+_T = TypeVar("_T")
+
+# Seconds for which an agent may say nothing, while its process is alive, before it is given up. It is patient: the
+# agent answers for its job by itself, and a machine that hangs may come back.
+_SILENCE: Final = 600.0
+# Seconds that an agent has for leaving by itself after its job has ended.
+_LEAVE: Final = 10.0
+# A report is not held longer than this, so that a connection that died is noticed.
+_LONGEST_HOLD: Final = 60.0
+# Between two answers to the same agent that carry the same commands: the first one may have been lost.
+_REMIND: Final = 2.0
+
+
+class WrongTokenError(Exception):
+    """The token is not that of the attempt."""
+
+
+class AttemptOverError(Exception):
+    """The attempt is over, or its host belongs to another agent. The text says which."""
+
+
+class JobLogs(Protocol):
+    """Where log lines go; called in threads, by one caller per stream at a time. See `logs_store`."""
+
+    def append(
+        self,
+        job: str,
+        host: str,
+        epoch: int,
+        attempt: int,
+        batch: LogBatch | None,
+        notices: Sequence[tuple[int, str]] = (),
+    ) -> int:
+        """Store lines durably; how many of the program's lines the stream has now. Raises `StoreError`."""
+        ...
+
+    def forget(self, job: str) -> None:
+        """Take notice that nothing more is written for the job."""
+        ...
+
+
+@dataclass(slots=True, eq=False)
+class _Live:
+    """An unfinished job, and what is known about it only here and now."""
+
+    job: Job
+    need: Capacity
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    task: asyncio.Task[None] | None = None
+    """What is being done about the job: it is placed, or settled."""
+    seen: dict[tuple[int, str], float] = field(default_factory=dict)
+    """(attempt, host) → when its agent was last heard of, by the monotonic clock."""
+    told: dict[tuple[int, str], tuple[float, tuple[str, ...]]] = field(default_factory=dict)
+    """(attempt, host) → when it was last told commands, and which."""
+    streams: dict[str, asyncio.Lock] = field(default_factory=dict)
+
+    @property
+    def busy(self) -> bool:
+        return self.task is not None and not self.task.done()
+
+    def notify(self) -> None:
+        """Wake everybody who waits for a change."""
+        self.changed.set()
+        self.changed = asyncio.Event()
+
+
+@dataclass(frozen=True, slots=True)
+class _Leaving:
+    """A job that has ended, whose agents may still be about to leave."""
+
+    name: str
+    handles: tuple[str, ...]
+    staging: tuple[str, str] | None
+    deadline: float
+
+
+class Supervisor:
+    """Drives every job to its end. `start` before use, `stop` after; `endpoint` says where agents find the service.
+
+    `tick` is the time in seconds between two looks at the machines; nothing else is looked at periodically.
+    """
+
+    def __init__(
+        self,
+        *,
+        jobs: JobStore,
+        objects: Objects,
+        launcher: Launcher,
+        logs: JobLogs,
+        place: spec.Place,
+        endpoint: Callable[[], str],
+        clock: Callable[[], float] = time.time,
+        tick: float = 2.0,
+        silence: float = _SILENCE,
+        leave: float = _LEAVE,
+    ) -> None:
+        self._jobs = jobs
+        self._objects = objects
+        self._launcher = launcher
+        self._logs = logs
+        self._place = place
+        self._endpoint = endpoint
+        self._clock = clock
+        self._tick = tick
+        self._silence = silence
+        self._leave = leave
+        self._live: dict[str, _Live] = {}
+        self._leaving: list[_Leaving] = []
+        self._wake = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+        self._loops: list[asyncio.Task[None]] = []
+        self._released = False
+
+    # -- life ---------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Take over the unfinished jobs of the store, and begin. Raises `StoreError`."""
+        capacity = await self._launcher.capacity()
+        for stored in await self._jobs.unfinished():
+            job = decode(stored)
+            self._live[job.name] = _Live(job, _need(job, capacity))
+        await self._sweep()
+        self._update_quiet()
+        self._loops = [asyncio.create_task(each) for each in (self._work(), self._watch())]
+
+    async def run(self) -> None:
+        """Wait for as long as all goes well: returns when stopped, raises what broke the loops."""
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*self._loops)
+
+    def release(self) -> None:
+        """Answer every report that is held, and hold none any more: the service is about to stop listening."""
+        self._released = True
+        for live in self._live.values():
+            live.notify()
+
+    async def stop(self) -> None:
+        """Finish what has begun and cannot be left half done. Agents go on."""
+        self.release()
+        for each in self._loops:
+            each.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a job is unfinished or being cleaned up after."""
+        return bool(self._live or self._leaving)
+
+    async def quiet(self) -> None:
+        """Wait until nothing is unfinished."""
+        await self._quiet.wait()
+
+    def _update_quiet(self) -> None:
+        if self.busy:
+            self._quiet.clear()
+        else:
+            self._quiet.set()
+
+    # -- what the service asks for ------------------------------------------------------------------------------------
+
+    async def capacity(self) -> Capacity:
+        """Give what the machines have."""
+        return await self._launcher.capacity()
+
+    async def add(self, job: Job) -> bool:
+        """Take a new job; False when its name is taken. Raises `StoreError`."""
+        return await self._whole(self._added(job))
+
+    async def _added(self, job: Job) -> bool:
+        if not await self._jobs.insert(record(job)):
+            return False
+        self._live[job.name] = _Live(job, _need(job, await self._launcher.capacity()))
+        self._update_quiet()
+        self._wake.set()
+        return True
+
+    async def find(self, name: str) -> Job | None:
+        """Give a job as it is now, or None."""
+        if live := self._live.get(name):
+            return live.job
+        stored = await self._jobs.get(name)
+        return decode(stored) if stored else None
+
+    async def request_stop(self, name: str) -> None:
+        """Begin to stop a job; nothing happens to one that has ended. The agents are told at once."""
+        if live := self._live.get(name):
+            await self._apply(live, StopRequested(self._clock()))
+
+    # -- what agents ask for ------------------------------------------------------------------------------------------
+
+    async def claim(self, token: str, job: str, attempt: int, host: str, agent: str) -> ClaimAnswer:
+        """Give an agent its host. Raises `WrongTokenError`, `AttemptOverError`, `StoreError`."""
+        live, _ = await self._admitted(token, job, attempt, host)
+        if live is None:
+            raise AttemptOverError("The job has ended.")
+        live.seen[attempt, host] = time.monotonic()
+        now = await self._apply(live, Claimed(self._clock(), attempt, host, agent))
+        its = _owned(now, attempt, host, agent)
+        if its.outcome:
+            raise AttemptOverError("The host has ended.")
+        return ClaimAnswer(spec=spec.host_spec(now, its, self._place))
+
+    async def report(self, token: str, report: Report) -> ReportAnswer:
+        """Take what an agent has to tell; held while there is neither news nor a command, for at most `wait` seconds.
+
+        Raises `WrongTokenError`, `AttemptOverError`, `StoreError`.
+        """
+        live, job = await self._admitted(token, report.job, report.attempt, report.host)
+        its = _owned(job, report.attempt, report.host, report.agent)
+        if live is None:
+            # The job is finished, so everything was taken; the answer that said so was lost.
+            last = report.log.first + len(report.log.lines) if report.log else 0
+            return ReportAnswer(events_to=its.seq, log_to=last)
+        live.seen[report.attempt, report.host] = time.monotonic()
+        log_to = await self._take_log(live, report)
+        for event in report.events:
+            await self._apply(live, HostReported(self._clock(), report.attempt, report.host, event))
+        if not report.events and report.log is None:
+            await self._hold(live, report)
+        live.seen[report.attempt, report.host] = time.monotonic()
+        its = _owned(live.job, report.attempt, report.host, report.agent)
+        orders = commands(live.job, report.host)
+        if orders:
+            live.told[report.attempt, report.host] = (time.monotonic(), tuple(orders))
+        return ReportAnswer(events_to=its.seq, log_to=log_to, commands=orders)
+
+    async def _admitted(self, token: str, name: str, attempt: int, host: str) -> tuple[_Live | None, Job]:
+        live = self._live.get(name)
+        job = live.job if live else await self.find(name)
+        if job is None:
+            raise AttemptOverError("There is no such job.")
+        if not 1 <= attempt <= len(job.tokens) or not hmac.compare_digest(job.tokens[attempt - 1], _hash(token)):
+            raise WrongTokenError
+        if attempt != job.attempt or job.host(host) is None:
+            raise AttemptOverError("The attempt is over.")
+        return live, job
+
+    async def _take_log(self, live: _Live, report: Report) -> int:
+        """Store the report's lines; how many the stream has. A heartbeat that knows no stream yet makes none."""
+        if not report.stream_epoch:
+            return 0
+        job = live.job
+        now = int(self._clock() * 1000)
+        notices = [(now, note) for note in job.notes]
+        # One caller per stream; and the write goes on when the one who sent the report is gone.
+        async with live.streams.setdefault(f"{report.host}-{report.attempt}", asyncio.Lock()):
+            writing = asyncio.to_thread(
+                self._logs.append, job.name, report.host, report.stream_epoch, report.attempt, report.log, notices
+            )
+            return await self._whole(writing)
+
+    async def _hold(self, live: _Live, report: Report) -> None:
+        """Wait for a command, or for the end of the attempt."""
+        key = (report.attempt, report.host)
+        now = time.monotonic()
+        until = now + min(report.wait, _LONGEST_HOLD)
+        while (left := until - time.monotonic()) > 0 and not self._released:
+            changed = live.changed
+            host = live.job.host(report.host)
+            if live.job.attempt != report.attempt or host is None or host.outcome:
+                return
+            if orders := tuple(commands(live.job, report.host)):
+                at, told = live.told.get(key, (0.0, ()))
+                if told != orders or time.monotonic() - at >= _REMIND:
+                    return
+                left = min(left, at + _REMIND - time.monotonic())
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(max(left, 0.0)):
+                    await changed.wait()
+
+    # -- changing a job -----------------------------------------------------------------------------------------------
+
+    async def _apply(self, live: _Live, event: Event) -> Job:
+        """Advance a job by an event, durably. Whoever is cancelled while it waits does not tear the change apart."""
+        return await self._whole(self._applied(live, event))
+
+    async def _applied(self, live: _Live, event: Event) -> Job:
+        async with live.lock:
+            job = advance(live.job, event)
+            if job is live.job:
+                return job
+            if not await self._jobs.update(record(job)):
+                raise StoreError(f"The job {job.name} was changed by somebody else.", hint="Run one service per home.")
+            live.job = job
+        live.notify()
+        self._wake.set()
+        return job
+
+    async def _whole(self, work: Coroutine[Any, Any, _T]) -> _T:
+        """Await work that goes on to its end even when the one who waits for it is cancelled."""
+        return await asyncio.shield(self._spawn(work))
+
+    def _spawn(self, work: Coroutine[Any, Any, _T]) -> asyncio.Task[_T]:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._done)
+        return task
+
+    def _done(self, task: asyncio.Task[Any]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # it goes to whoever awaits; when nobody does any more, it need not be told as forgotten
+
+    # -- the loop -----------------------------------------------------------------------------------------------------
+
+    async def _work(self) -> None:
+        """Do what follows from the jobs, each time one has changed; a fault of the disk is tried again at the tick."""
+        while True:
+            self._wake.clear()
+            try:
+                await self._look_at_jobs()
+            except StoreError as error:
+                _log.error("%s %s", error.message, error.hint)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._tick if self._live else None):
+                    await self._wake.wait()
+
+    async def _look_at_jobs(self) -> None:
+        for live in list(self._live.values()):
+            if live.job.outcome and not live.busy:
+                live.task = self._spawn(self._told(live, self._settle(live)))
+        waiting = [each for each in self._live.values() if not each.busy and _unplaced(each.job)]
+        if not waiting:
+            return
+        capacity = await self._launcher.capacity()
+        room = True
+        for live in waiting:
+            if live.job.stop_requested:
+                # Its launch was lost, and it will not be launched again: nothing runs.
+                for host in live.job.hosts:
+                    await self._apply(
+                        live, HostLost(self._clock(), live.job.attempt, host.name, "It was not launched.")
+                    )
+                continue
+            # First in, first out: who does not fit lets nobody pass, or a large job would never get its turn.
+            room = room and _fits(live.need, capacity, self._used())
+            if room:
+                live.task = self._spawn(self._told(live, self._launch(live)))
+            else:
+                await self._apply(live, Waiting(self._clock()))
+
+    def _used(self) -> list[Capacity]:
+        return [each.need for each in self._live.values() if each.busy or not _unplaced(each.job)]
+
+    async def _told(self, live: _Live, work: Coroutine[Any, Any, None]) -> None:
+        """Do work on a job in the background; a fault is logged, and the work is done again at the next tick."""
+        try:
+            await work
+        except StoreError as error:
+            _log.error("%s: %s %s", live.job.name, error.message, error.hint)
+        except Exception:  # noqa: BLE001  (one job's fault must not stop the others; it is logged whole)
+            _log.exception("%s: unexpected fault", live.job.name)
+
+    # -- placing ------------------------------------------------------------------------------------------------------
+
+    async def _launch(self, live: _Live) -> None:
+        await self._kill(live.job.abandoned)
+        token = secrets.token_urlsafe(32)
+        before = live.job
+        job = await self._apply(live, Placed(self._clock(), _hash(token), spec.host_names(before.request)))
+        if job.attempt == before.attempt:
+            return  # it was stopped meanwhile
+        # What was placed before and never found is not alive for long: its attempt is over.
+        await self._kill(each.handle for each in before.hosts if each.handle)
+        for host in job.hosts:
+            try:
+                handle = await self._launcher.launch(self._host_launch(job, host, token))
+            except LaunchError as error:
+                await self._apply(
+                    live, LaunchFailed(self._clock(), job.attempt, f"{error.message} {error.hint}".strip())
+                )
+                return
+            live.seen[job.attempt, host.name] = time.monotonic()
+            now = await self._apply(live, Launched(self._clock(), job.attempt, host.name, handle))
+            its = now.host(host.name) if now.attempt == job.attempt else None
+            if its is None or its.handle != handle:
+                await self._kill([handle])  # the attempt is over before it began
+
+    def _host_launch(self, job: Job, host: Host, token: str) -> HostLaunch:
+        return HostLaunch(
+            job=job.name,
+            attempt=job.attempt,
+            host=host.name,
+            token=token,
+            endpoint=self._endpoint(),
+            endpoint_file=str(self._place.home.endpoint_file),
+            directory=str(self._place.home.jobs / job.name / str(job.attempt) / host.name),
+        )
+
+    async def _kill(self, handles: Iterable[str]) -> None:
+        for handle in handles:
+            try:
+                await self._launcher.kill(handle)
+            except LaunchError as error:
+                # It can do no harm: its attempt is over, and what it uploads is committed by nobody.
+                _log.warning("an agent that should be gone is not: %s", error.message)
+
+    # -- settling -----------------------------------------------------------------------------------------------------
+
+    async def _settle(self, live: _Live) -> None:
+        """Put outputs in their places, then let the outcome be seen, then clean up."""
+        job = live.job
+        await self._kill(job.abandoned)
+        failure = await asyncio.to_thread(_commit, self._objects, job.outputs)
+        job = await self._apply(live, Settled(self._clock(), failure))
+        self._logs.forget(job.name)
+        del self._live[job.name]
+        live.notify()
+        # Outputs that could not be put in their places stay where they are: somebody trained for them.
+        where = None if failure else spec.staging(job)
+        handles = (*job.abandoned, *(each.handle for each in job.hosts if each.handle))
+        self._leaving.append(_Leaving(job.name, handles, where, time.monotonic() + self._leave))
+        self._wake.set()
+        self._update_quiet()
+
+    # -- watching -----------------------------------------------------------------------------------------------------
+
+    async def _watch(self) -> None:
+        """Look whether agents live, and clean up after those that have left."""
+        while True:
+            for live in list(self._live.values()):
+                for host in live.job.hosts:
+                    if not host.outcome and not live.job.outcome:
+                        await self._look_at_host(live, live.job.attempt, host)
+            for leaving in list(self._leaving):
+                await self._look_at_leaving(leaving)
+            await asyncio.sleep(self._tick)
+
+    async def _look_at_host(self, live: _Live, attempt: int, host: Host) -> None:
+        now = time.monotonic()
+        silent = now - live.seen.setdefault((attempt, host.name), now)
+        if host.handle and not await self._launcher.alive(host.handle):
+            reason = f"The host {host.name} is lost: its agent is gone."
+        elif silent > self._silence:
+            reason = f"The host {host.name} is lost: its agent has said nothing for {silent:.0f} seconds."
+        else:
+            return
+        try:
+            await self._apply(live, HostLost(self._clock(), attempt, host.name, reason))
+        except StoreError as error:
+            _log.error("%s: %s %s", live.job.name, error.message, error.hint)
+
+    async def _look_at_leaving(self, leaving: _Leaving) -> None:
+        alive = [each for each in leaving.handles if await self._launcher.alive(each)]
+        if alive and time.monotonic() < leaving.deadline:
+            return
+        # Also for those that have left: the launcher ends what they may have started.
+        await self._kill(leaving.handles)
+        await asyncio.to_thread(self._clean, leaving)
+        self._leaving.remove(leaving)
+        self._update_quiet()
+
+    def _clean(self, leaving: _Leaving) -> None:
+        """Remove the hosts' directories and what is left in staging; logs stay."""
+        _keep_agent_logs(self._place.home.jobs / leaving.name, self._place.home.logs / leaving.name)
+        _remove_tree(self._place.home.jobs / leaving.name)
+        if leaving.staging:
+            bucket, prefix = leaving.staging
+            try:
+                for info in list(self._objects.list(bucket, prefix)):
+                    self._objects.delete(bucket, info.key)
+            except ObjectError as error:
+                _log.warning("%s: what is left in s3://%s/%s stays: %s", leaving.name, bucket, prefix, error.message)
+
+    async def _sweep(self) -> None:
+        """Clean up after jobs that ended in the moment when an earlier service did."""
+        directory = self._place.home.jobs
+        names = await asyncio.to_thread(
+            lambda: [each.name for each in directory.iterdir()] if directory.is_dir() else []
+        )
+        for name in sorted(set(names) - set(self._live)):
+            stored = await self._jobs.get(name)
+            job = decode(stored) if stored else None
+            handles = (*job.abandoned, *(each.handle for each in job.hosts if each.handle)) if job else ()
+            self._leaving.append(_Leaving(name, handles, spec.staging(job) if job else None, time.monotonic()))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Small things
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _hash(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _owned(job: Job, attempt: int, host: str, agent: str) -> Host:
+    """Give the host if the agent has it, and it is one that counts still."""
+    its = job.host(host) if job.attempt == attempt else None
+    if its is None or (job.outcome and not its.outcome):
+        raise AttemptOverError("The attempt is over.")
+    if its.agent != agent:
+        raise AttemptOverError("The host belongs to another agent.")
+    return its
+
+
+def _unplaced(job: Job) -> bool:
+    """Tell whether a job must be placed: it has no hosts, or hosts of which nobody can know whether they run."""
+    return not job.outcome and (not job.hosts or any(not each.handle and not each.agent for each in job.hosts))
+
+
+def _need(job: Job, machine: Capacity) -> Capacity:
+    resources: Mapping[str, Any] = job.request["ResourceConfig"]
+    try:
+        return instances.need(resources["InstanceType"], machine).capacity
+    except ServiceError:
+        # It was taken when the machine had what it needs; it gets the machine, and its program says what it misses.
+        return machine
+
+
+def _fits(need: Capacity, machine: Capacity, used: Sequence[Capacity]) -> bool:
+    return (
+        need.cpus + sum(each.cpus for each in used) <= machine.cpus
+        and need.memory + sum(each.memory for each in used) <= machine.memory
+        and need.gpus + sum(each.gpus for each in used) <= machine.gpus
+    )
+
+
+def _commit(objects: Objects, outputs: Sequence[StagedOutput]) -> str:
+    """Move outputs to their places; "" or why that was not possible, as a failure reason."""
+    for output in outputs:
+        try:
+            objects.move(output.bucket, output.staged, output.target)
+        except ObjectNotFound as error:
+            # Moved already, by a service that was killed before it could say so.
+            if not _there(objects, output):
+                return f"{INTERNAL_ERROR} An output is lost: {error.message}"
+        except ObjectError as error:
+            where = f"s3://{output.bucket}/{output.staged}"
+            return f"{INTERNAL_ERROR} An output stays at {where}, because it cannot be moved: {error.message}"
+    return ""
+
+
+def _there(objects: Objects, output: StagedOutput) -> bool:
+    try:
+        objects.head(output.bucket, output.target)
+    except ObjectError:
+        return False
+    return True
+
+
+def _keep_agent_logs(directory: Path, logs: Path) -> None:
+    """Keep what agents had to say about themselves, beside the logs of the job; it is for whoever looks for a fault."""
+    for path in directory.glob("*/*/agent.log"):
+        attempt, host = path.parts[-3:-1]
+        with contextlib.suppress(OSError):
+            if path.stat().st_size:
+                logs.mkdir(mode=0o700, parents=True, exist_ok=True)
+                shutil.move(path, logs / f"{host}-attempt-{attempt}.agent.txt")
+
+
+def _remove_tree(directory: Path) -> None:
+    """Remove what a training program left, directories included that it made unreadable."""
+
+    def again(_function: object, path: str, _error: object) -> None:
+        with contextlib.suppress(OSError):
+            parent = Path(path).parent
+            parent.chmod(stat.S_IRWXU)
+            if Path(path).is_dir() and not Path(path).is_symlink():
+                Path(path).chmod(stat.S_IRWXU)
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                Path(path).unlink()
+
+    # A failed scan is reported once, with the directory as its path; what then stays is found by the next sweep.
+    shutil.rmtree(directory, onerror=again)
+    shutil.rmtree(directory, ignore_errors=True)
