@@ -23,6 +23,9 @@ __all__ = ["LONGEST", "check", "compile_expression", "declared_extent", "is_root
 LONGEST: Final = 10_000
 """Characters that an expression or a condition may have."""
 
+_MOST_STEPS: Final = 100
+"""Members and indices that one expression may navigate through."""
+
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_\-]+")
 _HEADER_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _INDEX: Final = re.compile(r"\[(0|[1-9][0-9]{0,8})\]")
@@ -309,7 +312,7 @@ def _tail(reading: _Reading, at: int) -> Tail:
 def navigation(text: str, at: int) -> tuple[Tail, int]:
     """Read `.a`, `[0]`, `['a']`, `[*]` as far as they go; give them with the position behind them."""
     steps: list[Member | Index | Each | Pointer] = []
-    while at < len(text):
+    while at < len(text) and len(steps) < _MOST_STEPS:
         step, end = _step(text, at)
         if step is None:
             break

@@ -4,12 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from treadle.errors import Severity, TreadleError
 from treadle.seams import MISSING, Answer, Json, Missing, Request
 
-__all__ = ["Context", "EvaluationError", "ExpressionError", "Note", "Scope", "did_you_mean"]
+__all__ = [
+    "DIALECT_RULES",
+    "Context",
+    "EvaluationError",
+    "ExpressionError",
+    "Note",
+    "Scope",
+    "did_you_mean",
+]
+
+DIALECT_RULES: Final[Mapping[str, str]] = {
+    "dotted-navigation": "`$response.body.a[0].b`, `.length` and `[*]` lead into a value, as `#/a/0/b` does",
+    "whole-object": "`$inputs`, `$outputs` and `$steps.x.outputs` mean all of them as one object",
+    "implied-outputs": "`$steps.x.name` means `$steps.x.outputs.name`",
+    "plural-headers": "`$response.headers.X` means `$response.header.X`",
+    "lone-braced-expression": "`{$x}` alone keeps its type when it is an object or array, or the schema wants its type",
+    "unbraced-interpolation": "`Bearer $inputs.token` is a text with an expression in it",
+    "double-quoted-string": "a simple condition may write \"text\" for 'text'",
+    "bare-word": "on the right of a comparison a word without quotes is a text",
+    "braced-operand": "a simple condition may write `{$expr}` for `$expr`, also inside its strings",
+    "slashed-pattern": "a pattern written `/^…$/i` is the pattern between the slashes, with its flags",
+    "implied-context": "a jsonpath or xpath criterion without a context looks at `$response.body`",
+    "jsonpath-comparison": 'a jsonpath criterion may be a comparison of queries: `$.status == "done"`',
+    "root-filter-on-object": "`$[?count(@.pets) > 0]` filters an object itself, if none of its members fits",
+    "xpath-default-namespace": "an XPath that is not true is tried again with the default namespace left out",
+}
+"""The leniency rules of expressions and criteria: name → what is accepted. Each can be switched off."""
 
 
 class ExpressionError(TreadleError):

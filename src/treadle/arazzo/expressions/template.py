@@ -52,7 +52,10 @@ class Template:
         return not self.expressions
 
     def evaluate(self, context: Context, notes: list[str] | None = None) -> Json | Missing:
-        """Give the value. `notes` receives remarks about elements that were dropped. Raises `EvaluationError`."""
+        """Give the value, which may share parts with the description: it must not be changed.
+
+        `notes` receives remarks about array elements that were dropped. Raises `EvaluationError`.
+        """
         return self.part.evaluate(context, notes)
 
 
@@ -206,10 +209,11 @@ class Placeholder:
     braced: bool = True
 
 
-# At a word boundary, so that `US$inputs.x` stays text; the tail is what cannot be mistaken for punctuation.
+# `$url`, `$method` and `$self` are no part of it: shell and PHP snippets are full of them. It begins at a word boundary,
+# so that `US$inputs.x` stays text, and ends before what could be punctuation.
 UNBRACED: Final = re.compile(
-    r"(?<![\w$])\$(?:(?:inputs|steps|workflows|outputs|request|response|message|sourceDescriptions)"
-    r"(?:\.[A-Za-z0-9_\-]+|\[[0-9]{1,9}\])+|(?:statusCode|url|method|self)\b)(?:#(?:/[A-Za-z0-9_\-.~]*)+)?"
+    r"(?<![\w${])\$(?:(?:inputs|steps|workflows|outputs|request|response|message|sourceDescriptions)"
+    r"(?:\.[A-Za-z0-9_\-]+|\[[0-9]{1,9}\])+|statusCode\b)(?:#(?:/[A-Za-z0-9_\-.~]*)+)?"
 )
 
 
@@ -244,7 +248,8 @@ def _bare(text: str, scope: Scope, at: str) -> Iterator[Placeholder]:
         try:
             expression = compile_expression(text[match.start() : position], scope, at)
         except ExpressionError as error:
-            scope.note("bad-expression", f"{error.message}; it is sent as text", "warning", at, error.hint)
+            if position - match.start() < len(text):  # the whole text is judged as such elsewhere
+                scope.note("bad-expression", f"{error.message}; it is sent as text", "warning", at, error.hint)
             continue
         scope.dialect(
             "unbraced-interpolation",

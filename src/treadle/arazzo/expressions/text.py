@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Final, TypeAlias
 
+from treadle.arazzo.expressions.scope import EvaluationError
 from treadle.seams import MISSING, Json, Missing
 
 __all__ = ["ESCAPES", "Escape", "brief", "plain", "text_of"]
@@ -14,7 +15,10 @@ Escape: TypeAlias = Callable[[str], str]
 
 
 def text_of(value: Json) -> str:
-    """Write a value as text (Arazzo 1.1, "Runtime Expressions"): strings as they are, everything else as JSON."""
+    """Write a value as text (Arazzo 1.1, "Runtime Expressions"): strings as they are, everything else as JSON.
+
+    Raises `EvaluationError` for what has no text: JSON nested beyond Python's recursion limit.
+    """
     if isinstance(value, str):
         return value
     if value is True:
@@ -23,8 +27,15 @@ def text_of(value: Json) -> str:
         return "false"
     if value is None:
         return "null"
-    if isinstance(value, int):
-        return int.__repr__(value)
+    try:
+        return int.__repr__(value) if isinstance(value, int) else _dump(value)
+    except ValueError:
+        raise EvaluationError("a number has more than 4300 digits, which Python does not write out") from None
+    except RecursionError:
+        raise EvaluationError("a value is nested too deeply to be written as text") from None
+
+
+def _dump(value: Json) -> str:
     # NaN and infinities cannot come from JSON; if one got here, its Python name is better than a failure.
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_other)
 
@@ -67,4 +78,5 @@ def brief(value: Json | Missing) -> str:
         return f"an array of {len(value)}"
     if isinstance(value, Mapping):
         return f"an object of {len(value)}"
-    return text_of(value)
+    text = text_of(value)
+    return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
