@@ -81,11 +81,13 @@ async def confirm(effects: Sequence[Preview], account: Callable[[], Awaitable[st
     """Tell what will be created and ask. Raises `UsageError` where nobody can be asked, `click.Abort` for no."""
     if not effects:
         return
-    for line in told(effects, await account()):
+    asking = sys.stdin.isatty()
+    known = await account() if yes or asking else ""
+    for line in told(effects, known):
         click.echo(line, err=True)
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not asking:
         raise UsageError(
             "This run changes something on AWS, and there is no terminal to ask on. Nothing was sent.",
             hint="--yes says that it is meant.",
@@ -97,7 +99,8 @@ async def confirm(effects: Sequence[Preview], account: Callable[[], Awaitable[st
 def told(effects: Sequence[Preview], account: str) -> Iterator[str]:
     """Give the lines that say what a run changes on AWS."""
     regions = sorted({scope.region for each in effects if (scope := aws_scope(each.url))})
-    yield f"On AWS, account {account}, {', '.join(regions)}, this run sends:"
+    whose = f"account {account}, " if account else ""
+    yield f"On AWS, {whose}{', '.join(regions)}, this run sends:"
     for each in effects:
         yield f"  {each.operation}  (step {each.step.step_id}){_size(each.body)}"
 

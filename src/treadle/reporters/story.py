@@ -169,6 +169,9 @@ class Story:
                 return self._trouble(event, memory)
             case CriteriaJudged():
                 return [*self._recovered(event.at, memory), *self._judged(event, memory)]
+            case StepFailed(status=None):
+                memory.tries = 0  # it failed because nothing answered
+                return self._done(event, memory)
             case StepSucceeded() | StepFailed():
                 return [*self._recovered(event.at, memory), *self._done(event, memory)]
             case ActionTaken():

@@ -1,0 +1,364 @@
+"""`treadle run` and `treadle resume` against a server of a script, mostly as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from treadle.cli import app
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+Arguments = Callable[..., list[str]]
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
+    """Give a function that runs the command line in this process: exit code, standard output, standard error."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        try:
+            code = app.run(list(args))
+        except SystemExit as leave:
+            code = int(leave.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """Give a function that starts the command line as a process; whatever still runs in the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*args: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "treadle.cli", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_a_run_gives_its_outputs(said: Any, arguments: Arguments, trainer: Any) -> None:
+    """Outputs alone on standard output; inputs read as their schema wants them; the default filled in."""
+    code, out, err = said(*arguments("-i", "token=secret-token"))
+    assert code == 0
+    assert out == "arn:    arn:aws:sagemaker:us-east-1:000000000000:training-job/churn-1\nstatus: Completed\n"
+    assert "status: InProgress  secondaryStatus: Training" in err
+    assert err.splitlines()[-1].startswith("succeeded in ")
+    assert "secret-token" not in err
+    assert trainer.calls[0][1]["ResourceConfig"]["InstanceCount"] == 1
+    assert trainer.calls[0][1]["Token"] == "secret-token"
+
+
+def test_json_lines_for_programs(said: Any, arguments: Arguments) -> None:
+    """Every line is an event; the last one is the result; nothing secret is in them."""
+    code, out, _ = said(*arguments("--json", "-i", "token=secret-token"))
+    lines = [json.loads(line) for line in out.splitlines()]
+    assert code == 0
+    assert [lines[0]["event"], lines[-1]["event"]] == ["RunStarted", "RunFinished"]
+    assert lines[-1]["status"] == "succeeded"
+    assert lines[-1]["outputs"]["status"] == "Completed"
+    assert "secret-token" not in out
+
+
+def test_inputs_from_a_file(said: Any, document: str, trainer: Any, tmp_path: Path) -> None:
+    """JSON or YAML; what stands on the command line is stronger."""
+    (tmp_path / "in.yml").write_text("job: from-file\nhosts: 7\n")
+    args = ["--inputs", str(tmp_path / "in.yml"), "-i", "hosts=2", "--on", trainer.url, "--poll", "0"]
+    assert said("run", document, *args)[0] == 0
+    assert trainer.calls[0][1]["TrainingJobName"] == "from-file"
+    assert trainer.calls[0][1]["ResourceConfig"]["InstanceCount"] == 2
+
+
+NOTHING_SENT = [
+    pytest.param(["-i", "hosts=two"], "the input `hosts` must be a whole number", id="wrong type"),
+    pytest.param(
+        ["--expect", "stauts == 'x'"], "stauts is no output of the workflow.\nhint: Did you mean status?", id="expect"
+    ),
+    pytest.param(["--expect", "status =="], "can never be evaluated", id="expect, no condition"),
+    pytest.param(["--server", "tariner=http://h"], "the document has no source tariner", id="unknown source"),
+    pytest.param(["--poll", "-1"], "Invalid value for '--poll'", id="poll"),
+    pytest.param(["--timeout", "soon"], "'soon' is no duration", id="timeout"),
+    pytest.param(["-i", "job"], "'job' is not of the form NAME=VALUE", id="no pair"),
+    pytest.param(["--inputs", "nix.json"], "The inputs file nix.json cannot be read: No such file", id="no file"),
+    pytest.param(["other"], "the document has no workflow 'other'", id="unknown workflow"),
+]
+
+
+@pytest.mark.parametrize(("more", "message"), NOTHING_SENT)
+def test_what_is_wrong_is_known_before_anything_is_sent(
+    said: Any, arguments: Arguments, trainer: Any, more: list[str], message: str
+) -> None:
+    """Exit code 2, a message with a place or a hint, and no request."""
+    code, out, err = said(*arguments(*more))
+    assert (code, out) == (2, "")
+    assert message in err
+    assert trainer.calls == []
+
+
+def test_a_missing_input_is_named_with_its_description(said: Any, document: str, trainer: Any) -> None:
+    """All that are missing at once, with how to give them."""
+    code, _, err = said("run", document, "--on", trainer.url)
+    assert code == 2
+    assert "the input `job` is missing" in err
+    assert "-i job=… (The name of the job.)" in err
+    assert "the input `hosts` is missing" in err
+
+
+BROKEN = [
+    pytest.param("nix.yml", None, "there is no file", id="no document"),
+    pytest.param("a.yml", "arazzo: [", "a.yml:1:", id="unreadable YAML"),
+    pytest.param("a.yml", "arazzo: 9.0.0\n", "9.0.0", id="wrong version"),
+    pytest.param("a.yml", "", "a.yml", id="empty"),
+]
+
+
+@pytest.mark.parametrize(("name", "text", "message"), BROKEN)
+def test_broken_documents(said: Any, tmp_path: Path, name: str, text: str | None, message: str) -> None:
+    """Exit code 2 and a place, from run, plan and check alike."""
+    path = tmp_path / name
+    if text is not None:
+        path.write_text(text)
+    for command in ("run", "plan", "check"):
+        code, out, err = said(command, str(path))
+        assert code == 2, (command, out, err)
+        assert message in err
+        assert "Traceback" not in err
+
+
+def test_an_expectation_decides_the_exit_code(said: Any, arguments: Arguments, trainer: Any) -> None:
+    """A job that failed: the workflow succeeds, the expectation does not, and the reason is shown."""
+    trainer.end = status("Failed", FailureReason="AlgorithmError: boom, exit code: 1")
+    code, out, err = said(*arguments("--expect", 'status == "Completed"'))
+    assert code == 1
+    assert "status: Failed" in out
+    assert "FailureReason: AlgorithmError: boom, exit code: 1" in err
+    assert 'it was expected that status == "Completed", but' in err
+    assert '"Failed" == "Completed" is false' in err
+
+
+def test_a_failed_job_is_told_though_the_workflow_succeeded(said: Any, arguments: Arguments, trainer: Any) -> None:
+    """Without an expectation the exit code is the workflow's; the reason and the way to an error are shown."""
+    trainer.end = status("Failed", FailureReason="AlgorithmError: boom")
+    code, _, err = said(*arguments())
+    assert code == 0
+    assert "its status is Failed" in err
+    assert "AlgorithmError: boom" in err
+    assert "--expect 'status == \"Completed\"' makes this an error" in err
+
+
+def test_a_refusal_fails_the_run(said: Any, arguments: Arguments, trainer: Any) -> None:
+    """The step, the reason, and the server's own words."""
+    trainer.instead["CreateTrainingJob"] = 400, {"__type": "ValidationException", "message": "1 validation error"}
+    code, out, err = said(*arguments())
+    assert (code, out) == (1, "")
+    assert "failed at create after" in err
+    assert "message: 1 validation error" in err
+
+
+def test_a_server_that_answers_html_fails_the_run(said: Any, arguments: Arguments, trainer: Any) -> None:
+    """An answer that is not what was promised never falls through to success."""
+    trainer.instead["DescribeTrainingJob"] = 200, b"<html><title>Sign in</title></html>"
+    code, _, err = said(*arguments())
+    assert code == 1
+    assert "HTML" in err
+
+
+def test_a_server_that_is_not_there(said: Any, document: str) -> None:
+    """Tried for a few seconds, then said; nothing that claims it came back."""
+    code, _, err = said("run", document, "-i", "job=j", "-i", "hosts=1", "--on", "http://127.0.0.1:9")
+    assert code == 1
+    assert "failed at create" in err
+    assert "nothing listens on 127.0.0.1:9" in err
+    assert "answers again" not in err
+
+
+def test_ctrl_c_and_resume(start: Start, treadle: Run, arguments: Arguments, trainer: Any) -> None:
+    """The first Ctrl-C saves and says what goes on and how; resume goes on where it was and creates nothing anew."""
+    trainer.polls_until_end = 10**6
+    process = start(*arguments())
+    trainer.wait_for("DescribeTrainingJob", 3)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert "the state is saved" in err
+    assert "The training job churn-1 goes on. To stop it: aws sagemaker stop-training-job" in err
+    command = next(line for line in err.splitlines() if "treadle resume" in line).rpartition(": ")[2]
+    listed = treadle("runs", "ls", "--resumable")
+    assert command.split()[-1] in listed.stdout
+    assert "interrupted" in listed.stdout
+    trainer.polls_until_end = 0
+    done = treadle(*command.split()[1:], "--poll", "0")
+    assert done.returncode == 0, done.stderr
+    assert "status: Completed" in done.stdout
+    assert trainer.count("CreateTrainingJob") == 1
+
+
+def test_a_second_ctrl_c_ends_it_at_once(start: Start, arguments: Arguments, trainer: Any) -> None:
+    """While a request with effects is out the first one waits for its answer; the second one does not."""
+    trainer.held.clear()
+    process = start(*arguments())
+    trainer.wait_for("CreateTrainingJob", 1)
+    process.send_signal(signal.SIGINT)
+    assert process.stderr is not None
+    while "a second Ctrl-C" not in process.stderr.readline():
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    assert process.wait(timeout=10) == 130
+
+
+def test_a_run_that_was_killed_while_creating_is_in_doubt(
+    start: Start, treadle: Run, arguments: Arguments, trainer: Any
+) -> None:
+    """It is not known whether the job was created: resume does not create it again unless it is told to."""
+    trainer.held.clear()
+    process = start(*arguments())
+    trainer.wait_for("CreateTrainingJob", 1)
+    process.kill()
+    process.communicate()
+    trainer.held.set()
+    run_id = json.loads(treadle("runs", "ls", "--json").stdout)[0]["run_id"]
+    doubtful = treadle("resume", run_id)
+    assert doubtful.returncode == 1
+    assert "in doubt at create" in doubtful.stderr
+    assert f"treadle resume {run_id} --resend" in doubtful.stderr
+    assert trainer.count("CreateTrainingJob") == 1
+    done = treadle("resume", run_id, "--resend")
+    assert done.returncode == 0, done.stderr
+    assert trainer.count("CreateTrainingJob") == 2
+
+
+def test_a_run_that_was_killed_while_polling_goes_on(
+    start: Start, treadle: Run, arguments: Arguments, trainer: Any
+) -> None:
+    """kill -9 in the middle of a poll loses nothing."""
+    trainer.polls_until_end = 10**6
+    process = start(*arguments())
+    trainer.wait_for("DescribeTrainingJob", 2)
+    process.kill()
+    process.communicate()
+    trainer.polls_until_end = 0
+    run_id = json.loads(treadle("runs", "ls", "--json").stdout)[0]["run_id"]
+    done = treadle("resume", run_id[:-2])
+    assert done.returncode == 0, done.stderr
+    assert trainer.count("CreateTrainingJob") == 1
+    assert "treadle resume" not in treadle("runs", "show", run_id).stderr
+
+
+def test_resume_says_what_it_cannot_do(treadle: Run, said: Any, arguments: Arguments) -> None:
+    """An unknown run, and one that has ended."""
+    missing = treadle("resume", "nix")
+    assert missing.returncode == 2
+    assert "error: There is no run nix.\nhint: treadle runs ls lists them.\n" in missing.stderr
+    said(*arguments())
+    run_id = json.loads(treadle("runs", "ls", "--json").stdout)[0]["run_id"]
+    ended = treadle("resume", run_id)
+    assert ended.returncode == 2
+    assert "has succeeded" in ended.stderr
+
+
+def test_a_terminal_sees_a_live_view(environment: dict[str, str], arguments: Arguments, trainer: Any) -> None:
+    """On a terminal there is a line that moves; outputs go to standard output all the same."""
+    trainer.polls_until_end = 10**6
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "treadle.cli", *arguments()],
+        stdin=theirs,
+        stdout=subprocess.PIPE,
+        stderr=theirs,
+        text=True,
+        env=environment | {"TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    trainer.wait_for("DescribeTrainingJob", 5)
+    seen = _read_until(ours, "looks again in", "asking")
+    trainer.polls_until_end = 0
+    seen += _read_until(ours, "succeeded in")
+    out, _ = process.communicate(timeout=30)
+    os.close(ours)
+    assert process.returncode == 0
+    assert "status: Completed" in out
+    assert "\x1b[2K" in seen
+    assert "Traceback" not in seen
+
+
+def _read_until(descriptor: int, *signs: str) -> str:
+    seen, end = "", time.monotonic() + 30
+    while not any(sign in seen for sign in signs):
+        assert time.monotonic() < end, seen
+        seen += os.read(descriptor, 65536).decode(errors="replace")
+    return seen
+
+
+def test_plan_sends_nothing_and_shows_everything(said: Any, document: str, trainer: Any) -> None:
+    """Requests with what is known, names for what is not, secrets hidden, guards and targets."""
+    code, out, _ = said("plan", document, "--on", trainer.url, "-i", "job=churn-1", "-i", "token=secret-token")
+    assert code == 0
+    assert trainer.calls == []
+    assert f"1. create  POST {trainer.url}/  (changes something)" in out
+    assert '"TrainingJobName": "churn-1"' in out
+    assert '"InstanceCount": "$inputs.hosts"' in out
+    assert "secret-token" not in out
+    assert "hosts: not given; a whole number" in out
+    assert "on success: goto poll (again) if $response.body#/TrainingJobStatus == 'InProgress'" in out
+    assert "outputs: arn, status" in out
+
+
+def test_plan_as_json(said: Any, document: str, trainer: Any) -> None:
+    """The same for programs."""
+    _, out, _ = said("plan", document, "--on", trainer.url, "--json")
+    steps = json.loads(out)["workflows"]["train"]
+    assert [(each["stepId"], each["changes"]) for each in steps] == [("create", True), ("poll", False)]
+
+
+def test_check_gives_places(said: Any, document: str, tmp_path: Path) -> None:
+    """Good documents in one line; findings with place, caret and hint; JSON for programs; 2 when one is wrong."""
+    code, out, err = said("check", document, "--on", "local")
+    assert code == 0, err
+    assert out.startswith(f"{document}: good (")
+    wrong = tmp_path / "wrong.yml"
+    wrong.write_text(Path(document).read_text().replace("stepId: poll\n      criteria", "stepId: pull\n      criteria"))
+    code, out, err = said("check", str(wrong), document, "--on", "local")
+    assert code == 2
+    assert f"{wrong}:" in err
+    assert "did you mean" in err
+    assert "error" in out
+    code, out, _ = said("check", "--json", str(wrong), "--on", "local")
+    found = [each for each in json.loads(out)[0]["diagnostics"] if each["severity"] == "error"]
+    assert found[0]["line"] > 40
+
+
+def test_on_aws_nobody_is_asked_without_a_terminal(treadle: Run, document: str) -> None:
+    """What would be created is told, nothing is sent, exit code 2."""
+    done = treadle("run", document, "-i", "job=j", "-i", "hosts=2", "--on", "aws")
+    assert done.returncode == 2
+    assert "On AWS, us-east-1, this run sends:" in done.stderr
+    assert "CreateTrainingJob  (step create): ml.m5.large × 2, at most 1 h 00 min" in done.stderr
+    assert "hint: --yes says that it is meant." in done.stderr
+
+
+def status(status: str, **more: str) -> dict[str, str]:
+    return {"TrainingJobStatus": status, "SecondaryStatus": status, **more}
