@@ -209,8 +209,8 @@ class Placeholder:
     braced: bool = True
 
 
-# `$url`, `$method` and `$self` are no part of it: shell and PHP snippets are full of them. It begins at a word boundary,
-# so that `US$inputs.x` stays text, and ends before what could be punctuation.
+# `$url`, `$method` and `$self` are no part of it: shell and PHP snippets are full of them. It begins at a word
+# boundary, so that `US$inputs.x` stays text, and ends before what could be punctuation.
 UNBRACED: Final = re.compile(
     r"(?<![\w${])\$(?:(?:inputs|steps|workflows|outputs|request|response|message|sourceDescriptions)"
     r"(?:\.[A-Za-z0-9_\-]+|\[[0-9]{1,9}\])+|statusCode\b)(?:#(?:/[A-Za-z0-9_\-.~]*)+)?"
