@@ -353,7 +353,7 @@ def _open_one(parent: int, candidates: Iterable[bytes]) -> int:
 
 
 def _only_name(parent: int, name: bytes) -> bytes:
-    """Give the one of its two names that an object has; a second one, left by a crash, goes. Needs the bucket's lock."""
+    """Give the one of its two names that an object has; a second one that a crash left goes. Needs the lock."""
     if not _is_file(parent, name):
         return displaced(name)
     with contextlib.suppress(FileNotFoundError):
