@@ -12,7 +12,12 @@ The tree::
     │   └── ObjectNotFound    (1)    there is nothing there
     ├── ImageError            (2)    a training image cannot be registered or found
     ├── ServiceError          (1)    the training service refuses: an AWS error code and its message
-    └── LaunchError           (1)    a training host cannot be started
+    ├── LaunchError           (1)    a training host cannot be started
+    ├── EvaluationError       (1)    an expression has no usable value in this run (`arazzo.expressions`)
+    ├── ExpressionError       (2)    a text is no runtime expression (`arazzo.expressions`)
+    ├── JsonPathError         (2)    a text is no JSONPath query (`arazzo.jsonpath`)
+    ├── XPathError            (2)    a text is no XPath (`arazzo.expressions.xpath`)
+    └── ConditionError        (1)    a condition can never be evaluated (`arazzo.criteria`)
 
 Foreign exceptions are translated into these once, at the seam where they come in.
 """

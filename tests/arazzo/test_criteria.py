@@ -148,6 +148,7 @@ def test_a_step_with_spaces_in_its_name_can_be_an_operand() -> None:
         ("==", "'==' cannot stand here"),
         ("$statusCode ==", "ends where an operand should stand"),
         ("$statusCode = 200", "write '==' to compare"),
+        ("$statusCode=200", "write '==' to compare"),
         ("$statusCode === 200", "write '=='"),
         ("$statusCode == 200 and $statusCode == 201", "write '&&'"),
         ("$statusCode == 200 & true", "write '&&'"),

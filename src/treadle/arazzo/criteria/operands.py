@@ -71,6 +71,7 @@ def read_expression(text: str, start: int, scope: Scope, at: str, found: list[Ex
     try:
         expression = compile_expression(source, scope, at)
     except ExpressionError as error:
-        raise ConditionError(error.message, position=start + error.position, hint=error.hint) from error
+        hint = "write '==' to compare" if "=" in source else error.hint
+        raise ConditionError(error.message, position=start + error.position, hint=hint) from error
     found.append(expression)
     return Value(source, expression), end
