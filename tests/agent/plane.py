@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -75,10 +76,8 @@ class Plane:
             self._take(report)
             self._changed.notify_all()
             if report.wait and not self.commands:
-                try:
+                with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._changed.wait_for(lambda: self.commands or self.over), report.wait)
-                except TimeoutError:
-                    pass
         if self.over:
             raise web.HTTPConflict
         return _json(ReportAnswer(events_to=len(self.events), log_to=len(self.log), commands=self.commands))
@@ -175,6 +174,7 @@ def make_spec(directory: Path, script: str, **changes: Any) -> HostSpec:
         "Environment": {"FROM_REQUEST": "yes"},
     }
     request |= changes.pop("request", {})
+    (image := directory / "image").mkdir()
     objects = FilesystemObjects(directory / "s3")
     objects.create_bucket(BUCKET)
     objects.write(BUCKET, "data/part/0.csv", iter([b"1,2\n"]))
@@ -188,7 +188,7 @@ def make_spec(directory: Path, script: str, **changes: Any) -> HostSpec:
         "region": "us-east-1",
         "request": request,
         "command": ["sh", "-c", script],
-        "image": {"kind": "local", "directory": str(directory), "environment": {"FROM_IMAGE": "yes"}},
+        "image": {"kind": "local", "directory": str(image), "environment": {"FROM_IMAGE": "yes"}},
         "environment": {"FROM_JOB": "yes"},
         "objects": {"kind": "filesystem", "root": str(directory / "s3")},
         "staging": f"s3://{BUCKET}/.staging/{JOB}/1",

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import shutil
 import time
 import uuid
@@ -95,8 +94,7 @@ class Host:
             await work.run()
             await _patiently(courier.told())
         finally:
-            work.end()
-            await asyncio.to_thread(processes.end_marked, marker, spare={os.getpid()})
+            await work.end()
             await asyncio.to_thread(shutil.rmtree, self._directory / "ml", ignore_errors=True)
 
     def _commanded(self, commands: Sequence[Command]) -> None:
@@ -114,10 +112,8 @@ class Host:
         finally:
             over.cancel()
             doing.cancel()  # has no effect on what is done
-        try:
-            return await doing
-        except asyncio.CancelledError:
-            return None
+            await asyncio.wait({doing})
+        return None if doing.cancelled() else doing.result()
 
 
 async def _patiently(work: Coroutine[Any, Any, _T]) -> _T:

@@ -91,10 +91,11 @@ class Work:
         self._log.close()
         self._happened("ended", metrics=self._metrics.last(), **ended)
 
-    def end(self) -> None:
-        """Kill the program, if it runs."""
+    async def end(self) -> None:
+        """Kill the program if it runs, and whoever it left behind."""
         if self._process is not None:
-            self._process.kill()
+            await self._killed(self._process, asyncio.ensure_future(self._process.wait()))
+        await self._end_marked()
 
     def _happened(self, kind: HostEventKind, **members: Any) -> None:
         self._spool.add_event(HostEvent(seq=self._spool.next_seq, kind=kind, at=time.time(), **members))
@@ -211,7 +212,7 @@ class Work:
 
     async def _killed(self, process: SandboxProcess, exited: asyncio.Future[int]) -> int:
         if not exited.done():
-            process.kill()
+            process.kill()  # of no effect on what has ended
             await asyncio.wait({exited}, timeout=_KILL_PATIENCE)
         if not exited.done():
             await self._end_marked()

@@ -311,26 +311,36 @@ def _become(plan: dict[str, Any], _status: int) -> int:
 
 
 def _watch(program: int, signal_all: Callable[[int], None]) -> int:
-    """Pass signals on and reap until the program has ended; its exit code."""
+    """Pass signals on and reap until the program has ended; its exit code.
+
+    After a SIGTERM the followers, too, may use their time to save what they have: then it is waited for all of them.
+    """
+    code: int | None = None
+    terminated = False
     while True:
         number = signal.sigwait(_WATCHED)
         if number == signal.SIGTERM:
+            terminated = True
             signal_all(signal.SIGTERM)
         elif number == KILL_ALL:
+            terminated = False
             signal_all(signal.SIGKILL)
-        elif (code := _reaped(program)) is not None:
+        ended, left = _reap()
+        code = ended.get(program, code)
+        if code is not None and not (terminated and left):
             return code
 
 
-def _reaped(program: int) -> int | None:
-    """Reap whoever has ended; the program's exit code when it is among them."""
-    code = None
-    with contextlib.suppress(ChildProcessError):
+def _reap() -> tuple[dict[int, int], bool]:
+    """Reap whoever has ended: process number → exit code, and whether anybody is left."""
+    codes: dict[int, int] = {}
+    try:
         while (ended := os.waitpid(-1, os.WNOHANG))[0]:
-            if ended[0] == program:
-                result = os.waitstatus_to_exitcode(ended[1])
-                code = result if result >= 0 else 128 - result
-    return code
+            result = os.waitstatus_to_exitcode(ended[1])
+            codes[ended[0]] = result if result >= 0 else 128 - result
+    except ChildProcessError:
+        return codes, False
+    return codes, True
 
 
 def _drop_capabilities() -> None:

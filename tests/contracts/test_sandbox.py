@@ -1,0 +1,224 @@
+"""What every sandbox promises: exit codes, output, signals that reach everybody, and nobody left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from treadle.agent.sandbox import NamespaceSandbox, PlainSandbox, choose
+from treadle.errors import LaunchError
+from treadle.seams import Sandbox, SandboxCommand, SandboxProcess
+
+SANDBOXES: list[Sandbox] = [PlainSandbox(), NamespaceSandbox()]
+
+
+@pytest.fixture(scope="module")
+def problems() -> dict[str, str]:
+    """Say which sandboxes do not work here, and why."""
+    return {each.name: each.probe() for each in SANDBOXES}
+
+
+@pytest.fixture(params=SANDBOXES, ids=lambda each: each.name)
+def sandbox(request: pytest.FixtureRequest, problems: dict[str, str]) -> Sandbox:
+    """Give each sandbox that works on this machine."""
+    chosen: Sandbox = request.param
+    if problems[chosen.name]:
+        pytest.skip(f"{chosen.name} does not work here: {problems[chosen.name]}")
+    return chosen
+
+
+@pytest.fixture
+def namespace(problems: dict[str, str]) -> NamespaceSandbox:
+    """Give the namespace sandbox."""
+    if problems["namespace"]:
+        pytest.skip(f"namespace does not work here: {problems['namespace']}")
+    return NamespaceSandbox()
+
+
+def command(place: Path, script: str, **changes: Any) -> SandboxCommand:
+    (ml := place / "host/ml").mkdir(parents=True, exist_ok=True)
+    members: dict[str, Any] = {
+        "argv": ("/bin/sh", "-c", script),
+        "environment": {"PATH": "/usr/bin:/bin", "WORD": "w"},
+        "directory": "/",
+        "ml": ml,
+        "host": "algo-1",
+        "hosts": {"algo-1": "127.0.0.1", "algo-2": "127.0.0.2"},
+    }
+    return SandboxCommand(**members | changes)
+
+
+async def outcome(process: SandboxProcess) -> tuple[int, str]:
+    """Read a program's output to its end; its exit code and what it wrote."""
+    text = await asyncio.to_thread(_read, process.output)
+    return await process.wait(), text
+
+
+def _read(output: int) -> str:
+    with os.fdopen(output, "rb") as file:
+        return file.read().decode()
+
+
+@pytest.mark.parametrize(
+    ("script", "code"),
+    [
+        pytest.param("exit 0", 0, id="success"),
+        pytest.param("exit 7", 7, id="failure"),
+        pytest.param("kill -9 $$", 137, id="killed"),
+        pytest.param("kill -TERM $$", 143, id="terminated"),
+    ],
+)
+async def test_exit_code(sandbox: Sandbox, tmp_path: Path, script: str, code: int) -> None:
+    """The exit code is the program's, 128 + n for signal n."""
+    assert await outcome(sandbox.start(command(tmp_path, script))) == (code, "")
+
+
+async def test_output_and_surroundings(sandbox: Sandbox, tmp_path: Path) -> None:
+    """Both streams arrive; the environment is the command's alone; standard input is empty; the marker is no secret."""
+    script = "cat; echo out; echo err >&2; echo $WORD $HOME .; pwd"
+    started = sandbox.start(command(tmp_path, script, directory=str(tmp_path)))
+    assert await outcome(started) == (0, f"out\nerr\nw .\n{tmp_path}\n")
+
+
+async def test_program_that_is_not_there(sandbox: Sandbox, tmp_path: Path) -> None:
+    """It says so in the output and ends with 127; a file that cannot be executed with 126."""
+    code, said = await outcome(sandbox.start(command(tmp_path, "", argv=("no-such-program",))))
+    assert code == 127
+    assert "cannot start 'no-such-program'" in said
+    (tmp_path / "data").write_text("no program")
+    code, said = await outcome(sandbox.start(command(tmp_path, "", argv=(str(tmp_path / "data"),))))
+    assert code == 126
+    assert "Permission denied" in said
+
+
+async def test_large_environment(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A plan larger than a pipe holds is no obstacle."""
+    large = {f"V{number}": "x" * 2000 for number in range(100)} | {"PATH": "/usr/bin:/bin"}
+    code, said = await outcome(sandbox.start(command(tmp_path, "env | wc -c", environment=large)))
+    assert (code, int(said) > 200_000) == (0, True)
+
+
+async def test_terminate_reaches_everybody(sandbox: Sandbox, tmp_path: Path) -> None:
+    """SIGTERM comes to a follower in a session of its own, which may finish what it saves, though its parent is gone."""
+    script = """
+        setsid sh -c 'trap "sleep 0.1; echo saved; exit 0" TERM; echo ready; while :; do sleep 0.01; done' &
+        wait
+    """
+    process = sandbox.start(command(tmp_path, script))
+    first = await asyncio.to_thread(os.read, process.output, 6)
+    assert first == b"ready\n"
+    process.terminate()
+    code, said = await outcome(process)
+    assert (code, said.splitlines()[-1]) == (143, "saved")
+
+
+async def test_kill_ends_everybody(sandbox: Sandbox, tmp_path: Path) -> None:
+    """SIGKILL, too, comes to all, also to those that ignore everything else; then the output ends."""
+    script = "setsid sh -c 'trap \"\" TERM HUP; echo ready; while :; do sleep 0.01; done' & trap '' TERM; wait; wait"
+    process = sandbox.start(command(tmp_path, script))
+    assert await asyncio.to_thread(os.read, process.output, 6) == b"ready\n"
+    process.terminate()
+    process.kill()
+    assert (await outcome(process))[0] == 137
+
+
+async def test_followers_end_with_the_program(sandbox: Sandbox, tmp_path: Path) -> None:
+    """An orphan that holds the output open does not outlive the program."""
+    script = "(setsid sh -c 'echo $$; exec tail -f /dev/null' &) | head -n1; (setsid tail -f /dev/null &); exit 3"
+    code, _ = await outcome(sandbox.start(command(tmp_path, script)))
+    assert code == 3
+
+
+async def test_no_privileges_gained(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A set-user-ID program gives nobody anything."""
+    _, said = await outcome(sandbox.start(command(tmp_path, "grep NoNewPrivs /proc/self/status")))
+    assert said.split() == ["NoNewPrivs:", "1"]
+
+
+async def test_plain_says_where_ml_is(tmp_path: Path) -> None:
+    """Paths below /opt/ml in arguments and variables become those of the job's directory."""
+    sent = command(
+        tmp_path, "", argv=("/bin/echo", "/opt/ml/model", "/opt/mlx"), environment={"D": "/opt/ml"}, directory="/opt/ml"
+    )
+    assert await outcome(PlainSandbox().start(sent)) == (0, f"{sent.ml}/model /opt/mlx\n")
+    sent = command(tmp_path, 'echo "$SAGEMAKER_BASE_DIR"; pwd', directory="/opt/ml")
+    assert await outcome(PlainSandbox().start(sent)) == (0, f"{sent.ml}\n{sent.ml}\n")
+
+
+async def test_namespace_sees_its_own(namespace: NamespaceSandbox, tmp_path: Path) -> None:
+    """Its /opt/ml is writable and the rest of /opt is as it was; host name, hosts and processes are its own."""
+    others = sorted(each.name for each in Path("/opt").iterdir() if each.name != "ml")
+    script = "echo m > /opt/ml/written; ls /opt; hostname; getent hosts algo-2; ps ax -o pid= | wc -l"
+    code, said = await outcome(namespace.start(command(tmp_path, script)))
+    *opt, host, algo2, _count = said.splitlines()
+    assert (code, opt, host, algo2.split()) == (0, sorted(["ml", *others]), "algo-1", ["127.0.0.2", "algo-2"])
+    assert int(_count) < 9
+    assert (tmp_path / "host/ml/written").read_text() == "m\n"
+    assert not Path("/opt/ml/written").exists()
+
+
+async def test_namespace_hides(namespace: NamespaceSandbox, tmp_path: Path) -> None:
+    """Hidden files are empty, hidden directories too and sealed, save for what must be readable below them."""
+    (tmp_path / "key").write_text("secret")
+    (tmp_path / "home/image").mkdir(parents=True)
+    (tmp_path / "home/image/train.py").write_text("train")
+    (tmp_path / "home/token").write_text("secret")
+    sent = command(
+        tmp_path,
+        "cat key; ls home; cat home/image/train.py; touch home/x home/image/x; cd /opt/ml && touch y",
+        directory=str(tmp_path),
+        hidden=(tmp_path / "key", tmp_path / "home", tmp_path / "host", tmp_path / "absent"),
+        readable=(tmp_path / "home/image",),
+    )
+    code, said = await outcome(namespace.start(sent))
+    assert (code, said.startswith("image\ntrain")) == (0, True)
+    assert said.count("Read-only file system") == 2
+    assert (tmp_path / "host/ml/y").exists()
+
+
+async def test_namespace_without_network(namespace: NamespaceSandbox, tmp_path: Path) -> None:
+    """Without a network there is the loopback device and nothing else."""
+    sent = command(tmp_path, "tail -n +3 /proc/net/dev | cut -d: -f1", network=False)
+    code, said = await outcome(namespace.start(sent))
+    assert (code, said.split()) == (0, ["lo"])
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has something to lose")
+async def test_namespace_drops_capabilities(namespace: NamespaceSandbox, tmp_path: Path) -> None:
+    """Root in the sandbox cannot take the covers off."""
+    (tmp_path / "home").mkdir()
+    sent = command(tmp_path, f"umount {tmp_path}/home && echo bare", hidden=(tmp_path / "home",))
+    code, said = await outcome(namespace.start(sent))
+    assert code != 0
+    assert "bare" not in said
+
+
+async def test_start_that_fails(namespace: NamespaceSandbox, tmp_path: Path) -> None:
+    """What cannot be set up is a `LaunchError` that names it; no descriptor is left open."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    sent = command(tmp_path, "exit 0")
+    with contextlib.suppress(OSError):
+        sent.ml.rmdir()
+    with pytest.raises(LaunchError, match="No such file"):
+        namespace.start(sent)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+@pytest.mark.parametrize("name", ["", "container", "docker"])
+def test_choice_of_nothing(name: str) -> None:
+    """A sandbox that is not there is not replaced by another."""
+    with pytest.raises(LaunchError, match="has no sandbox"):
+        choose(name)
+
+
+def test_choice(problems: dict[str, str]) -> None:
+    """`auto` is the namespace where it works, else plain with a warning."""
+    chosen = choose("auto")
+    expected = ("plain", True) if problems["namespace"] else ("namespace", False)
+    assert (chosen.sandbox.name, bool(chosen.warning)) == expected
+    assert choose("plain").sandbox.name == "plain"
