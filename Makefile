@@ -33,7 +33,7 @@ docs: .venv/.dev ## Run every code block of README.md, docs/ and the docstrings.
 	$(BIN)/python -m pytest tests/docs
 
 bench: .venv/.dev ## Measure the engine beside its floor.
-	@set -e; for each in bench/bench_*.py; do $(BIN)/python $$each; done
+	$(BIN)/python -m bench
 
 clean: ## Remove what was installed, built and trained here.
 	rm -rf .venv .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -135,7 +135,7 @@ def logs(name: str, follow: bool, last: int | None, times: bool, as_json: bool) 
         job = _known(service, name)
         many = job.get("ResourceConfig", {}).get("InstanceCount", 1) > 1
         for line in tail(service, name, last) if last else _read(service, name, follow=follow):
-            click.echo(_json_line(line) if as_json else _shown(line, many=many, times=times))
+            click.echo(_json_line(line) if as_json else _shown(line, many=many, times=times), color=True)
         if follow:
             _say_end(service.describe(name))
 
@@ -153,8 +153,8 @@ def _read(service: Client, name: str, *, follow: bool) -> Iterator[LogLine]:
 
 
 def _shown(line: LogLine, *, many: bool, times: bool) -> str:
-    # A program that reads the pipe gets the bytes as they are; a person's terminal must not obey them.
-    text = plain(line.text) if sys.stdout.isatty() else line.text
+    # A program that reads the pipe gets the text as it is; a person's terminal must not obey it.
+    text = plain(click.unstyle(line.text)) if sys.stdout.isatty() else line.text
     return (f"{moment(line.at)} " if times else "") + (f"{line.host} | " if many else "") + text
 
 

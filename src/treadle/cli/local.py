@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 
 from treadle.aws.sigv4 import Credentials
 from treadle.cli.client import Client
-from treadle.home import DEFAULT_REGION, Home
+from treadle.home import DEFAULT_REGION, Home, Lock
 from treadle.sources.servers import LocalService
 
 __all__ = ["client", "known", "using"]
@@ -19,9 +19,13 @@ def using() -> Iterator[Callable[[], LocalService]]:
     with contextlib.ExitStack() as held:
 
         def service() -> LocalService:
-            from treadle.embedded import ensure_service  # only those who want it pay
+            home = Home.find()
+            held.callback(Lock.wait(home.clients_lock, shared=True).release)
+            endpoint = home.endpoint()
+            if endpoint is None:
+                from treadle.embedded import ensure_service  # only those who want it pay
 
-            endpoint = held.enter_context(ensure_service(Home.find()))
+                endpoint = held.enter_context(ensure_service(Home.find()))
             return LocalService(endpoint.url, endpoint.region)
 
         yield service

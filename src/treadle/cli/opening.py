@@ -149,7 +149,9 @@ def check_document(
     options = PlanOptions(strict=setup.strict, off=frozenset(setup.off), redact=redact_url)
     for workflow in description.workflows:
         _, planned = plan(description, document, sources, workflow_id=workflow.workflow_id, options=options)
-        found += [each for each in planned if each not in found]
+        # Planning finds again, in its own words, what a rule has found; and shared workflows are planned several times.
+        known = {(each.rule, each.place) for each in found}
+        found += [each for each in planned if (each.rule, each.place) not in known]
     return found
 
 

@@ -1,0 +1,46 @@
+"""`treadle serve`: the training service in the foreground."""
+
+from __future__ import annotations
+
+import click
+
+from treadle.cli.options import examples
+from treadle.home import Home
+
+__all__ = ["serve"]
+
+
+@click.command(
+    epilog=examples(
+        "treadle serve",
+        "treadle serve --port 4585",
+        'eval "$(treadle env)"          # in another shell: boto3 and the AWS CLI use it',
+    )
+)
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen on; only loopback is reachable safely.",
+)
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. Default: any that is free."
+)
+@click.option(
+    "--sandbox",
+    type=click.Choice(["auto", "namespace", "plain"]),
+    default="auto",
+    show_default=True,
+    help="How training programs are isolated. auto: namespaces where they work here, else plain.",
+)
+@click.option("--no-auth", is_flag=True, help="Take requests without a valid signature. Prints a warning.")
+@click.option("--embedded", is_flag=True, hidden=True, help="Go away after the last job and client.")
+def serve(host: str, port: int, sandbox: str, no_auth: bool, embedded: bool) -> None:
+    """Run the training service until Ctrl-C. It answers like the SageMaker training API.
+
+    Jobs that run go on when it ends, and are found again when it starts. treadle run --on local starts the service
+    by itself; this is the same thing in the foreground.
+    """
+    from treadle.server import serve as serving  # the server, with everything that it needs
+
+    serving(Home.find(), host=host, port=port, sandbox=sandbox, auth=not no_auth, embedded=embedded)
