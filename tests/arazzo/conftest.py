@@ -173,7 +173,7 @@ class Teller:
             content = body.encode()
             headers = {"Content-Type": "text/html", **headers}
         else:
-            content = msgspec.json.encode(body)
+            content = b"" if body is None else msgspec.json.encode(body)
             headers = {"Content-Type": "application/json", **headers}
         return Answered(self.now, request, Response(status, tuple(headers.items()), content, request.url), 0.5)
 

@@ -184,6 +184,14 @@ def test_html_where_json_was_promised_fails_the_step(tell: Tell) -> None:
     assert "HTML" in story.end.reason
 
 
+def test_an_empty_answer_to_a_poll_fails_the_step(tell: Tell) -> None:
+    """Both guards of a poll are false without a body; going on to the next step would be a silent wrong result."""
+    story = tell(POLL, [200, (200, None)])
+    assert story.end.status == "failed"
+    assert "no body" in story.end.reason
+    assert story.operations == ["one", "poll"]
+
+
 def test_an_action_criterion_that_cannot_be_evaluated_fails_the_step(tell: Tell) -> None:
     """If no action matched and one could not be judged, nobody can say that the step is done."""
     story = tell(

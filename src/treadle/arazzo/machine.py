@@ -740,9 +740,12 @@ class _Move:
             return lambda: self.detour_done(succeeded=True)
         seen.context.steps = {**frame.outputs, step.step_id: outputs}
         choice = self.choose(step.on_success, seen)
-        if choice.action is None and choice.problems:
+        undecided = choice.problems
+        if step.chooses_by_body and seen.answer is not None and seen.answer.body is MISSING:
+            undecided = (*undecided, "the answer has no body, and the criteria of the step's actions look at it")
+        if choice.action is None and undecided:
             # Falling through here would report success for something that nobody could decide.
-            failure = _Failure("; ".join(choice.problems), seen, outputs=outputs, jitter=jitter, read_only=False)
+            failure = _Failure("; ".join(undecided), seen, outputs=outputs, jitter=jitter, read_only=False)
             return lambda: self.failed(failure)
         self._keep(outputs)
         status = seen.answer.status if seen.answer else None

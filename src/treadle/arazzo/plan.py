@@ -110,6 +110,8 @@ class PlannedStep:
     timeout: float | None = None
     reads_body: bool = False
     """Whether criteria, actions or outputs look at the response body: then it must be what its media type says."""
+    chooses_by_body: bool = False
+    """Whether the criteria of success actions look at the response body: without one nobody can tell what is next."""
     reads_request: bool = False
 
     @property
@@ -408,6 +410,7 @@ class _Planner:
             outputs=self.outputs(step.outputs, scope, f"{step.pointer}/outputs"),
             timeout=step.timeout / 1000 if step.timeout is not None else None,
             reads_body=_mentions("$response.body", step, holds.on_success, holds.on_failure),
+            chooses_by_body=any("$response.body" in text for text in _criteria_texts(holds.on_success)),
             reads_request=_mentions("$request.", step, holds.on_success, holds.on_failure),
         )
 
@@ -770,11 +773,15 @@ def _mentions(
     Textual on purpose: a mention that is not really read costs a little time, one that is overlooked a wrong result.
     """
     actions: list[model.SuccessAction | model.FailureAction] = [*on_success, *on_failure]
-    written = [*step.success_criteria, *(criterion for action in actions for criterion in action.criteria)]
-    texts = [f"{each.context} {each.condition}" for each in written]
+    texts = [f"{each.context} {each.condition}" for each in step.success_criteria]
+    texts += _criteria_texts(actions)
     texts += [str(each) for each in step.outputs.values()]
     texts += [str(each.parameters) for each in actions]
     return any(text in each for each in texts)
+
+
+def _criteria_texts(actions: Iterable[model.SuccessAction | model.FailureAction]) -> list[str]:
+    return [f"{each.context} {each.condition}" for action in actions for each in action.criteria]
 
 
 def _did_you_mean(word: str, known: Iterable[str]) -> str:
