@@ -151,13 +151,11 @@ def need(name: str, machine: Capacity) -> Need:
     given = Capacity(min(wanted.cpus, machine.cpus), min(memory, machine.memory), wanted.gpus)
     if given.cpus == wanted.cpus and given.memory == memory:
         return Need(given)
-    return Need(
-        given,
-        (
-            f"{name} has {wanted.cpus} vCPU and {wanted.memory:g} GiB; this machine has {machine.cpus:g} CPUs and "
-            f"{machine.memory / _GIB:.1f} GiB: the job runs with what there is.",
-        ),
+    notice = (
+        f"{name} has {wanted.cpus} vCPU and {wanted.memory:g} GiB; this machine has {machine.cpus:g} CPUs and "
+        f"{machine.memory / _GIB:.1f} GiB: the job runs with what there is."
     )
+    return Need(given, (notice,))
 
 
 def _refused(name: str, what: str, machine: Capacity) -> ServiceError:

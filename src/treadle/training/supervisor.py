@@ -589,6 +589,10 @@ def _fits(need: Capacity, machine: Capacity, used: Sequence[Capacity]) -> bool:
     )
 
 
+def _names(directory: Path) -> list[str]:
+    return [each.name for each in directory.iterdir()] if directory.is_dir() else []
+
+
 def _commit(objects: Objects, outputs: Sequence[StagedOutput]) -> str:
     """Move outputs to their places; "" or why that was not possible, as a failure reason."""
     for output in outputs:

@@ -17,7 +17,7 @@ from treadle.errors import StoreError
 from treadle.seams import ClaimAnswer, Report, ReportAnswer
 from treadle.training.supervisor import AttemptOverError, WrongTokenError
 
-__all__ = ["Claim", "Control", "agents_app"]
+__all__ = ["Claim", "Control", "Handler", "agents_app", "agents_handler"]
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -66,8 +66,12 @@ class _GoneError(Exception):
     """The agent has closed the connection."""
 
 
-def agents_app(control: Control) -> Asgi:
-    """Give the application."""
+Handler: TypeAlias = Callable[[str, str, bytes], Awaitable[tuple[int, bytes]]]
+"""Path (whatever comes before `/v1/`), token, body → status, body."""
+
+
+def agents_handler(control: Control) -> Handler:
+    """Give what answers agents, without the HTTP."""
 
     async def claim(token: str, body: bytes) -> ClaimAnswer:
         asked = _read(body, Claim)
@@ -76,47 +80,48 @@ def agents_app(control: Control) -> Asgi:
     async def report(token: str, body: bytes) -> ReportAnswer:
         return await control.report(token, _read(body, Report))
 
-    calls: Mapping[str, Callable[[str, bytes], Awaitable[Any]]] = {"/v1/claim": claim, "/v1/report": report}
+    calls: Mapping[str, Callable[[str, bytes], Awaitable[Any]]] = {"claim": claim, "report": report}
+
+    async def handle(path: str, token: str, body: bytes) -> tuple[int, bytes]:
+        call = calls.get(path.rpartition("/v1/")[2])
+        if call is None:
+            return 404, _message("There is nothing here.")
+        try:
+            return 200, msgspec.json.encode(await call(token, body))
+        except _RefusedError as refused:
+            return refused.status, _message(str(refused))
+        except WrongTokenError:
+            return 401, _message("The token is not that of the attempt.")
+        except AttemptOverError as over:
+            return 409, _message(str(over))
+        except StoreError as error:
+            # The agent keeps what it has and tries again.
+            _log.error("an agent was sent away: %s %s", error.message, error.hint)
+            return 503, _message(error.message)
+
+    return handle
+
+
+def agents_app(control: Control) -> Asgi:
+    """Give the application."""
+    handle = agents_handler(control)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            answer = await _called(calls, scope, receive)
+            token = _token(scope)
+            status, body = await handle(str(scope["path"]), token, await _body(receive))
+        except _RefusedError as refused:
+            status, body = refused.status, _message(str(refused))
         except _GoneError:
             return
-        await _answer(send, *answer)
+        await _answer(send, status, body)
 
     return app
 
 
-async def _called(
-    calls: Mapping[str, Callable[[str, bytes], Awaitable[Any]]], scope: Scope, receive: Receive
-) -> tuple[int, bytes]:
-    """Give status and body of the answer."""
-    try:
-        call = _found(calls, scope)
-        token = _token(scope)
-        body = await _body(receive)
-        return 200, msgspec.json.encode(await call(token, body))
-    except _RefusedError as refused:
-        return refused.status, _message(str(refused))
-    except WrongTokenError:
-        return 401, _message("The token is not that of the attempt.")
-    except AttemptOverError as over:
-        return 409, _message(str(over))
-    except StoreError as error:
-        # The agent keeps what it has and tries again.
-        _log.error("an agent was sent away: %s %s", error.message, error.hint)
-        return 503, _message(error.message)
-
-
-def _found(calls: Mapping[str, Callable[[str, bytes], Awaitable[Any]]], scope: Scope) -> Callable[..., Awaitable[Any]]:
-    call = calls.get(str(scope["path"]).removeprefix(scope.get("root_path", "")))
-    if call is None or scope["method"] != "POST":
-        raise _RefusedError(404, "There is nothing here.")
-    return call
-
-
 def _token(scope: Scope) -> str:
+    if scope["method"] != "POST":
+        raise _RefusedError(405, "Agents call with POST.")
     for name, value in scope["headers"]:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return bytes(value[7:]).decode("utf-8", "surrogateescape")
