@@ -1,0 +1,63 @@
+"""`treadle images`: directories registered as training images."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from treadle.cli.options import examples, json_option
+from treadle.home import Home
+from treadle.reporters.text import plain, table
+from treadle.training.images import ImageRegistry
+
+__all__ = ["images"]
+
+
+def _registry() -> ImageRegistry:
+    return ImageRegistry(Home.find().images_file)
+
+
+@click.group(epilog=examples("treadle images add ./my-image", "treadle images ls", "treadle images rm my-image"))
+def images() -> None:
+    """Register local training images: directories with an image.toml (name, command, environment)."""
+
+
+@images.command("add", epilog=examples("treadle images add examples/sagemaker/image"))
+@click.argument("directories", metavar="DIRECTORY...", nargs=-1, required=True, type=click.Path(path_type=Path))
+def add(directories: tuple[Path, ...]) -> None:
+    """Register the image in a directory. The directory is not copied: changes to it hold from the next job on."""
+    Home.find().prepare()
+    for directory in directories:
+        image = _registry().add(directory)
+        click.echo(f"{image.name} runs {plain(shlex.join(image.command))} in {plain(image.directory)}")
+
+
+@images.command("ls")
+@json_option
+def ls(as_json: bool) -> None:
+    """List the registered images."""
+    found = _registry().list()
+    if as_json:
+        import msgspec  # what imports it has imported it already, but this is the only use here
+
+        click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
+    elif not found:
+        click.echo("No images. `treadle images add DIRECTORY` registers one.", err=True)
+    else:
+        rows = [(each.name, plain(shlex.join(each.command)) or "-", plain(each.directory)) for each in found]
+        for line in table(("NAME", "COMMAND", "DIRECTORY"), rows):
+            click.echo(line)
+        for each in found:
+            if each.problem:
+                click.echo(f"warning: {each.problem}", err=True)
+
+
+@images.command("rm")
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+def rm(names: tuple[str, ...]) -> None:
+    """Forget a registered image. Its directory stays."""
+    for name in names:
+        _registry().remove(name)
+        click.echo(f"{name} is forgotten; its directory stays.")

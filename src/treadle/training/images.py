@@ -1,0 +1,353 @@
+"""A training image's reference becomes what is run: a local image, or a built-in algorithm.
+
+A *local image* is a directory with an `image.toml`, registered by its name. The directory is kept by reference: what
+is changed in it holds from the next job on. `image.toml` says:
+
+    name = "digits"                    # as in Docker: may have a registry path before it and a :tag after it
+    command = ["python", "train.py"]   # the image's ENTRYPOINT, run in the directory; AWS's word `train` is appended
+    [environment]                      # the image's ENV, optional
+    OMP_NUM_THREADS = "2"
+
+A registered name comes first, so a whole ECR path can be registered and the same request works here and on AWS. Then
+come the URIs by which AWS knows its XGBoost. Other references would need a container engine, and are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import importlib.util
+import re
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, TypeAlias
+
+import msgspec
+
+from treadle.errors import Diagnostic, ImageError, Place
+from treadle.home import Lock, write_whole
+from treadle.seams import Json
+
+__all__ = ["ImageRegistry", "LocalImage", "ResolvedImage", "argv", "read_image"]
+
+DESCRIPTION: Final = "image.toml"
+
+_Argv: TypeAlias = list[str]  # in `ImageRegistry`, `list` is a method
+
+_LATEST: Final = ":latest"
+_PART: Final = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
+_NAME: Final = re.compile(rf"(?:{_PART}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::(?P<tag>[\w][\w.-]{{0,127}}))?", re.ASCII)
+_LONGEST_NAME: Final = 255  # AlgorithmImage in the service model
+
+_VARIABLE: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
+
+# docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths: the account differs by region and by version; here any will do.
+_XGBOOST: Final = re.compile(
+    r"(?:\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/(?P<repository>sagemaker-xgboost|xgboost)"
+    r"|treadle/xgboost|xgboost)(?::(?P<tag>[\w.-]+))?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
+_XGBOOST_TAG: Final = re.compile(
+    r"(?:0\.90|[123]\.\d+)-\d+(?:-(?:cpu|gpu)-py3|-cpu|-gpu)?|[123](?:\.\d+){0,2}", re.ASCII
+)
+_XGBOOST_COMMAND: Final = ("python", "-m", "treadle.training.algorithms.xgboost")
+
+
+class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
+    """A registered image. `problem` says why it could not be used now; "" when it could."""
+
+    name: str
+    directory: str
+    command: tuple[str, ...] = ()
+    environment: dict[str, str] = {}
+    problem: str = ""
+
+
+class ResolvedImage(msgspec.Struct, frozen=True, kw_only=True):
+    """How an image is run: `command` is its ENTRYPOINT, `directory` a local image's own, `environment` its ENV."""
+
+    kind: Literal["local", "builtin"]
+    name: str
+    command: tuple[str, ...]
+    directory: str | None = None
+    environment: dict[str, str] = {}
+
+
+def argv(image: ResolvedImage, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
+    """Combine an image with the request's ContainerEntrypoint and ContainerArguments (§1.2).
+
+    By default the word `train` takes the place of Docker's CMD; an entry point or arguments of the request replace it.
+    """
+    if entrypoint:
+        return [*entrypoint, *(arguments or ())]
+    return [*image.command, *(arguments or ("train",))]
+
+
+class ImageRegistry:
+    """The local images, in one JSON file; threads and processes may share it."""
+
+    def __init__(self, images_file: Path) -> None:
+        self._file = images_file
+
+    def add(self, directory: Path) -> LocalImage:
+        """Register the image in a directory, replacing one of the same name. Raises `ImageError`."""
+        image = read_image(directory)
+        with self._changing() as directories:
+            directories[_full(image.name)] = image.directory
+        return image
+
+    def list(self) -> list[LocalImage]:
+        """Give all registered images, sorted by name; what is wrong with one is its `problem`."""
+        return [_look(name, directory) for name, directory in sorted(self._read().items())]
+
+    def remove(self, name: str) -> None:
+        """Forget an image; its directory stays. Raises `ImageError`."""
+        with self._changing() as directories:
+            if directories.pop(_full(name), None) is None:
+                raise ImageError(f"There is no image {name!r}.", hint=_registered(name, directories))
+
+    def find(self, reference: str) -> ResolvedImage:
+        """Give what a reference stands for. Raises `ImageError`."""
+        directories = self._read()
+        if _full(reference) in directories:
+            return _local(_full(reference), directories[_full(reference)])
+        builtin = _XGBOOST.fullmatch(reference)
+        if builtin:
+            return _xgboost(reference, builtin["repository"] or "", builtin["tag"] or "")
+        raise ImageError(
+            f"{reference!r} is neither a registered local image nor a built-in algorithm, and containers cannot be "
+            "run here yet.",
+            hint=_registered(reference, directories),
+        )
+
+    def resolve(
+        self, reference: str, entrypoint: Sequence[str] = (), arguments: Sequence[str] = ()
+    ) -> tuple[dict[str, Json], _Argv]:
+        """Give what runs a TrainingImage, as `HostSpec.image` has it, and the argv. Raises `ImageError`."""
+        image = self.find(reference)
+        return msgspec.json.decode(msgspec.json.encode(image)), argv(image, entrypoint, arguments)
+
+    # -- the file -----------------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[dict[str, str]]:
+        try:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            lock = Lock.wait(self._file.with_name(self._file.name + ".lock"), shared=False)
+        except OSError as error:
+            raise ImageError(f"{self._file} cannot be written: {error.strerror or error}.") from error
+        try:
+            directories = self._read()
+            yield directories
+            write_whole(self._file, msgspec.json.format(msgspec.json.encode({"images": directories})))
+        except OSError as error:
+            raise ImageError(f"{self._file} cannot be written: {error.strerror or error}.") from error
+        finally:
+            lock.release()
+
+    def _read(self) -> dict[str, str]:
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=_Images).images
+        except FileNotFoundError:
+            return {}
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ImageError(
+                f"The list of images {self._file} cannot be read: {error}.",
+                hint="Remove it, and register the images again with `treadle images add`.",
+            ) from error
+
+
+class _Images(msgspec.Struct, frozen=True):
+    """The file. Full name → directory."""
+
+    images: dict[str, str]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# References
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _full(name: str) -> str:
+    match = _NAME.fullmatch(name)
+    return name if match is None or match["tag"] else name + _LATEST
+
+
+def _short(name: str) -> str:
+    return name.removesuffix(_LATEST)
+
+
+def _registered(wanted: str, directories: Mapping[str, str]) -> str:
+    names = [_short(name) for name in sorted(directories)]
+    if not names:
+        return "Register a local image with `treadle images add DIRECTORY`."
+    close = difflib.get_close_matches(_short(wanted), names, n=1, cutoff=0.6)
+    if close:
+        return f"Did you mean {close[0]!r}? `treadle images ls` shows what is registered."
+    return f"Registered: {', '.join(names)}. `treadle images add DIRECTORY` registers another one."
+
+
+def _look(name: str, directory: str) -> LocalImage:
+    try:
+        image = _local(name, directory)
+    except ImageError as error:
+        return LocalImage(name=_short(name), directory=directory, problem=error.message)
+    return LocalImage(name=_short(name), directory=directory, command=image.command, environment=image.environment)
+
+
+def _local(name: str, directory: str) -> ResolvedImage:
+    short = _short(name)
+    if not Path(directory).is_dir():
+        raise ImageError(
+            f"The image {short!r} was registered from {directory}, which is not there any more.",
+            hint=f"Register it from where it is now with `treadle images add`, or `treadle images rm {short}`.",
+        )
+    image = read_image(Path(directory))
+    if _full(image.name) != name:
+        raise ImageError(
+            f"The image {short!r} was registered from {directory}, but {DESCRIPTION} there calls it {image.name!r}.",
+            hint=f"Register it anew with `treadle images add {directory}`.",
+        )
+    return ResolvedImage(
+        kind="local", name=short, command=image.command, directory=directory, environment=image.environment
+    )
+
+
+def _xgboost(reference: str, repository: str, tag: str) -> ResolvedImage:
+    if repository == "xgboost" or tag.startswith("0.72"):
+        # Its defaults are others (libsvm), so what passed here would not pass there.
+        raise ImageError(
+            f"{reference!r} is XGBoost 0.72, which AWS has retired.",
+            hint="Use a later version, such as …/sagemaker-xgboost:1.7-1.",
+        )
+    if not (_XGBOOST_TAG.fullmatch(tag) or (not repository and tag in {"", "latest"})):
+        raise ImageError(
+            f"{reference!r} names no version of XGBoost that AWS offers.",
+            hint="Use a version such as …/sagemaker-xgboost:1.7-1.",
+        )
+    if importlib.util.find_spec("xgboost") is None or importlib.util.find_spec("numpy") is None:
+        raise ImageError(
+            "The built-in XGBoost is not installed.",
+            hint=f"Install it: {sys.executable} -m pip install 'treadle[algorithms]'.",
+        )
+    environment = {"TREADLE_ALGORITHM_VERSION": tag} if tag not in {"", "latest"} else {}
+    return ResolvedImage(kind="builtin", name=reference, command=_XGBOOST_COMMAND, environment=environment)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# image.toml
+# ---------------------------------------------------------------------------------------------------------------------
+
+_MEMBERS: Final = ("name", "command", "environment")
+_TOML_PLACE: Final = re.compile(r"(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
+
+
+def read_image(directory: Path) -> LocalImage:
+    """Read and check the `image.toml` of a directory. Raises `ImageError` with line and column."""
+    directory = directory.expanduser().absolute().resolve()
+    if not directory.is_dir():
+        what = "is not a directory" if directory.exists() else "does not exist"
+        raise ImageError(f"{directory} {what}.", hint=f"An image is a directory with an {DESCRIPTION} in it.")
+    description = _Description.read(directory / DESCRIPTION)
+    return LocalImage(
+        name=description.name(),
+        directory=str(directory),
+        command=description.command(),
+        environment=description.environment(),
+    )
+
+
+class _Description:
+    """An `image.toml` that has been read; its methods check the members and raise `ImageError` with their place."""
+
+    def __init__(self, path: Path, text: str) -> None:
+        self._path = path
+        self._lines = text.splitlines()
+        try:
+            self._values: dict[str, Any] = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            raise self._syntax(error) from error
+        for member in self._values:
+            if member not in _MEMBERS:
+                close = difflib.get_close_matches(member, _MEMBERS, n=1)
+                hint = f"Did you mean {close[0]}?" if close else f"The members are {', '.join(_MEMBERS)}."
+                raise self._wrong(member, f"there is no member {member!r}", hint)
+
+    @classmethod
+    def read(cls, path: Path) -> _Description:
+        try:
+            return cls(path, path.read_text(encoding="utf-8"))
+        except FileNotFoundError as error:
+            raise ImageError(
+                f"There is no {DESCRIPTION} in {path.parent}.",
+                hint='It needs two lines: name = "my-image" and command = ["python", "train.py"].',
+            ) from error
+        except UnicodeDecodeError as error:
+            raise ImageError(f"{path} is not UTF-8 text: {error.reason} at byte {error.start}.") from error
+        except OSError as error:
+            raise ImageError(f"{path} cannot be read: {error.strerror}.") from error
+
+    def name(self) -> str:
+        name = self._required("name", 'name = "my-image"')
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
+            hint = "Lower-case letters and digits, separated by . _ - or /, and a :tag if wanted, as in Docker."
+            raise self._wrong("name", f"{name!r} is no name for an image", hint)
+        return name
+
+    def command(self) -> tuple[str, ...]:
+        example = 'command = ["python", "train.py"]'
+        command = self._required("command", example)
+        if not isinstance(command, list):
+            raise self._wrong("command", "command must be a list, one element for each argument", f"Write {example}.")
+        if not command or not command[0]:
+            raise self._wrong("command", "command must name a program", f"Write {example}.")
+        for argument in command:
+            if not isinstance(argument, str) or "\0" in argument:
+                raise self._wrong("command", f"{argument!r} in command is no text", f"Write it as {str(argument)!r}.")
+        return tuple(command)
+
+    def environment(self) -> dict[str, str]:
+        environment = self._values.get("environment", {})
+        if not isinstance(environment, dict):
+            raise self._wrong("environment", "environment must be a table", "Write [environment] and lines below it.")
+        for name, value in environment.items():
+            if not _VARIABLE.fullmatch(name):
+                raise self._wrong(name, f"{name!r} is no name for a variable", "Letters, digits and _ only.")
+            if not isinstance(value, str) or "\0" in value:
+                raise self._wrong(name, f"the variable {name} must be a text", f'Write {name} = "{value}".')
+        return environment
+
+    def _required(self, member: str, example: str) -> Any:
+        if member not in self._values:
+            raise self._wrong("", f"the member {member!r} is missing", f"Add {example}.")
+        return self._values[member]
+
+    def _wrong(self, member: str, what: str, hint: str) -> ImageError:
+        line, column = self._find(member)
+        return self._error(what, line, column, hint, width=len(member))
+
+    def _find(self, member: str) -> tuple[int, int]:
+        """Give line and column of a member. tomllib keeps no places; its name at the start of a line is one."""
+        pattern = re.compile(rf"\s*\[?\s*[\"']?(?P<name>{re.escape(member)})[\"']?\s*[=\].]")
+        for number, line in enumerate(self._lines, 1):
+            match = pattern.match(line) if member else None
+            if match:
+                return number, match.start("name") + 1
+        return 1, 1
+
+    def _syntax(self, error: tomllib.TOMLDecodeError) -> ImageError:
+        match = _TOML_PLACE.match(str(error))
+        if match is None:
+            return self._error(str(error), 1, 1, "")
+        if match["line"] is None:
+            return self._error(
+                match["what"], max(1, len(self._lines)), len(self._lines[-1]) + 1 if self._lines else 1, ""
+            )
+        return self._error(match["what"], int(match["line"]), int(match["column"]), "")
+
+    def _error(self, what: str, line: int, column: int, hint: str, *, width: int = 1) -> ImageError:
+        text = self._lines[line - 1] if line <= len(self._lines) else ""
+        place = Place(str(self._path), line=line, column=column, text=text, width=max(1, width))
+        return ImageError(Diagnostic("image", what, place).render(), hint=hint)
