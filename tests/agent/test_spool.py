@@ -1,0 +1,133 @@
+"""The spool: everything is given out until it is acknowledged, once, in order, and within its limits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from treadle.agent.spool import Spool
+from treadle.seams import HostEvent, HostEventKind
+
+
+def event(spool: Spool, kind: HostEventKind = "training") -> HostEvent:
+    return HostEvent(seq=spool.next_seq, kind=kind, at=1.0)
+
+
+def texts(spool: Spool) -> list[str]:
+    batch = spool.batch()
+    return [text for _, text in batch.lines] if batch else []
+
+
+def test_until_acknowledged(tmp_path: Path) -> None:
+    """Lines and events are given again until the control plane says that it has them."""
+    spool = Spool(tmp_path)
+    spool.add_event(event(spool))
+    spool.add_lines([(1, "a"), (2, "b"), (3, "c")])
+    assert texts(spool) == texts(spool) == ["a", "b", "c"]
+    spool.acknowledge(0, 2)
+    batch = spool.batch()
+    assert batch is not None
+    assert (batch.first, batch.lines) == (2, [(3, "c")])
+    assert [each.seq for each in spool.events()] == [1]
+    spool.acknowledge(1, 3)
+    assert (spool.batch(), spool.events(), spool.pending) == (None, [], False)
+    spool.close()
+
+
+def test_an_old_acknowledgement_changes_nothing(tmp_path: Path) -> None:
+    """Answers may overtake each other; one from beyond what there is does no harm."""
+    spool = Spool(tmp_path)
+    spool.add_lines([(1, "a"), (2, "b")])
+    spool.acknowledge(0, 1)
+    spool.acknowledge(0, 0)
+    assert texts(spool) == ["b"]
+    spool.acknowledge(9, 9)
+    assert not spool.pending
+    spool.add_lines([(3, "c")])
+    assert texts(spool) == ["c"]
+    spool.close()
+
+
+def test_ended_comes_last(tmp_path: Path) -> None:
+    """The end is told only when every line has been taken."""
+    spool = Spool(tmp_path)
+    spool.add_lines([(1, "a")])
+    spool.add_event(event(spool, "ended"))
+    assert spool.events() == []
+    spool.acknowledge(0, 1)
+    assert [each.kind for each in spool.events()] == ["ended"]
+    spool.close()
+
+
+def test_on_disk(tmp_path: Path) -> None:
+    """Events and lines can be read from the files; segments that have been taken are removed."""
+    spool = Spool(tmp_path, segment_size=20)
+    spool.add_event(event(spool))
+    for number in range(4):
+        spool.add_lines([(number, "0123456789")])
+    assert msgspec.json.decode((tmp_path / "events.jsonl").read_bytes(), type=HostEvent).seq == 1
+    assert len(list(tmp_path.glob("log-*.jsonl"))) == 2
+    spool.acknowledge(0, 3)
+    assert [each.name for each in tmp_path.glob("log-*.jsonl")] == ["log-000000000002.jsonl"]
+    spool.acknowledge(0, 4)
+    assert not list(tmp_path.glob("log-*.jsonl"))
+    spool.close()
+
+
+def test_limit(tmp_path: Path) -> None:
+    """Beyond the limit lines are counted, and the log says how many are missing, where they are missing."""
+    spool = Spool(tmp_path, limit=100, segment_size=40)
+    for number in range(100):
+        spool.add_lines([(number, f"line {number}")])
+    kept = sum(each.stat().st_size for each in tmp_path.glob("log-*.jsonl"))
+    assert kept < 150
+    told: list[str] = []
+    after: list[tuple[int, str]] = [(200, "again")]
+    for more in ([], after):
+        spool.add_lines(more)
+        while lines := texts(spool):
+            told += lines
+            spool.acknowledge(0, len(told))
+    dropped = 100 - (len(told) - 2)
+    assert told[-2:] == [
+        f"… {dropped} lines dropped: the control plane did not take them as fast as they were written",
+        "again",
+    ]
+    spool.close()
+
+
+def test_limit_at_the_end(tmp_path: Path) -> None:
+    """Lines dropped last are said when the log is closed."""
+    spool = Spool(tmp_path, limit=10)
+    spool.add_lines([(1, "one that is long enough"), (2, "two")])
+    spool.add_lines([(3, "three")])
+    spool.close_log(4)
+    assert texts(spool)[-1].startswith("… 1 lines dropped") or texts(spool)[-1].startswith("… 2 lines dropped")
+    spool.close()
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(st.data())
+def test_any_course(tmp_path: Path, data: st.DataObject) -> None:
+    """However adding and taking interleave, the control plane ends with every line once and in order."""
+    directory = tmp_path / str(len(list(tmp_path.iterdir())))
+    spool = Spool(directory, segment_size=50)
+    added = taken = 0
+    for _ in range(data.draw(st.integers(1, 15))):
+        count = data.draw(st.integers(0, 6))
+        spool.add_lines([(number, str(number)) for number in range(added, added + count)])
+        added += count
+        if (batch := spool.batch()) is not None:
+            assert batch.first <= taken
+            assert [at for at, _ in batch.lines] == list(range(batch.first, batch.first + len(batch.lines)))
+            taken = max(taken, batch.first + data.draw(st.integers(0, len(batch.lines))))
+            spool.acknowledge(0, taken)
+    while (batch := spool.batch()) is not None:
+        taken = batch.first + len(batch.lines)
+        spool.acknowledge(0, taken)
+    assert taken == added
+    assert not spool.pending
+    spool.close()
