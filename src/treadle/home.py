@@ -105,6 +105,11 @@ class Home:
         return self.root / "start.lock"
 
     @property
+    def stay_file(self) -> Path:
+        """Holds the process number of an embedded service that is to stay though nobody uses it now."""
+        return self.root / "stay"
+
+    @property
     def service_log(self) -> Path:
         """What an embedded service writes to its standard error."""
         return self.root / "service.log"

@@ -319,6 +319,14 @@ def _tell_starter() -> None:
     os.dup2(2, 1)
 
 
+def _stays(home: Home) -> bool:
+    """Tell whether somebody was told where this very process listens, and will come back (`treadle env`)."""
+    try:
+        return home.stay_file.read_text("ascii") == str(os.getpid())
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
 async def _unneeded(home: Home, supervisor: Supervisor, linger: float) -> Lock:
     """Wait until for `linger` seconds there has been no unfinished job and no client; give the lock that proves it."""
     since: float | None = None
@@ -326,7 +334,7 @@ async def _unneeded(home: Home, supervisor: Supervisor, linger: float) -> Lock:
         await supervisor.quiet()
         lock = Lock.alone(home.clients_lock)
         now = time.monotonic()
-        if lock is not None and not supervisor.busy:
+        if lock is not None and not supervisor.busy and not _stays(home):
             since = now if since is None else since
             if now - since >= linger:
                 return lock

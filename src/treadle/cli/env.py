@@ -45,7 +45,7 @@ _UNWANTED: Final = "AWS_SESSION_TOKEN"
 def env(shell: str, unset: bool, as_json: bool) -> None:
     """Print settings that point boto3, the AWS CLI and the SageMaker SDK at the training service.
 
-    The service is started when it does not run.
+    The service is started in the background when it does not run, and stays until treadle serve --stop.
     """
     if unset:
         click.echo("\n".join(_unset(shell, name) for name in (*NAMES, _UNWANTED)))
@@ -56,11 +56,12 @@ def env(shell: str, unset: bool, as_json: bool) -> None:
         return
     for line in (_unset(shell, _UNWANTED), *(_set(shell, name, value) for name, value in settings.items())):
         click.echo(line)
-    click.echo("# Take it back with:  " + _undo(shell))
+    click.echo(f"# Take it back with:  {_undo(shell)}")
+    click.echo("# The service stays until:  treadle serve --stop")
 
 
 def _settings() -> Mapping[str, str]:
-    endpoint = local.known()
+    endpoint = local.stay()
     key, secret = Home.find().credentials()
     values = (endpoint.url, key, secret, endpoint.region, endpoint.region)
     return dict(zip(NAMES, values, strict=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from typing import Final
 
 from treadle.errors import TreadleError
@@ -16,6 +15,8 @@ _PATIENCE: Final = 30.0
 
 def fetch(url: str) -> bytes:
     """Give what a URL holds. Raises `TreadleError`. Not to be called within an event loop."""
+    import asyncio  # with everything below, only documents on the network need it
+
     response = asyncio.run(_get(url))
     if response.status != 200:
         raise TreadleError(f"{url} was answered {response.status}.")
@@ -23,7 +24,7 @@ def fetch(url: str) -> bytes:
 
 
 async def _get(url: str) -> Response:
-    from treadle.http import AiohttpTransport  # heavy: only documents on the network need it
+    from treadle.http import AiohttpTransport
 
     transport = AiohttpTransport(timeout=_PATIENCE, max_body=_LARGEST)
     try:

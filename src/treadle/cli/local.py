@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
-from treadle.aws.sigv4 import Credentials
-from treadle.cli.client import Client
-from treadle.home import DEFAULT_REGION, Home, Lock
+from treadle.home import DEFAULT_REGION, Endpoint, Home, write_whole
 from treadle.sources.servers import LocalService
 
-__all__ = ["client", "known", "using"]
+if TYPE_CHECKING:
+    from treadle.cli.client import Client
+
+__all__ = ["client", "known", "stay", "using"]
 
 
 @contextlib.contextmanager
@@ -19,13 +21,9 @@ def using() -> Iterator[Callable[[], LocalService]]:
     with contextlib.ExitStack() as held:
 
         def service() -> LocalService:
-            home = Home.find()
-            held.callback(Lock.wait(home.clients_lock, shared=True).release)
-            endpoint = home.endpoint()
-            if endpoint is None:
-                from treadle.embedded import ensure_service  # only those who want it pay
+            from treadle.embedded import ensure_service  # only those who want it pay
 
-                endpoint = held.enter_context(ensure_service(Home.find()))
+            endpoint = held.enter_context(ensure_service(Home.find()))
             return LocalService(endpoint.url, endpoint.region)
 
         yield service
@@ -39,9 +37,22 @@ def known() -> LocalService:
     return LocalService(endpoint.url, endpoint.region)
 
 
+def stay() -> Endpoint:
+    """Give the service, started if need be; one that would go away by itself stays from now on."""
+    from treadle.embedded import ensure_service  # only those who want it pay
+
+    home = Home.find()
+    with ensure_service(home) as endpoint:
+        write_whole(home.stay_file, str(endpoint.pid).encode())
+        return endpoint
+
+
 @contextlib.contextmanager
 def client() -> Iterator[Client]:
     """Give a client of the service, which is started if need be."""
+    from treadle.aws.sigv4 import Credentials  # signing and HTTP: nothing that `check` and `plan` need
+    from treadle.cli.client import Client
+
     with using() as service:
         found = service()
         yield Client(found.url, found.region, Credentials(*Home.find().credentials()))

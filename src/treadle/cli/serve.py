@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+
 import click
 
 from treadle.cli.options import examples
-from treadle.home import Home
+from treadle.home import Home, Lock
 
 __all__ = ["serve"]
 
@@ -14,7 +18,7 @@ __all__ = ["serve"]
     epilog=examples(
         "treadle serve",
         "treadle serve --port 4585",
-        'eval "$(treadle env)"          # in another shell: boto3 and the AWS CLI use it',
+        "treadle serve --stop",
     )
 )
 @click.option(
@@ -34,13 +38,31 @@ __all__ = ["serve"]
     help="How training programs are isolated. auto: namespaces where they work here, else plain.",
 )
 @click.option("--no-auth", is_flag=True, help="Take requests without a valid signature. Prints a warning.")
+@click.option("--stop", "stopping", is_flag=True, help="Stop the service that runs in the background instead.")
 @click.option("--embedded", is_flag=True, hidden=True, help="Go away after the last job and client.")
-def serve(host: str, port: int, sandbox: str, no_auth: bool, embedded: bool) -> None:
+def serve(host: str, port: int, sandbox: str, no_auth: bool, stopping: bool, embedded: bool) -> None:
     """Run the training service until Ctrl-C. It answers like the SageMaker training API.
 
     Jobs that run go on when it ends, and are found again when it starts. treadle run --on local starts the service
     by itself; this is the same thing in the foreground.
     """
+    home = Home.find()
+    if stopping:
+        _stop(home)
+        return
     from treadle.server import serve as serving  # the server, with everything that it needs
 
-    serving(Home.find(), host=host, port=port, sandbox=sandbox, auth=not no_auth, embedded=embedded)
+    serving(home, host=host, port=port, sandbox=sandbox, auth=not no_auth, embedded=embedded)
+
+
+def _stop(home: Home) -> None:
+    endpoint = home.endpoint()
+    if endpoint is None:
+        click.echo("No service runs.", err=True)
+        return
+    with contextlib.suppress(ProcessLookupError):  # it went by itself just now
+        os.kill(endpoint.pid, signal.SIGTERM)
+    home.stay_file.unlink(missing_ok=True)
+    # The lock is free when it has gone, whatever became of it.
+    Lock.wait(home.service_lock, shared=True).release()
+    click.echo("The service has stopped. Jobs that run go on, and are found again at the next start.", err=True)
