@@ -51,6 +51,26 @@ def test_an_old_acknowledgement_changes_nothing(tmp_path: Path) -> None:
     spool.close()
 
 
+def test_lines_that_the_control_plane_has_lost(tmp_path: Path) -> None:
+    """Who has lost lines gets the next ones under the number that it expects, and a line that says what is missing."""
+    spool = Spool(tmp_path)
+    spool.add_lines([(1, "a"), (2, "b"), (3, "c")])
+    spool.acknowledge(0, 2)
+    spool.go_on_from(0, 9)
+    batch = spool.batch()
+    assert batch is not None
+    assert (batch.first, [text for _, text in batch.lines]) == (
+        0,
+        ["c", "… 2 lines that stood before are lost: the control plane has them no more"],
+    )
+    spool.acknowledge(0, 1)
+    spool.go_on_from(1, 9)
+    assert texts(spool) == [batch.lines[1][1]]
+    spool.acknowledge(0, 2)
+    assert not spool.pending
+    spool.close()
+
+
 def test_ended_comes_last(tmp_path: Path) -> None:
     """The end is told only when every line has been taken."""
     spool = Spool(tmp_path)

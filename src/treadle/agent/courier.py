@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import time
 from collections.abc import Callable, Sequence
 
 from treadle.agent.control import ControlPlane, UnreachableError
@@ -101,10 +102,13 @@ class Courier:
                 before = self._spool.told
                 report = self._report(events=self._spool.events(), log=self._spool.batch())
                 try:
-                    self._take(await self._control.report(report))
+                    answer = await self._control.report(report)
                 except UnreachableError:
                     await backoff.wait()
                     continue
+                self._take(answer)
+                if report.log is not None and answer.log_to < report.log.first:
+                    self._spool.go_on_from(answer.log_to, time.time_ns() // 1_000_000)
                 if self._spool.told == before:  # it answers, and takes nothing
                     await backoff.wait()
                     continue

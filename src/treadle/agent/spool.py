@@ -67,6 +67,7 @@ class Spool:
         self._held = 0  # bytes in segments
         self._dropped = 0
         self._told = 0  # lines acknowledged
+        self._lost = 0  # lines that were acknowledged and that the control plane has no more
         self._offset = 0  # where the first line not acknowledged begins in its segment
 
     # Events
@@ -123,7 +124,7 @@ class Spool:
             while len(lines) < _BATCH_LINES and size < _BATCH_BYTES and (raw := file.readline()):
                 lines.append(_decoder.decode(raw))
                 size += len(raw)
-        return LogBatch(first=self._told, lines=lines)
+        return LogBatch(first=self._told - self._lost, lines=lines)
 
     # Both
 
@@ -140,8 +141,16 @@ class Spool:
     def acknowledge(self, events_to: int, log_to: int) -> None:
         """Forget what the control plane has taken: events up to that `seq`, and so many lines."""
         self._events = [each for each in self._events if each.seq > events_to]
-        while self._told < min(log_to, self._lines):
-            self._forget(min(log_to, self._lines))
+        taken = min(log_to + self._lost, self._lines)
+        while self._told < taken:
+            self._forget(taken)
+
+    def go_on_from(self, log_to: int, at: int) -> None:
+        """Give the next line the number `log_to`, for a control plane that has lost lines. The log says how many."""
+        missing = self._told - self._lost - log_to
+        if missing > 0:
+            self._lost += missing
+            self.add_lines([(at, f"… {missing} lines that stood before are lost: the control plane has them no more")])
 
     def _forget(self, log_to: int) -> None:
         """Move past the acknowledged lines of the first segment, and remove it when nothing is left in it."""
