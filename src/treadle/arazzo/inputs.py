@@ -102,7 +102,9 @@ class Inputs:
         """
         values: dict[str, Json] = copy.deepcopy(dict(given))
         validator, problems = self._compiled
-        found = list(problems)
+        found = [*problems, *self._unfit(given)]
+        if len(found) > len(problems):
+            return values, found
         if not _Defaults(self._resolver).fill(self.schema, values):
             found.append(self._found("the defaults of this schema contain each other without end", self.pointer))
             return dict(given), found
@@ -135,13 +137,20 @@ class Inputs:
         return Diagnostic(RULE, message, self.document.place(pointer, key=key), severity, hint)
 
     def _invalid(self, validator: Any, values: dict[str, Json], given: Mapping[str, Json]) -> Iterator[Diagnostic]:
-        try:
-            errors = list(validator.iter_errors(values))
-        except ValueError as refusal:  # what JSON cannot carry: half a character, a key that is no text
-            yield self._found(f"the inputs are not JSON values: {refusal}", self.pointer)
-            return
-        for error in errors:
+        for error in validator.iter_errors(values):
             yield from self._explained(error, values, given)
+
+    def _unfit(self, given: Mapping[str, Json]) -> Iterator[Diagnostic]:
+        """Report what JSON cannot carry: half a character (a command line in another encoding), infinity."""
+        for name, value in given.items():
+            try:
+                json.dumps({name: value}, ensure_ascii=False, allow_nan=False).encode()
+            except UnicodeEncodeError:
+                shown = name.encode(errors="replace").decode()
+                yield self._found(f"the input `{shown}` is no Unicode text", self._pointer_of([name]))
+            except (ValueError, TypeError):
+                message = f"the input `{name}` is no JSON value: JSON has no infinity, for one"
+                yield self._found(message, self._pointer_of([name]))
 
     def _explained(self, error: Any, values: Json, given: Mapping[str, Json]) -> Iterator[Diagnostic]:
         path: list[str | int] = list(error.instance_path)
