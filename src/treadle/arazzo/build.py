@@ -7,7 +7,6 @@ checked too: a description that comes with an error is good for further checks, 
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -40,6 +39,8 @@ def build(document: Document) -> tuple[model.Description | None, list[Diagnostic
 
 def close_to(name: str, known: Iterable[str]) -> str:
     """Give the known name that was probably meant, or ""."""
+    import difflib  # only on the way to a finding
+
     names = list(known)
     folded = {re.sub(r"[-_\s]", "", each).lower(): each for each in reversed(names)}
     alike = folded.get(re.sub(r"[-_\s]", "", name).lower())

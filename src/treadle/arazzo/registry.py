@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
-from urllib.request import pathname2url, url2pathname
 
 from treadle.arazzo.build import close_to
 from treadle.arazzo.load import MAX_SIZE, load
@@ -142,7 +141,7 @@ def to_uri(text: str) -> str:
     """Give a URI as it is, and a local path as a file: URI. A single letter before a colon is a Windows drive."""
     if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:", text):
         return text
-    return "file://" + pathname2url(os.path.abspath(text))  # noqa: PTH100  (it also removes dot segments)
+    return Path(os.path.abspath(text)).as_uri()  # noqa: PTH100  (it also removes dot segments)
 
 
 # RFC 3986, Appendix B
@@ -239,8 +238,10 @@ def _read_file(uri: str, origin: str) -> bytes:
 def _path_of(uri: str) -> Path:
     """Give the path of a file: URI, percent-decoded; a file whose very name has a percent sign is found, too."""
     raw = urlsplit(uri).path
-    path = Path(url2pathname(raw))
-    return Path(raw) if "%" in raw and os.name != "nt" and not _exists(path) and _exists(Path(raw)) else path
+    if os.name == "nt":
+        raw = raw.lstrip("/")
+    path = Path(unquote(raw))
+    return Path(raw) if "%" in raw and not _exists(path) and _exists(Path(raw)) else path
 
 
 def _exists(path: Path) -> bool:
