@@ -207,3 +207,18 @@ def test_each_leniency_explains_itself(rule: dialect.Rule) -> None:
     assert rule.properly
     assert rule.severity in {"warning", "note"}
     assert dialect.RULES[rule.name] is rule
+
+
+def test_a_leniency_can_be_switched_off_by_its_name() -> None:
+    """The others stay."""
+    text = workflow(
+        "{stepId: one, operationId: x, successCriteria: [{condition: a, type: simple}]}", "outputs: {a b: c}"
+    )
+    document = load((HEAD + text).encode(), "test.yaml")
+    description, _ = build(document)
+    assert description is not None
+    found = check(description, document, off=frozenset({"free-output-name"}))
+    assert {each.rule: each.severity for each in found} == {
+        "free-output-name": "error",
+        "simple-without-context": "warning",
+    }

@@ -50,11 +50,13 @@ ALL: Final[tuple[ModuleType, ...]] = (
 )
 
 
-def check(description: Description, document: Document, *, strict: bool = False) -> list[Diagnostic]:
+def check(
+    description: Description, document: Document, *, strict: bool = False, off: frozenset[str] = frozenset()
+) -> list[Diagnostic]:
     """Check every rule and give what is wrong, in the order of the document.
 
-    `strict` makes errors of what a dialect rule allows (`rules.dialect`).
+    `strict` makes errors of what a dialect rule allows (`rules.dialect`), `off` of what those rules allow that it names.
     """
-    checked = Checked(description, document, strict)
+    checked = Checked(description, document, strict, off)
     found = [finding for rule in ALL for finding in rule.check(checked)]
     return sorted(found, key=lambda each: (each.place.line, each.place.column) if each.place else (0, 0))

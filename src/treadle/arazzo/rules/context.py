@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description, FailureAction, ReusableObject, Step, SuccessAction, Workflow
+from treadle.arazzo.rules import dialect
 from treadle.errors import Diagnostic, Severity
 
 __all__ = ["Checked", "source_reference"]
@@ -14,11 +15,18 @@ __all__ = ["Checked", "source_reference"]
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A description under check. `strict` makes an error of what only a dialect rule allows."""
+    """A description under check. `off` names dialect rules that are switched off; `strict` switches off all of them."""
 
     description: Description
     document: Document
     strict: bool = False
+    off: frozenset[str] = frozenset()
+
+    def lenient(self, name: str, message: str, pointer: str, *, key: bool = False) -> Diagnostic:
+        """Make the diagnostic of something that only a dialect rule allows: an error where it is switched off."""
+        rule = dialect.RULES[name]
+        severity = "error" if self.strict or name in self.off else rule.severity
+        return self.finding(name, message, pointer, severity=severity, hint=rule.properly, key=key)
 
     def finding(
         self,

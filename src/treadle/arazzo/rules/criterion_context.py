@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from treadle.arazzo.model import Criterion, ReusableObject
-from treadle.arazzo.rules import dialect
 from treadle.arazzo.rules.context import Checked
 from treadle.errors import Diagnostic
 
@@ -26,10 +25,8 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
         elif criterion.type is None or criterion.context is not None:
             continue
         elif criterion.kind == "simple":
-            known = dialect.RULES["simple-without-context"]
-            severity = "error" if checked.strict else known.severity
             message = "a criterion with a type must have a context"
-            yield checked.finding(known.name, message, criterion.pointer, severity=severity, hint=known.properly)
+            yield checked.lenient("simple-without-context", message, criterion.pointer)
         else:
             message = f"a {criterion.kind} criterion needs a `context`: the value that the condition is applied to"
             yield checked.finding(RULE, message, criterion.pointer, hint="usually `context: $response.body`")

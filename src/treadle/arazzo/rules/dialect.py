@@ -69,6 +69,12 @@ _ALL = (
         "leave out `type: simple`: it is the default",
     ),
     Rule(
+        "slashed-pattern",
+        "type: regex, condition: /^2\\d\\d$/",
+        "the pattern between the slashes, which are JavaScript's",
+        "write ^2\\d\\d$",
+    ),
+    Rule(
         "xpath-default-namespace",
         "type: xpath, condition: /Envelope/Item on a body with a default namespace",
         "the elements of that name, whatever their namespace",

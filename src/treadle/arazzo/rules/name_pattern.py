@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 
 from treadle.arazzo.location import join
-from treadle.arazzo.rules import dialect
 from treadle.arazzo.rules.context import Checked
 from treadle.errors import Diagnostic
 
@@ -34,10 +33,8 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
             yield checked.finding(RULE, message, pointer, severity="warning", hint=hint)
     for name, pointer in _keys(checked):
         if not _KEY.fullmatch(name):
-            known = dialect.RULES["free-output-name"]
-            severity = "error" if checked.strict else known.severity
             message = f"the name `{name}` must consist of letters, digits, '.', - and _ only"
-            yield checked.finding(known.name, message, pointer, severity=severity, hint=known.properly, key=True)
+            yield checked.lenient("free-output-name", message, pointer, key=True)
 
 
 def _ids(checked: Checked) -> Iterator[tuple[str, str]]:
