@@ -383,6 +383,14 @@ async def test_sandbox_that_is_not_there(make_plane: MakePlane, run_agent: RunAg
     assert 'no sandbox "container"' in reason
 
 
+async def test_objects_that_cannot_be_opened(make_plane: MakePlane, run_agent: RunAgent) -> None:
+    """What the agent cannot do is told as a fault of the platform, not kept to itself."""
+    plane = await make_plane("echo started", objects={"kind": "tape"})
+    await run_agent(plane)
+    assert plane.kinds == ["ended"]
+    assert 'objects of kind "tape"' in plane.events[-1].failure_reason
+
+
 async def test_plain_files_as_output(make_plane: MakePlane, run_agent: RunAgent) -> None:
     """CompressionType NONE gives every file of the model an object of its own."""
     plane = await make_plane(

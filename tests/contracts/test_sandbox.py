@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
+import pwd
+import shutil
+import subprocess
+import tempfile
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from treadle.agent.sandbox import NamespaceSandbox, PlainSandbox, choose
+from treadle.agent.sandbox import NamespaceSandbox, PlainSandbox, choose, enter
 from treadle.errors import LaunchError
 from treadle.seams import Sandbox, SandboxCommand, SandboxProcess
 
@@ -221,4 +226,63 @@ def test_choice(problems: dict[str, str]) -> None:
     chosen = choose("auto")
     expected = ("plain", True) if problems["namespace"] else ("namespace", False)
     assert (chosen.sandbox.name, bool(chosen.warning)) == expected
-    assert choose("plain").sandbox.name == "plain"
+    chosen = choose("plain")
+    assert (chosen.sandbox.name, "nothing is hidden" in chosen.warning) == ("plain", True)
+
+
+_UNPRIVILEGED = """
+import json, os, subprocess, sys
+status, end = os.pipe()
+plan = json.loads(sys.argv[2]) | {"parent": os.getpid()}
+argv = [sys.executable, "-I", "-S", sys.argv[1], str(end)]
+with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=(end,)) as process:
+    os.close(end)
+    process.communicate(json.dumps(plan).encode())
+print(os.read(status, 1000).decode(), process.returncode)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="everything here is tried without privileges already")
+def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
+    """Where the kernel allows user namespaces, nobody in particular gets the same surroundings, and no capability."""
+    python = "/usr/bin/python3"
+    if not Path(python).exists() or not Path("/proc/sys/user/max_user_namespaces").exists():
+        pytest.skip("no interpreter that everybody may run, or no user namespaces")
+    assert namespace.name == "namespace"
+    nobody = pwd.getpwnam("nobody")
+    with tempfile.TemporaryDirectory(prefix="treadle-") as name:
+        directory = Path(name)
+        (directory / "ml/mine").mkdir(parents=True)
+        (directory / "hidden").mkdir()
+        (directory / "hidden/secret").touch()
+        (directory / "etc-hosts").write_text("127.0.0.1 algo-1")
+        shutil.copy(enter.__file__, directory / "enter.py")
+        for each in (directory, directory / "ml", directory / "hidden"):
+            os.chown(each, nobody.pw_uid, nobody.pw_gid)
+        plan = {
+            "kind": "namespace",
+            "argv": ["sh", "-c", "id -u; hostname; ls /opt/ml; ls $D/hidden; grep CapEff /proc/self/status; exit 5"],
+            "environment": {"PATH": "/usr/bin:/bin", "D": name},
+            "directory": "/",
+            "ml": f"{name}/ml",
+            "host": "algo-1",
+            "etc_hosts": f"{name}/etc-hosts",
+            "hidden": [f"{name}/hidden"],
+            "readable": [],
+            "network": False,
+        }
+        done = subprocess.run(
+            [python, "-I", "-c", _UNPRIVILEGED, str(directory / "enter.py"), json.dumps(plan)],
+            user=nobody.pw_uid,
+            group=nobody.pw_gid,
+            extra_groups=(),
+            cwd="/",
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    if "user namespace" in done.stdout:
+        pytest.skip(f"the kernel does not allow it: {done.stdout.strip()}")
+    *seen, ended = done.stdout.splitlines()
+    assert seen == [str(nobody.pw_uid), "algo-1", "mine", "CapEff:\t0000000000000000"]
+    assert ended.split() == ["5"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import threading
 import time
@@ -26,7 +27,7 @@ from treadle.agent.metrics import Metrics
 from treadle.agent.output import JobLog, Pump
 from treadle.agent.sandbox import Choice
 from treadle.agent.spool import Spool
-from treadle.errors import LaunchError
+from treadle.errors import TreadleError
 from treadle.launchers import processes
 from treadle.seams import HostEvent, HostEventKind, HostSpec, Objects, SandboxCommand, SandboxProcess, StagedOutput
 
@@ -37,6 +38,8 @@ _OUTPUT_PATIENCE = 5.0
 # From the order to kill until the keeper of the program has to be killed itself.
 _KILL_PATIENCE = 10.0
 _PLATFORM_ERROR = "InternalServerError: We encountered an internal error. Please try again."
+
+_log = logging.getLogger(__name__)
 
 Cause = Literal["exit", "stop", "max-runtime", "volume"]
 
@@ -80,14 +83,18 @@ class Work:
         self._spool = spool
         self._tools = tools
         self._stop = stop
-        self._objects = tools.objects(spec.objects)
         self._metrics = Metrics(spec.request.get("AlgorithmSpecification", {}).get("MetricDefinitions") or ())
         self._log = JobLog(spool, self._metrics)
         self._process: SandboxProcess | None = None
 
     async def run(self) -> None:
         """Do the work; on return `ended` is in the spool, and all log lines before it."""
-        ended = await self._phases()
+        try:
+            ended = await self._phases(self._tools.objects(self._spec.objects))
+        except (OSError, TreadleError) as error:
+            _log.exception("the work cannot go on")
+            await self.end()
+            ended = _failed(f"{_PLATFORM_ERROR} {error}")
         self._log.close()
         self._happened("ended", metrics=self._metrics.last(), **ended)
 
@@ -100,26 +107,23 @@ class Work:
     def _happened(self, kind: HostEventKind, **members: Any) -> None:
         self._spool.add_event(HostEvent(seq=self._spool.next_seq, kind=kind, at=time.time(), **members))
 
-    async def _phases(self) -> dict[str, Any]:
+    async def _phases(self, objects: Objects) -> dict[str, Any]:
         """Give the members of `ended`."""
         self._happened("downloading")
         for refused in self._metrics.refused:
             self._log.say(f"metric definition left out: {refused}")
         try:
             contract.lay_out(self._ml, self._spec)
-            await self._stage()
+            await self._stage(objects)
         except channels.DataError as error:
             return _failed(failure.client_error("Data download failed", str(error)))
         if self._stop.is_set():
             return {"outcome": "stopped"}
-        try:
-            trained = await self._train()
-        except LaunchError as error:
-            return _failed(f"{_PLATFORM_ERROR} The program could not be started: {error.message}")
+        trained = await self._train()
         how = {"exit_code": trained.exit_code, "trained_for": trained.seconds}
         self._happened("uploading")
         try:
-            outputs = await self._upload(model=trained.outcome != "failed")
+            outputs = await self._upload(objects, model=trained.outcome != "failed")
         except artifacts.ArtifactError as error:
             return _failed(failure.client_error("Artifact upload failed", str(error))) | how
         reason = self._failure_reason(trained) if trained.outcome == "failed" else ""
@@ -132,10 +136,10 @@ class Work:
 
     # Downloading
 
-    async def _stage(self) -> None:
+    async def _stage(self, objects: Objects) -> None:
         """Bring the data, unless there is a stop first. Raises `DataError`."""
         cancelled = threading.Event()
-        staging = asyncio.ensure_future(asyncio.to_thread(self._bring, cancelled))
+        staging = asyncio.ensure_future(asyncio.to_thread(self._bring, objects, cancelled))
         stopped = asyncio.ensure_future(self._stop.wait())
         try:
             await asyncio.wait({staging, stopped}, return_when=asyncio.FIRST_COMPLETED)
@@ -146,12 +150,12 @@ class Work:
             stopped.cancel()
             staging.cancel()
 
-    def _bring(self, cancelled: threading.Event) -> None:
-        placements = channels.plan(self._spec, self._objects)
+    def _bring(self, objects: Objects, cancelled: threading.Event) -> None:
+        placements = channels.plan(self._spec, objects)
         coming = sum(each.info.size for each in placements)
         if problem := volume.problem(self._ml, self._spec.volume_bytes, coming=coming):
             raise channels.DataError(f"With the input data {problem}.")
-        channels.download(placements, self._objects, self._ml / "input/data", cancelled)
+        channels.download(placements, objects, self._ml / "input/data", cancelled)
 
     # Training
 
@@ -232,13 +236,13 @@ class Work:
 
     # Uploading
 
-    async def _upload(self, *, model: bool) -> list[StagedOutput]:
+    async def _upload(self, objects: Objects, *, model: bool) -> list[StagedOutput]:
         loop = asyncio.get_running_loop()
 
         def say(text: str) -> None:
             loop.call_soon_threadsafe(self._log.say, text)
 
-        return await asyncio.to_thread(artifacts.upload, self._spec, self._ml, self._objects, say, model=model)
+        return await asyncio.to_thread(artifacts.upload, self._spec, self._ml, objects, say, model=model)
 
 
 _WHY: Mapping[Cause, str] = {"stop": "the job is to stop", "max-runtime": "MaxRuntimeInSeconds is over"}
