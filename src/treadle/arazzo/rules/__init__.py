@@ -55,7 +55,7 @@ def check(
 ) -> list[Diagnostic]:
     """Check every rule and give what is wrong, in the order of the document.
 
-    `strict` makes errors of what a dialect rule allows (`rules.dialect`), `off` of what those rules allow that it names.
+    `off` names dialect rules (`rules.dialect`): what they allow is an error then. `strict` switches off all of them.
     """
     checked = Checked(description, document, strict, off)
     found = [finding for rule in ALL for finding in rule.check(checked)]
