@@ -288,12 +288,13 @@ class Supervisor:
         log_to = await self._take_log(live, report)
         for event in report.events:
             await self._apply(live, HostReported(self._clock(), report.attempt, report.host, event))
-        if not report.events and report.log is None:
+        heartbeat = not report.events and report.log is None
+        if heartbeat:
             await self._hold(live, report)
         live.seen[report.attempt, report.host] = time.monotonic()
         its = _owned(live.job, report.attempt, report.host, report.agent)
         orders = commands(live.job, report.host)
-        if orders:
+        if orders and heartbeat:
             live.told[report.attempt, report.host] = (time.monotonic(), tuple(orders))
         return ReportAnswer(events_to=its.seq, log_to=log_to, commands=orders)
 
