@@ -19,6 +19,7 @@ from tests.agent.plane import BUCKET, JOB, Plane, gone
 from treadle.agent.host import Host
 from treadle.agent.sandbox import choose
 from treadle.agent.work import Tools
+from treadle.launchers.processes import descendants
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.seams import HostEvent, ObjectInfo
 
@@ -431,7 +432,7 @@ async def test_death_of_the_agent(
     )
     agent = start_agent(plane)
     await plane.line("ready")
-    inside = _descendants(agent.pid)
+    inside = descendants(agent.pid)
     assert len(inside) >= 3
     agent.send_signal(number)
     assert await asyncio.to_thread(agent.wait, 20) == (-9 if number == signal.SIGKILL else 0)
@@ -440,18 +441,12 @@ async def test_death_of_the_agent(
     assert "ended" not in plane.kinds
 
 
-def _descendants(root: int) -> list[int]:
-    from treadle.agent.sandbox.enter import descendants
-
-    return descendants(root)
-
-
 async def test_program_killed_from_outside(make_plane: MakePlane, start_agent: Any, sandbox: str) -> None:
     """Killing the process that stands for the program, keeper and all, fails the job and leaves nobody."""
-    plane = await make_plane("setsid sleep 600 & echo ready; wait", sandbox=sandbox)
+    plane = await make_plane("env -i /usr/bin/setsid /bin/sleep 600 & echo ready; wait", sandbox=sandbox)
     agent = start_agent(plane)
     await plane.line("ready")
-    inside = _descendants(agent.pid)
+    inside = descendants(agent.pid)
     os.kill(inside[0], signal.SIGKILL)
     ended = await plane.event("ended")
     assert (ended.outcome, ended.exit_code) == ("failed", 137)

@@ -15,10 +15,10 @@ import msgspec
 import pytest
 
 from tests.agent.plane import Plane, gone, make_spec
-from treadle.agent.sandbox.enter import descendants
 from treadle.errors import LaunchError
 from treadle.launchers import processes
 from treadle.launchers.local import LAUNCH_FILE, LocalLauncher
+from treadle.launchers.processes import descendants
 from treadle.seams import HostLaunch
 
 BUSY = """

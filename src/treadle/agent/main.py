@@ -50,7 +50,7 @@ def main(arguments: list[str]) -> int:
 
 
 async def _run(launch: HostLaunch) -> int:
-    host = Host(launch, Tools(open_objects, choose))
+    host = Host(launch, Tools(open_objects, choose, adopts=True))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.leave)

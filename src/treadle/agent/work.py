@@ -46,11 +46,15 @@ Cause = Literal["exit", "stop", "max-runtime", "volume"]
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What `main` has chosen: how to open objects, how to isolate, how often the volume is measured (seconds)."""
+    """What `main` has chosen: how to open objects, how to isolate, how often the volume is measured (seconds).
+
+    `adopts` says that this process takes in orphans and has no other children than the job's.
+    """
 
     objects: Callable[[Mapping[str, str]], Objects]
     sandbox: Callable[[str], Choice]
     measure_every: float = 1.0
+    adopts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +237,9 @@ class Work:
 
     async def _end_marked(self) -> None:
         await asyncio.to_thread(processes.end_marked, self._marker, spare={os.getpid()})
+        if self._tools.adopts:
+            # Whoever has no marker any more, and has lost his keeper, has become a child of this process.
+            await asyncio.to_thread(processes.end_descendants)
 
     # Uploading
 

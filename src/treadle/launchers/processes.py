@@ -21,7 +21,19 @@ import msgspec
 
 from treadle.seams import HostLaunch
 
-__all__ = ["MARKER", "PROGRAM_FILE", "Identity", "alive", "end", "end_marked", "gone", "identify", "marker"]
+__all__ = [
+    "MARKER",
+    "PROGRAM_FILE",
+    "Identity",
+    "alive",
+    "descendants",
+    "end",
+    "end_descendants",
+    "end_marked",
+    "gone",
+    "identify",
+    "marker",
+]
 
 MARKER = "TREADLE_ATTEMPT"
 """The environment variable that every process of an attempt's host carries."""
@@ -102,6 +114,30 @@ def end_marked(value: str, *, spare: Collection[int] = ()) -> int:
     return killed
 
 
+def end_descendants() -> None:
+    """Kill all that descends from this process, until there is nobody. Raises `TimeoutError`."""
+    deadline = time.monotonic() + _PATIENCE
+    while found := [each for pid in descendants(os.getpid()) if (each := identify(pid))]:
+        for each in found:
+            end(each)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"Processes go on starting others: {[each.pid for each in found]}.")
+
+
+def descendants(root: int) -> list[int]:
+    """Give the process numbers of all that descend from `root` now, itself not included."""
+    children: dict[int, list[int]] = {}
+    for entry in _PROC.iterdir():
+        if entry.name.isdigit() and (fields := _fields(int(entry.name))):
+            children.setdefault(int(fields[1]), []).append(int(entry.name))
+    found: list[int] = []
+    ahead = [root]
+    while ahead:
+        ahead += (born := children.pop(ahead.pop(), []))
+        found += born
+    return found
+
+
 def _marked(value: str) -> list[Identity]:
     wanted = f"{MARKER}={value}".encode()
     found = []
@@ -119,12 +155,17 @@ def _kill(handle: int) -> None:
 
 def _state(pid: int) -> tuple[str, int] | None:
     """Give the state letter and the start time, fields 3 and 22 of proc_pid_stat(5)."""
+    fields = _fields(pid)
+    return (fields[0].decode(), int(fields[19])) if fields else None
+
+
+def _fields(pid: int) -> list[bytes]:
+    """Give the fields of /proc/PID/stat from the third on; none when there is no such process."""
     try:
         # The name in parentheses may hold anything, so what follows it is found from the right.
-        fields = (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
-        return fields[0].decode(), int(fields[19])
-    except (OSError, IndexError):
-        return None
+        return (_PROC / str(pid) / "stat").read_bytes().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 def _boot() -> str:

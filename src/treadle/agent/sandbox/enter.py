@@ -114,12 +114,12 @@ def _plain(plan: dict[str, Any], status: int) -> int:
 
 
 def _signal_descendants(number: int) -> None:
-    for pid in descendants(os.getpid()):
+    for pid in _descendants(os.getpid()):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, number)
 
 
-def descendants(root: int) -> list[int]:
+def _descendants(root: int) -> list[int]:
     """Give the process numbers of all that descend from `root` now, itself not included."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
