@@ -105,6 +105,11 @@ class Home:
         return self.root / "start.lock"
 
     @property
+    def port_file(self) -> Path:
+        """Holds the port of the last service: the next one takes it again, so clients and exports outlive a restart."""
+        return self.root / "port"
+
+    @property
     def stay_file(self) -> Path:
         """Holds the process number of an embedded service that is to stay though nobody uses it now."""
         return self.root / "stay"

@@ -22,7 +22,7 @@ from typing import Any, Final
 
 from treadle._version import __version__
 from treadle.errors import UsageError
-from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock
+from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, write_whole
 from treadle.launchers.local import LocalLauncher
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.seams import Launcher
@@ -147,7 +147,7 @@ async def running(
     jobs = SqliteJobStore(home.service_db)
     objects = FilesystemObjects(home.s3)
     logs = ServiceLogs(home.logs)
-    with _listening(settings.host, settings.port) as listener:
+    with _listening(settings.host, settings.port, home) as listener:
         url = _url(listener)
         supervisor = Supervisor(
             jobs=jobs,
@@ -218,11 +218,13 @@ def _check_loopback(host: str) -> None:
 
 
 @contextlib.contextmanager
-def _listening(host: str, port: int) -> Iterator[socket.socket]:
+def _listening(host: str, port: int, home: Home) -> Iterator[socket.socket]:
     _check_loopback(host)
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener = socket.create_server((host, port), family=family, backlog=2048)
+        listener = _again(host, family, home) if port == 0 else None
+        listener = listener or socket.create_server((host, port), family=family, backlog=2048)
+        write_whole(home.port_file, str(listener.getsockname()[1]).encode())
     except OSError as error:
         raise UsageError(
             f"The service cannot listen on {host}, port {port}: {error.strerror or error}.",
@@ -230,6 +232,14 @@ def _listening(host: str, port: int) -> Iterator[socket.socket]:
         ) from error
     with listener:
         yield listener
+
+
+def _again(host: str, family: int, home: Home) -> socket.socket | None:
+    """Listen where the last service of this home listened, or give None where that cannot be."""
+    with contextlib.suppress(OSError, ValueError, OverflowError):
+        port = int(home.port_file.read_text("ascii"))
+        return socket.create_server((host, port), family=family, backlog=2048)
+    return None
 
 
 def _url(listener: socket.socket) -> str:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
+from treadle.errors import TransportError, TreadleError
 from treadle.home import DEFAULT_REGION, Endpoint, Home, write_whole
-from treadle.sources.servers import LocalService
+from treadle.seams import Request, Response, Transport
+from treadle.sources.servers import LocalService, origin
 
 if TYPE_CHECKING:
     from treadle.cli.client import Client
 
-__all__ = ["client", "known", "stay", "using"]
+__all__ = ["Reviving", "Service", "client", "known", "stay", "using"]
+
+
+Service: TypeAlias = Callable[[], LocalService]
 
 
 @contextlib.contextmanager
-def using() -> Iterator[Callable[[], LocalService]]:
+def using() -> Iterator[Service]:
     """Give a function that gives the service, started if need be; it stays at least until the context ends."""
     with contextlib.ExitStack() as held:
 
@@ -27,6 +32,41 @@ def using() -> Iterator[Callable[[], LocalService]]:
             return LocalService(endpoint.url, endpoint.region)
 
         yield service
+
+
+class Reviving:
+    """A transport that starts the service again when it has died in the middle of a run.
+
+    The request itself fails all the same: whether it may be sent again is for the run to decide. A service that is
+    started anew listens where the last one did, and finds the jobs that went on without it.
+    """
+
+    def __init__(self, inner: Transport, url: str, service: Service) -> None:
+        self._inner = inner
+        self._origin = origin(url)
+        self._service = service
+
+    async def send(self, request: Request, *, timeout: float | None = None) -> Response:  # noqa: ASYNC109  (the seam's)
+        """Send. Raises `TransportError`."""
+        try:
+            return await self._inner.send(request, timeout=timeout)
+        except TransportError as error:
+            if error.fault in {"refused", "reset"} and origin(request.url) == self._origin:
+                await self._revive(error)
+            raise
+
+    async def _revive(self, error: TransportError) -> None:
+        import asyncio  # loaded already; `check` and `plan`, which have no loop, need not load it
+
+        try:
+            await asyncio.to_thread(self._service)
+        except TreadleError as why:
+            message = f"{error.message}; and the service cannot be started again: {why.message}"
+            raise TransportError(error.fault, message, sent=error.sent, url=error.url, hint=why.hint) from why
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        await self._inner.close()
 
 
 def known() -> LocalService:

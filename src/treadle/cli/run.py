@@ -120,7 +120,7 @@ def run(
         inputs, found = prepared(entry.inputs, inputs_of(entry.inputs, given, inputs_file))
         if not telling.quiet:
             briefly([*opened.diagnostics, *found], notes=telling.explain)
-        code = asyncio.run(_begin(opened, inputs, wanted, telling, yes=yes))
+        code = asyncio.run(_begin(opened, inputs, wanted, telling, service, yes=yes))
     sys.exit(code)
 
 
@@ -154,7 +154,7 @@ def resume(run_id: str, resend: bool, poll: float | None, timeout: float | None,
         jobs.note(decode(data))
     with local.using() as service:
         opened = open_plan(setup, local=service, fetch=fetch)
-        code = asyncio.run(_go_on(opened, record, jobs, Telling(**told), resend=resend))
+        code = asyncio.run(_go_on(opened, record, jobs, Telling(**told), service, resend=resend))
     sys.exit(code)
 
 
@@ -168,7 +168,13 @@ def _stored_setup(record: RunRecord) -> Setup:
 
 
 async def _begin(
-    opened: Opened, inputs: dict[str, Json], wanted: Sequence[Expectation], telling: Telling, *, yes: bool
+    opened: Opened,
+    inputs: dict[str, Json],
+    wanted: Sequence[Expectation],
+    telling: Telling,
+    service: local.Service,
+    *,
+    yes: bool,
 ) -> int:
     from treadle.arazzo import run as engine
     from treadle.cli.confirm import account, confirm, effects_on_aws
@@ -182,7 +188,7 @@ async def _begin(
         secrets=engine.Secrets.of(inputs, entry.secrets),
     )
     jobs = Jobs()
-    async with _parts(opened) as parts:
+    async with _parts(opened, service) as parts:
         with _telling(telling, jobs) as reporter, _stopping() as interruption:
             outcome = await engine.run(
                 opened.plan, inputs, **parts, reporter=reporter, options=options, interruption=interruption
@@ -190,12 +196,14 @@ async def _begin(
     return await _conclude(opened, outcome, wanted, jobs)
 
 
-async def _go_on(opened: Opened, record: RunRecord, jobs: Jobs, telling: Telling, *, resend: bool) -> int:
+async def _go_on(
+    opened: Opened, record: RunRecord, jobs: Jobs, telling: Telling, service: local.Service, *, resend: bool
+) -> int:
     from treadle.arazzo import run as engine
 
     wanted = expectations(opened.setup.expect, opened.plan.workflows[opened.plan.entry].outputs)
     options = _options_again(opened, record)
-    async with _parts(opened) as parts:
+    async with _parts(opened, service) as parts:
         with _telling(telling, jobs) as reporter, _stopping() as interruption:
             outcome = await engine.resume(
                 record,
@@ -232,7 +240,7 @@ def _machine_options(setup: Setup) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _parts(opened: Opened) -> Any:
+async def _parts(opened: Opened, service: local.Service) -> Any:
     """Give transport, authoriser and store; they are let go of in the end, whatever happens."""
     from treadle.http import AiohttpTransport
     from treadle.stores.sqlite import SqliteRunStore
@@ -240,7 +248,8 @@ async def _parts(opened: Opened) -> Any:
     home = Home.find()
     home.prepare()
     store = SqliteRunStore(home.runs_db)
-    transport = AiohttpTransport()
+    plain = AiohttpTransport()
+    transport = local.Reviving(plain, opened.local.url, service) if opened.local else plain
     try:
         yield {"transport": transport, "authoriser": opened.authoriser(home), "store": store}
     finally:

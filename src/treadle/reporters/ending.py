@@ -49,7 +49,7 @@ def ending(event: RunFinished, seconds: float) -> Ending:
     head, tone = _head(event, duration(seconds))
     notes = _reason(event) if event.status != "succeeded" else []
     if event.status in ("failed", "suspended"):
-        notes += _last_answer(event.last_body)
+        notes += _last_answer(event.last_body, event.reason)
     return Ending(head, tone, pairs(event.outputs.items()), notes + _next(event))
 
 
@@ -73,8 +73,10 @@ def _reason(event: RunFinished) -> list[str]:
     return [f"  {plain(line)}" for line in event.reason.splitlines()]
 
 
-def _last_answer(body: Json) -> list[str]:
+def _last_answer(body: Json, reason: str) -> list[str]:
     said = list(remarks(body))
+    if all(text in reason for _, text in said):
+        return []
     return ["  the last answer says:", *pairs(said, indent="    ")] if said else []
 
 
