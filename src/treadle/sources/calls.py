@@ -69,6 +69,10 @@ def _path(recipe: Recipe, arguments: Arguments) -> str:
         if location == "path" and name not in recipe.key.names and not _in_query_template(recipe.key, name):
             raise CallError(f"the path has no parameter {{{name}}}; it has {_listed(recipe.key.names)}")
     text = "".join(part if isinstance(part, str) else _placeholder(recipe, part, arguments) for part in recipe.key.path)
+    # Servers and proxies resolve these even when they are percent-encoded.
+    if "/." in text and not {".", ".."}.isdisjoint(text.split("/")):
+        given = ", ".join(f"{{{name}}}" for name in sorted(recipe.key.names))
+        raise CallError(f"with these values of {given} the path is {text}, and `.` or `..` make another path of it")
     return text if text.startswith("/") or not text else f"/{text}"
 
 

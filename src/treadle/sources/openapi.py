@@ -10,12 +10,14 @@ Only `paths` are indexed: callbacks and webhooks describe requests that others s
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Final, get_args
+from typing import Final, TypeGuard, get_args
 from urllib.parse import unquote
 
-from treadle.errors import CallError, DescriptionError
+from treadle.errors import CallError, DescriptionError, Diagnostic
 from treadle.seams import Answer, ArgumentLocation, Call, Json, Operation, OperationParameter, Request, Response
 from treadle.sources import bodies, swagger
 from treadle.sources.bodies import PartEncoding
@@ -23,20 +25,27 @@ from treadle.sources.calls import Recipe, RuleKey, build, rule_key
 from treadle.sources.parameters import Rule, known_style
 from treadle.sources.paths import parse_path_key
 from treadle.sources.reads import AMZ_TARGET, certainly_reads
-from treadle.sources.servers import described_server, server_of
-from treadle.sources.walk import Node, split_pointer
+from treadle.sources.servers import described_server, root_server, server_of
+from treadle.sources.walk import Fetch, Node, UnreadReference, split_pointer
 
 __all__ = ["OpenApiSource"]
 
+_SUCCESS: Final = re.compile(r"2\d\d")
+# RFC 9110 section 8.3.1, with the parameters as they come; a key that is none must not become a header.
+_MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+( *;[ -~]*)?")
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
+_NO_SERVER: Final = ("openapi-server", "the description names no server that can be called")
 _LOCATIONS: Final[tuple[ArgumentLocation, ...]] = get_args(ArgumentLocation)
 
 
 class OpenApiSource:
     """A description that has been read. `document` is its JSON value, `uri` where it was read from.
 
-    `server` is the base URL that takes the place of every server of the description; without it the description's own
-    is used, with `variables` (and for hosts of AWS the region of `environment`, os.environ unless given).
+    `server` is the base URL that takes the place of every server of the description; without it, or where it is the
+    description's own, paths and operations may name theirs. `variables` are those of the servers' URLs; for hosts of
+    AWS the region of `environment`, os.environ unless given, comes after them. `fetch` reads other documents that
+    references lead into, by their URI; a parameter or body in one that cannot be read counts as not described, so that
+    the step's own spelling decides. `notes` says so, and names the paths that are broken references.
     Raises `DescriptionError` where the document is no OpenAPI description.
     """
 
@@ -49,14 +58,17 @@ class OpenApiSource:
         server: str | None = None,
         variables: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
+        fetch: Fetch | None = None,
     ) -> None:
         self.name = name
-        self.server = server
+        self.notes: list[Diagnostic] = []
         self._uri = uri
         self._variables = variables or {}
         self._environment = environment
-        self._root = Node.whole(document, uri)
+        self._root = Node.whole(document, uri, fetch)
         self.version = _version(self._root)
+        own = described_server(document, uri, self._variables, environment)
+        self.server = server.rstrip("/") if server and server.rstrip("/") != own else None
 
     def __repr__(self) -> str:
         return f"OpenApiSource({self.name!r}, uri={self._uri!r})"
@@ -87,10 +99,32 @@ class OpenApiSource:
         schemes = components.get("securitySchemes") if components else self._root.get("securityDefinitions")
         return {name: node.followed().members() for name, node in schemes.items()} if schemes else {}
 
+    def followed(self, node: Node) -> Node | None:
+        """Give what a `$ref` leads to, or None with a note where that is in a document that cannot be read."""
+        try:
+            return node.followed()
+        except UnreadReference as error:
+            self._note(error)
+            return None
+
+    def _note(self, error: DescriptionError) -> None:
+        self.notes += [replace(each, severity="warning") for each in error.diagnostics]
+
+    def server_problem(self) -> Diagnostic | None:
+        """Give what is wrong where requests would have no server to go to, or None."""
+        try:
+            return (
+                None
+                if self.base
+                else self._root.error(*_NO_SERVER, hint=f"name one with --server {self.name}=URL").diagnostics[0]
+            )
+        except DescriptionError as error:
+            return error.diagnostics[0]
+
     @cached_property
     def base(self) -> str | None:
-        """The server of requests whose path and operation name none of their own, or None."""
-        return self.server or described_server(self._root.value, self._uri, self._variables, self._environment)
+        """The server of requests whose path and operation name none of their own. Raises `DescriptionError`."""
+        return self.server or root_server(self._root.value, self._uri, self._variables, self._environment)
 
     def server_for(self, path_item: Node, operation: Node) -> str | None:
         """Give the server of an operation: its own, its path's, or the description's. Raises `DescriptionError`."""
@@ -109,14 +143,18 @@ class OpenApiSource:
         return [each for key, item in items if not key.startswith("x-") for each in self._of_path(key, item)]
 
     def _of_path(self, key: str, item: Node) -> Iterator[_OpenApiOperation]:
-        item = _merged(item)
+        try:
+            item = _merged(item)
+        except DescriptionError as error:  # the other paths may serve all the same
+            self._note(error)
+            return
         if not isinstance(item.value, dict):
             return
         for method in _METHODS:
             if method in item.value:
                 yield _OpenApiOperation(self, method.upper(), item, parent=item, tokens=("paths", key, method))
         if isinstance(item.value.get("additionalOperations"), dict):
-            more = Node(item.root, item.uri, f"{item.pointer}/additionalOperations", item.value["additionalOperations"])
+            more = item.raw("additionalOperations") or item
             for method in more.value:
                 tokens = ("paths", key, "additionalOperations", method)
                 yield _OpenApiOperation(self, method, item, parent=more, tokens=tokens)
@@ -153,7 +191,7 @@ def _merged(item: Node) -> Node:
         return item
     target = item.followed()
     own = {key: value for key, value in item.value.items() if key != "$ref"}
-    return Node(item.root, item.uri, target.pointer, {**target.members(), **own}) if own else target
+    return target.having({**target.members(), **own}) if own else target
 
 
 class _OpenApiOperation:
@@ -181,8 +219,8 @@ class _OpenApiOperation:
         return self._source.name
 
     def check(self) -> None:
-        """Work out all that a request needs but its server, which may still be named. Raises `DescriptionError`."""
-        _ = self._described, self._media_types
+        """Work out all that a request needs; that nothing names a server is no mistake. Raises `DescriptionError`."""
+        _ = self._described, self._encodings, self._server
 
     @property
     def parameters(self) -> Sequence[OperationParameter]:
@@ -198,7 +236,11 @@ class _OpenApiOperation:
         return certainly_reads(self.method, str(stated) if stated else fixed)
 
     def request(self, call: Call) -> Request:
-        return build(self._recipe, call)
+        try:
+            recipe = self._recipe
+        except DescriptionError as error:  # an operation that nobody looked up, so that nobody has checked it
+            raise CallError(error.message) from error
+        return build(recipe, call)
 
     def answer(self, response: Response) -> Answer:
         promised = self._promised(response.status)
@@ -206,6 +248,11 @@ class _OpenApiOperation:
         return Answer(response.status, response.headers, body, problem, response.url)
 
     # -- what the description says ------------------------------------------------------------------------------------
+
+    @property
+    def described(self) -> Node:
+        """The Operation Object, of Swagger 2.0 in OpenAPI 3's words. Raises `DescriptionError`."""
+        return self._node
 
     @cached_property
     def _node(self) -> Node:
@@ -222,14 +269,18 @@ class _OpenApiOperation:
         item = swagger.upgraded(self._item) if self._source.version == "2.0" else self._item
         for owner in (item, self._node):
             listed = owner.get("parameters")
-            for node in listed.elements() if listed else ():
+            for element in listed.elements() if listed else ():
+                node = self._source.followed(element)
+                if node is None:
+                    continue
                 parameter, rule = _parameter(node)
                 declared[rule_key(parameter.location, parameter.name)] = parameter, rule
         return declared
 
     @cached_property
     def _body(self) -> Node | None:
-        body = self._node.get("requestBody")
+        raw = self._node.raw("requestBody")
+        body = self._source.followed(raw) if raw else None
         return body.get("content") if body else None
 
     @cached_property
@@ -247,28 +298,30 @@ class _OpenApiOperation:
         return tuple((name, value) for name, value in values if value is not None)
 
     @cached_property
+    def _server(self) -> str | None:
+        return self._source.server_for(self._item, self._node)
+
+    @cached_property
     def _recipe(self) -> Recipe:
-        try:
-            base = self._source.server_for(self._item, self._node)
-        except DescriptionError as error:
-            raise CallError(error.message) from error
+        base = self._server
         if base is None:
-            raise CallError(
-                f"the description of {self.source!r} names no server that can be called",
-                hint=f"name one with --server {self.source}=URL",
-            )
+            raise CallError(f"{_NO_SERVER[1]}: {self.source!r}", hint=f"name one with --server {self.source}=URL")
         return Recipe(
             method=self.method,
             base=base,
             key=parse_path_key(self.path),
             rules={key: rule for key, (_, rule) in self._described.items()},
             media_types=self._media_types,
-            encodings={media_type: self._encodings(media_type) for media_type in self._media_types},
+            encodings=self._encodings,
             accept=self._accept(),
             fixed=self._fixed,
         )
 
-    def _encodings(self, media_type: str) -> Mapping[str, PartEncoding]:
+    @cached_property
+    def _encodings(self) -> Mapping[str, Mapping[str, PartEncoding]]:
+        return {media_type: self._encoding(media_type) for media_type in self._media_types}
+
+    def _encoding(self, media_type: str) -> Mapping[str, PartEncoding]:
         described = self._body.get(media_type) if self._body else None
         encoding = described.get("encoding") if described else None
         if encoding is None:
@@ -277,10 +330,10 @@ class _OpenApiOperation:
 
     def _accept(self) -> str:
         """Give the media types of the answers that the description calls successes, in its order."""
-        responses = self._node.get("responses")
-        statuses = [status for status in responses.members() if str(status).startswith("2")] if responses else []
-        types = [media_type for status in statuses for media_type in self._content_of(str(status))]
-        return ", ".join(dict.fromkeys(types))
+        responses = self._node.members().get("responses")
+        statuses = [int(str(key)) for key in responses if _SUCCESS.fullmatch(str(key))] if _is_object(responses) else []
+        types = [media_type for status in statuses for media_type in self._promised(status)]
+        return ", ".join(dict.fromkeys(each for each in types if _MEDIA_TYPE.fullmatch(each)))
 
     def _promised(self, status: int) -> Sequence[str]:
         """Give the media types that the description states for a status; none where it is broken: never raises."""
@@ -316,12 +369,13 @@ def _parameter(node: Node) -> tuple[OperationParameter, Rule]:
     if not name:
         raise node.error("parameter-name", "a parameter has no name")
     if location not in _LOCATIONS:
-        raise node.error("parameter-in", f"the parameter {name!r} is in {location!r}", hint=f"one of {_LOCATIONS}")
+        raise node.error(
+            "parameter-in", f"the parameter {name!r} is in {location!r}", hint=f"one of: {', '.join(_LOCATIONS)}"
+        )
     style = node.text("style")
     if style and not known_style(location, style):
         raise node.error("parameter-style", f"a parameter in {location} cannot have the style {style!r}")
-    schema = node.get("schema")
-    parameter = OperationParameter(name, location, node.flag("required"), schema.value if schema else None)
+    parameter = OperationParameter(name, location, node.flag("required"), _schema(node))
     content = node.get("content")
     rule = Rule(
         name,
@@ -332,6 +386,19 @@ def _parameter(node: Node) -> tuple[OperationParameter, Rule]:
         next(iter(content.members()), "") if content else "",
     )
     return parameter, rule
+
+
+def _schema(node: Node) -> Json:
+    """Give the schema of a parameter; None also where it is broken, for nothing is built from it."""
+    try:
+        schema = node.get("schema")
+    except DescriptionError:
+        return None
+    return schema.value if schema else None
+
+
+def _is_object(value: Json) -> TypeGuard[dict[str, Json]]:
+    return isinstance(value, dict)
 
 
 def _only_value(schema: Json) -> str | None:

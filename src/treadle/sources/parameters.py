@@ -228,8 +228,7 @@ def known_style(location: ArgumentLocation, style: str) -> bool:
 def path_text(rule: Rule, value: Json, *, greedy: bool = False) -> str:
     """Give the text that stands for a path parameter; a greedy one (`{Key+}`) keeps its `/`. Raises `CallError`.
 
-    A value that would make another path of it is refused: nothing at all (`DELETE /pets/` is not `DELETE /pets/{id}`),
-    `.` and `..`, which servers and proxies resolve even when they are percent-encoded.
+    Nothing at all would make another path of it and is refused: `DELETE /pets/` is not `DELETE /pets/{id}`.
     """
     if value is None:
         raise CallError(f"the path parameter {rule.name!r} is null, which cannot stand in a path")
@@ -239,8 +238,6 @@ def path_text(rule: Rule, value: Json, *, greedy: bool = False) -> str:
     text = _PATH_STYLES.get(rule.written_style, simple)(rule.name, value, rule.exploded, encode)
     if not text:
         raise CallError(f"the path parameter {rule.name!r} is empty, which would make another path of it")
-    if any(segment in {".", ".."} for segment in (text.split("/") if "/" in text else (text,))):
-        raise CallError(f"the path parameter {rule.name!r} is {value!r}, which would make another path of it")
     return text
 
 

@@ -17,9 +17,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import SplitResult, urljoin, urlsplit
 
-from treadle.errors import UsageError
+from treadle.errors import DescriptionError, UsageError
 from treadle.seams import Json
 from treadle.sources.walk import Node
 
@@ -34,6 +34,7 @@ __all__ = [
     "described_server",
     "origin",
     "region_of",
+    "root_server",
     "server_of",
     "service_of_target",
     "target_for",
@@ -209,7 +210,7 @@ def server_of(
     servers = node.get("servers")
     if servers is None or not servers.value:
         return None
-    server = next(iter(servers.elements()))
+    server = next(servers.elements()).followed()
     template = server.text("url", "/")
     described = server.get("variables")
     values = dict(variables or {})
@@ -217,10 +218,11 @@ def server_of(
     if region and "amazonaws.com" in template:
         values.setdefault("region", region)
     filled = _VARIABLE.sub(lambda found: _variable(found[1], described, values, server), template)
-    url = urljoin(_retrieval_base(uri), filled)
-    if urlsplit(url).scheme not in {"http", "https"}:
-        return None
-    return url.rstrip("/")
+    try:
+        url = urljoin(_retrieval_base(uri), filled)
+    except ValueError as error:
+        raise server.error("server-url", f"the server's URL {filled!r} is none: {error}") from error
+    return url.rstrip("/") if _http(url) else None
 
 
 def _variable(name: str, described: Node | None, values: Mapping[str, str], server: Node) -> str:
@@ -249,7 +251,23 @@ def described_server(
 ) -> str | None:
     """Give the first server of a whole description, or None where it names none that can be called.
 
-    An OpenAPI description without servers means `/` where it was read from. Raises `DescriptionError`.
+    Raises nothing: a person may still name the server, and where nobody does `root_server` says what is wrong.
+    """
+    try:
+        return root_server(document, uri, variables, environment)
+    except DescriptionError:
+        return None
+
+
+def root_server(
+    document: Json,
+    uri: str,
+    variables: Mapping[str, str] | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str | None:
+    """Give the first server of a whole description, or None. Raises `DescriptionError` where what it says is broken.
+
+    An OpenAPI description without servers means `/` where it was read from.
     """
     node = Node.whole(document, uri)
     if "swagger" in node.members():
@@ -275,16 +293,24 @@ def _swagger_server(node: Node, uri: str) -> str | None:
 
 def base_url(text: str) -> str:
     """Give a URL that a person named as a base URL. Raises `UsageError`."""
-    parts = urlsplit(text)
-    try:
-        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 0) >= 0
-    except ValueError:
-        fits = False
-    if not fits:
-        raise UsageError(f"{text!r} is no server", hint="write it as http://HOST:PORT or https://HOST")
+    parts = _http(text)
+    if parts is None:
+        raise UsageError(
+            f"{_without_userinfo(text)!r} is no server", hint="write it as http://HOST:PORT or https://HOST"
+        )
     if parts.query or parts.fragment or parts.username or parts.password:
         raise UsageError(f"{_without_userinfo(text)!r}: a server has no query, fragment, user name or password")
     return text.rstrip("/")
+
+
+def _http(url: str) -> SplitResult | None:
+    """Give the parts of an absolute http URL, or None for every other text."""
+    try:
+        parts = urlsplit(url)
+        fits = parts.scheme in {"http", "https"} and bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:  # brackets that do not match, a port that is none
+        return None
+    return parts if fits else None
 
 
 def _without_userinfo(text: str) -> str:

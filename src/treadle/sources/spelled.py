@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Final
+from urllib.parse import unquote
 
 from treadle.errors import CallError
 from treadle.seams import Answer, ArgumentLocation, Call, Operation, OperationParameter, Request, Response
@@ -48,7 +49,7 @@ class SpelledOutSource:
 
     def at(self, pointer: str) -> Operation | None:
         """Give the operation at a pointer whose path is `/`, as those of AWS's JSON protocols are, or None."""
-        tokens = split_pointer(pointer)
+        tokens = split_pointer(unquote(pointer))
         if len(tokens) != 3 or tokens[0] != "paths" or tokens[2] != "post":
             return None
         path, _, name = tokens[1].partition("#")

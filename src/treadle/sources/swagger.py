@@ -29,7 +29,7 @@ _SCHEMA_WORDS: Final = ("type", "format", "enum", "items", "default", "minimum",
 def upgraded(node: Node) -> Node:
     """Give a path item or operation of version 2.0 as version 3 would write it. Raises `DescriptionError`."""
     listed = node.get("parameters")
-    parameters = list(listed.elements()) if listed else []
+    parameters = [each.followed() for each in listed.elements()] if listed else []
     value: dict[str, Any] = {
         **node.members(),
         "parameters": [_parameter(each) for each in parameters if each.text("in") not in {"body", "formData"}],
@@ -42,7 +42,7 @@ def upgraded(node: Node) -> Node:
     if responses:
         types = _types(node, "produces")
         value["responses"] = {key: _response(each.followed(), types) for key, each in responses.items()}
-    return Node(node.root, node.uri, node.pointer, value)
+    return node.having(value)
 
 
 def _parameter(node: Node) -> Json:

@@ -1,43 +1,61 @@
 """Walking a description that may be broken: every value keeps its JSON Pointer, every mistake becomes a diagnostic.
 
 A description of a megabyte is never walked whole. A `Node` is made only for what an operation needs, and following a
-`$ref` costs one lookup. References are local (`#/…`), as bundled descriptions have them.
+`$ref` costs one lookup. References are local (`#/…`), as bundled descriptions have them, or lead into other documents
+where the caller gives a function that reads those.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from urllib.parse import unquote
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import unquote, urldefrag, urljoin
 
 from treadle.errors import DescriptionError, Diagnostic, Place
 from treadle.seams import Json
 
-__all__ = ["Node", "split_pointer"]
+__all__ = ["Fetch", "Node", "UnreadReference", "split_pointer"]
+
+Fetch = Callable[[str], Json]
+"""Gives the JSON value of another document by its URI. Raises `DescriptionError`."""
 
 # A chain of references in a real description has one or two links; a longer one than this is a cycle or an attack.
 _MOST_REFERENCES = 32
 
 
+class UnreadReference(DescriptionError):  # noqa: N818  (what it is, not that it is an error)
+    """A reference leads into another document, and that cannot be read: no mistake of this one."""
+
+
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a description and where it stands. `root` is the whole document, `uri` its name for people."""
+    """A value of a description and where it stands. `root` is the whole document, `uri` where it was read from.
+
+    `fetch` reads the other documents that references lead into; without it there are none.
+    """
 
     root: Json
     uri: str
     pointer: str
     value: Json
+    fetch: Fetch | None = None
 
     @classmethod
-    def whole(cls, document: Json, uri: str) -> Node:
+    def whole(cls, document: Json, uri: str, fetch: Fetch | None = None) -> Node:
         """Give the node of a whole document."""
-        return cls(document, uri, "", document)
+        return cls(document, uri, "", document, fetch)
+
+    def having(self, value: Json) -> Node:
+        """Give a node at the same place with another value."""
+        return replace(self, value=value)
 
     def error(self, rule: str, message: str, *, hint: str = "") -> DescriptionError:
         """Make the error that says what is wrong here."""
-        place = Place(self.uri, self.pointer)
+        return DescriptionError([self._finding(rule, message, hint)])
+
+    def _finding(self, rule: str, message: str, hint: str = "") -> Diagnostic:
         at = f" (at {self.pointer})" if self.pointer else ""
-        return DescriptionError([Diagnostic(rule, message + at, place, hint=hint)])
+        return Diagnostic(rule, message + at, Place(self.uri, self.pointer), hint=hint)
 
     def get(self, key: str) -> Node | None:
         """Give a member, its `$ref` followed, or None where there is none. Raises `DescriptionError`."""
@@ -62,11 +80,11 @@ class Node:
             yield str(key), self._below(str(key), value)
 
     def elements(self) -> Iterator[Node]:
-        """Give the elements of a list, their `$ref`s followed. Raises `DescriptionError`."""
+        """Give the elements of a list, their `$ref`s not followed. Raises `DescriptionError`."""
         if not isinstance(self.value, list):
             raise self.error("openapi-type", f"a list was expected here, not {_kind(self.value)}")
         for index, value in enumerate(self.value):
-            yield self._below(str(index), value).followed()
+            yield self._below(str(index), value)
 
     def text(self, key: str, default: str = "") -> str:
         """Give a member that must be a string where it is present. Raises `DescriptionError`."""
@@ -84,32 +102,40 @@ class Node:
 
     def followed(self) -> Node:
         """Give what a `$ref` leads to; the node itself where it is none. Raises `DescriptionError`."""
-        node, seen = self, {self.pointer}
+        node, seen = self, {(self.uri, self.pointer)}
         while isinstance(node.value, dict) and isinstance(reference := node.value.get("$ref"), str):
             target = node.locate(reference)
-            if target.pointer in seen or len(seen) > _MOST_REFERENCES:
+            if (target.uri, target.pointer) in seen or len(seen) > _MOST_REFERENCES:
                 raise self.error("reference-cycle", f"the reference {reference!r} leads back to itself")
-            seen.add(target.pointer)
+            seen.add((target.uri, target.pointer))
             node = target
         return node
 
     def locate(self, reference: str) -> Node:
         """Give what a reference names, its own `$ref` not followed. Raises `DescriptionError`."""
-        if not reference.startswith("#"):
-            raise self.error(
-                "reference-external",
-                f"the reference {reference!r} leads into another document, which is not read",
-                hint="bundle the description into one file, for example with `redocly bundle`",
-            )
-        if reference != "#" and not reference.startswith("#/"):
+        other, fragment = urldefrag(reference)
+        if fragment and not fragment.startswith("/"):
             raise self.error("reference-anchor", f"the reference {reference!r} is no JSON Pointer")
-        node = Node.whole(self.root, self.uri)
-        for token in split_pointer(unquote(reference[1:])):
+        node = self._other(reference, other) if other else Node.whole(self.root, self.uri, self.fetch)
+        for token in split_pointer(unquote(fragment)):
             below = node._child(token)  # noqa: SLF001  (another node of the same class)
             if below is None:
                 raise self.error("reference-unknown", f"the reference {reference!r} leads nowhere")
             node = below
         return node
+
+    def _other(self, reference: str, other: str) -> Node:
+        """Give the whole document that a reference leads into. Raises `UnreadReference`."""
+        why = "and no other document is read"
+        if self.fetch is not None:
+            uri = urljoin(self.uri, other)
+            try:
+                return Node.whole(self.fetch(uri), uri, self.fetch)
+            except DescriptionError as error:
+                why = error.message
+        message = f"the reference {reference!r} leads into another document, {why}"
+        hint = "bundle the description into one file, for example with `redocly bundle`"
+        raise UnreadReference([self._finding("reference-external", message, hint)])
 
     def _child(self, token: str) -> Node | None:
         if isinstance(self.value, dict) and token in self.value:
@@ -120,7 +146,7 @@ class Node:
 
     def _below(self, token: str, value: Json) -> Node:
         escaped = token.replace("~", "~0").replace("/", "~1")
-        return Node(self.root, self.uri, f"{self.pointer}/{escaped}", value)
+        return replace(self, pointer=f"{self.pointer}/{escaped}", value=value)
 
 
 def split_pointer(pointer: str) -> Sequence[str]:
