@@ -220,8 +220,10 @@ def server_of(
     filled = _VARIABLE.sub(lambda found: _variable(found[1], described, values, server), template)
     try:
         url = urljoin(_retrieval_base(uri), filled)
-    except ValueError as error:
-        raise server.error("server-url", f"the server's URL {filled!r} is none: {error}") from error
+    except ValueError:  # brackets that do not match
+        url = filled
+    if _http(url) is None and url.startswith(("http:", "https:")):
+        raise server.error("server-url", f"the server's URL {filled!r} cannot be called")
     return url.rstrip("/") if _http(url) else None
 
 
