@@ -6,7 +6,8 @@
 
 PYTHON ?= $(shell for each in python3 python3.13 python3.12 python3.11; do \
 	$$each -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$each && break; done || true)
-DOCUMENT ?= examples/sagemaker/train-and-poll-job.arazzo.yml
+EXAMPLE := examples/sagemaker
+DOCUMENT ?= $(EXAMPLE)/train-and-poll-job.arazzo.yaml
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
@@ -16,9 +17,26 @@ INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c c
 help: ## Show this.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
+# A job's name can be used once. Every command is shown before it runs, so the demo can be repeated by hand.
 demo: .venv/.demo ## Train a model with the main job on the embedded training service.
-	@PATH="$(CURDIR)/$(BIN):$$PATH" TREADLE_HOME="$${TREADLE_HOME:-$(CURDIR)/.demo}" \
-		sh examples/sagemaker/demo.sh "$(DOCUMENT)"
+	@set -eu; \
+	PATH="$(CURDIR)/$(BIN):$$PATH"; TREADLE_HOME="$${TREADLE_HOME:-$(CURDIR)/.demo}"; export PATH TREADLE_HOME; \
+	job="digits-$$(date +%Y%m%d-%H%M%S)-$$$$"; \
+	model="$$TREADLE_HOME/s3/treadle-example/output/$$job/output/model.tar.gz"; \
+	say() { \
+		printf '\n$$'; \
+		for word; do case $$word in *[!A-Za-z0-9_/.:=,-]*) printf " '%s'" "$$word";; *) printf ' %s' "$$word";; esac; done; \
+		echo; "$$@"; \
+	}; \
+	say treadle images add $(EXAMPLE)/image; \
+	say treadle data put $(EXAMPLE)/data/train.csv s3://treadle-example/digits/train/; \
+	say treadle data put $(EXAMPLE)/data/validation.csv s3://treadle-example/digits/validation/; \
+	say treadle run "$(DOCUMENT)" --on local --inputs $(EXAMPLE)/inputs.json -i "trainingJobName=$$job" \
+		--expect 'trainingJobStatus == "Completed"'; \
+	printf '\nThe trained model on its validation data, from the log of the job (treadle jobs logs %s):\n' "$$job"; \
+	treadle jobs logs "$$job" | grep 'validation:accuracy' | tail -n 1; \
+	test -f "$$model"; printf '\nThe model on this disk:\n%s\n' "$$model"; \
+	say python $(EXAMPLE)/predict.py "$$model"
 
 test: .venv/.dev ## Run every test.
 	$(BIN)/python -m pytest
