@@ -9,6 +9,7 @@ import sys
 import tarfile
 import uuid
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -159,7 +160,7 @@ def test_boto3_creates_describes_lists_waits_and_stops(sagemaker: Any) -> None:
     assert (job["TrainingJobArn"], job["TrainingJobStatus"], job["SecondaryStatus"]) == (arn, "Completed", "Completed")
     transitions = job["SecondaryStatusTransitions"]
     assert [each["Status"] for each in transitions] == ["Starting", "Downloading", "Training", "Uploading", "Completed"]
-    for one, following in zip(transitions, transitions[1:], strict=False):
+    for one, following in pairwise(transitions):
         assert one["EndTime"] == following["StartTime"]
     assert transitions[-1]["StartTime"] == transitions[-1]["EndTime"] == job["TrainingEndTime"]
     assert job["TrainingStartTime"] == transitions[1]["StartTime"]
