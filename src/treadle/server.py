@@ -48,7 +48,10 @@ _GRACE: Final = 5.0
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How a service is set up. `port` 0 is any that is free; `linger` is how long an unused embedded service stays."""
+    """How a service is set up. `port` 0 is any that is free; `linger` is how long an unused embedded service stays.
+
+    `stop_grace` is the time between SIGTERM and SIGKILL, `max_volume` the most bytes that a job's volume may have.
+    """
 
     host: str = "127.0.0.1"
     port: int = 0
@@ -57,6 +60,7 @@ class Settings:
     sandbox: str = "auto"
     auth: bool = True
     stop_grace: float = 120.0
+    max_volume: int | None = None
     tick: float = 2.0
     linger: float = 5.0
 
@@ -78,6 +82,8 @@ def serve(
     embedded: bool = False,
     sandbox: str = "auto",
     auth: bool = True,
+    stop_grace: float = 120.0,
+    max_volume: int | None = None,
     on_ready: Callable[[Endpoint], None] | None = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; an embedded one also ends when nobody needs it.
@@ -98,7 +104,7 @@ def serve(
             hint="Use that one, stop it first, or set TREADLE_HOME to another directory.",
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = Settings(host=host, port=port, sandbox=sandbox, auth=auth)
+    settings = Settings(host=host, port=port, sandbox=sandbox, auth=auth, stop_grace=stop_grace, max_volume=max_volume)
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             unneeded = runner.run(_serve(home, settings, embedded=embedded, on_ready=on_ready or _announce(home)))
@@ -154,7 +160,7 @@ async def running(
             objects=objects,
             launcher=launcher or LocalLauncher(),
             logs=logs,
-            place=Place(home, settings.region, settings.sandbox, settings.stop_grace),
+            place=Place(home, settings.region, settings.sandbox, settings.stop_grace, settings.max_volume),
             endpoint=lambda: url,
             tick=settings.tick,
         )

@@ -8,18 +8,34 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import click
 
-__all__ = ["DOCUMENT", "DURATION", "PAIR", "Duration", "Pair", "describes", "examples", "gives_inputs", "json_option"]
+__all__ = [
+    "DOCUMENT",
+    "DURATION",
+    "PAIR",
+    "Duration",
+    "Pair",
+    "SectionOption",
+    "Sectioned",
+    "describes",
+    "examples",
+    "gives_inputs",
+    "json_option",
+    "option",
+]
 
 if TYPE_CHECKING:
     _Seconds = click.ParamType[float]
+    _Bytes = click.ParamType[int]
     _TwoTexts = click.ParamType[tuple[str, str]]
 else:  # click is generic only in its newest versions
-    _Seconds = _TwoTexts = click.ParamType
+    _Seconds = _Bytes = _TwoTexts = click.ParamType
 
 _Command: TypeAlias = Callable[..., Any]
 _F = TypeVar("_F", bound=_Command)
 
 _UNITS: Final = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0, "": 1.0}
+_BYTES: Final = {"MB": 1024**2, "GB": 1024**3, "TB": 1024**4}
+_SIZE: Final = re.compile(r"(\d{1,9})\s*([MGT]B)", re.ASCII)
 _PART: Final = re.compile(r"(\d+(?:\.\d+)?)\s*(s|min|m|h|d|)\s*", re.ASCII)
 
 
@@ -37,6 +53,21 @@ class Duration(_Seconds):
         if not parts or "".join(part[0] for part in parts) != text or (len(parts) > 1 and not all(p[2] for p in parts)):
             self.fail(f"{value!r} is no duration; write for example 30s, 10m, 1h30m or 2d.", param, ctx)
         return sum(float(part[1]) * _UNITS[part[2]] for part in parts)
+
+
+class Size(_Bytes):
+    """A size such as `500MB` or `2GB`, in AWS's sense: a GB is 1024³ bytes. Gives bytes."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Read the text. Values that are numbers already pass."""
+        if isinstance(value, int):
+            return value
+        size = _SIZE.fullmatch(str(value).strip().upper())
+        if size is None:
+            self.fail(f"{value!r} is no size; write for example 500MB or 2GB.", param, ctx)
+        return int(size[1]) * _BYTES[size[2]]
 
 
 class Pair(_TwoTexts):
@@ -61,9 +92,42 @@ class Pair(_TwoTexts):
         return self.name
 
 
+class SectionOption(click.Option):
+    """An option that the help shows in a section of its own name."""
+
+    def __init__(self, *args: Any, section: str, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.section = section
+
+
+class Sectioned(click.Command):
+    """A command whose help shows its options in sections, in the order in which they first appear."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections, options without one last."""
+        sections: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                sections.setdefault(getattr(parameter, "section", "Other options"), []).append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+def option(section: str, *names: str, **settings: Any) -> Callable[[_F], _F]:
+    """Make an option of a section."""
+    return click.option(*names, cls=SectionOption, section=section, **settings)
+
+
 DURATION: Final = Duration()
+SIZE: Final = Size()
 PAIR: Final = Pair("instanceCount=1", "NAME=VALUE")
 DOCUMENT: Final = click.Path(path_type=str)
+
+
+_INPUTS: Final = "Inputs"
+_WHERE: Final = "Servers and descriptions"
 
 
 def json_option(command: _F) -> _F:
@@ -79,14 +143,16 @@ def examples(*lines: str) -> str:
 def describes(command: _F) -> _F:
     """Add what says where the parts of a description are and which server is called."""
     options = (
-        click.option(
+        option(
+            _WHERE,
             "--on",
             "on",
             metavar="local|aws|URL",
             help="Where to send requests: the training service of this machine (started when it does not run), AWS, "
             "or a server. Default: the servers that the description names.",
         ),
-        click.option(
+        option(
+            _WHERE,
             "--server",
             "servers",
             metavar="NAME=URL",
@@ -94,7 +160,8 @@ def describes(command: _F) -> _F:
             multiple=True,
             help="The server of one source description. Repeatable.",
         ),
-        click.option(
+        option(
+            _WHERE,
             "--source",
             "sources",
             metavar="NAME=PATH|URL",
@@ -102,17 +169,18 @@ def describes(command: _F) -> _F:
             multiple=True,
             help="Read a source description from elsewhere. Repeatable.",
         ),
-        click.option("--strict", is_flag=True, help="Take documents by the letter: every leniency is an error."),
+        option(_WHERE, "--strict", is_flag=True, help="Take documents by the letter: every leniency is an error."),
     )
-    for option in reversed(options):
-        command = option(command)
+    for each in reversed(options):
+        command = each(command)
     return command
 
 
 def gives_inputs(command: _F) -> _F:
     """Add what gives the inputs of a workflow."""
     options = (
-        click.option(
+        option(
+            _INPUTS,
             "-i",
             "--input",
             "given",
@@ -121,7 +189,8 @@ def gives_inputs(command: _F) -> _F:
             multiple=True,
             help="An input; lists and objects as JSON. Repeatable, and stronger than --inputs.",
         ),
-        click.option(
+        option(
+            _INPUTS,
             "--inputs",
             "inputs_file",
             metavar="FILE",
@@ -129,6 +198,6 @@ def gives_inputs(command: _F) -> _F:
             help="A JSON or YAML file whose members are inputs; - is standard input.",
         ),
     )
-    for option in reversed(options):
-        command = option(command)
+    for each in reversed(options):
+        command = each(command)
     return command

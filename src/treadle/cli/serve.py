@@ -8,7 +8,7 @@ import signal
 
 import click
 
-from treadle.cli.options import examples
+from treadle.cli.options import DURATION, SIZE, examples
 from treadle.home import Home, Lock
 
 __all__ = ["serve"]
@@ -18,6 +18,7 @@ __all__ = ["serve"]
     epilog=examples(
         "treadle serve",
         "treadle serve --port 4585",
+        "treadle serve --stop-grace 10s --max-volume 20GB",
         "treadle serve --stop",
     )
 )
@@ -25,10 +26,10 @@ __all__ = ["serve"]
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The address to listen on; only loopback is reachable safely.",
+    help="The loopback address to listen on.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. Default: any that is free."
+    "--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. Default: that of the last time, else any that is free."
 )
 @click.option(
     "--sandbox",
@@ -37,10 +38,31 @@ __all__ = ["serve"]
     show_default=True,
     help="How training programs are isolated. auto: namespaces where they work here, else plain.",
 )
+@click.option(
+    "--stop-grace",
+    type=DURATION,
+    default="120s",
+    show_default=True,
+    help="The time between SIGTERM and SIGKILL when a job stops. AWS gives 120 s.",
+)
+@click.option(
+    "--max-volume",
+    type=SIZE,
+    help="The largest volume that a job gets, however large its VolumeSizeInGB is. Default: what it asks for.",
+)
 @click.option("--no-auth", is_flag=True, help="Take requests without a valid signature. Prints a warning.")
 @click.option("--stop", "stopping", is_flag=True, help="Stop the service that runs in the background instead.")
 @click.option("--embedded", is_flag=True, hidden=True, help="Go away after the last job and client.")
-def serve(host: str, port: int, sandbox: str, no_auth: bool, stopping: bool, embedded: bool) -> None:
+def serve(
+    host: str,
+    port: int,
+    sandbox: str,
+    stop_grace: float,
+    max_volume: int | None,
+    no_auth: bool,
+    stopping: bool,
+    embedded: bool,
+) -> None:
     """Run the training service until Ctrl-C. It answers like the SageMaker training API.
 
     Jobs that run go on when it ends, and are found again when it starts. treadle run --on local starts the service
@@ -52,7 +74,16 @@ def serve(host: str, port: int, sandbox: str, no_auth: bool, stopping: bool, emb
         return
     from treadle.server import serve as serving  # the server, with everything that it needs
 
-    serving(home, host=host, port=port, sandbox=sandbox, auth=not no_auth, embedded=embedded)
+    serving(
+        home,
+        host=host,
+        port=port,
+        sandbox=sandbox,
+        auth=not no_auth,
+        stop_grace=stop_grace,
+        max_volume=max_volume,
+        embedded=embedded,
+    )
 
 
 def _stop(home: Home) -> None:

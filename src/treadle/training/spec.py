@@ -209,6 +209,8 @@ class Place:
     region: str = DEFAULT_REGION
     sandbox: str = "auto"
     stop_grace: float = 120.0
+    max_volume: int | None = None
+    """The most bytes that a job's volume may have, None for what it asks for."""
 
 
 def host_names(request: Mapping[str, Json]) -> tuple[str, ...]:
@@ -228,6 +230,7 @@ def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
 def host_spec(job: Job, host: Host, place: Place) -> HostSpec:
     """Give what the agent of a host of the current attempt must know."""
     bucket, prefix = staging(job, job.attempt)
+    volume = job.request["ResourceConfig"]["VolumeSizeInGB"] * _GIB
     return HostSpec(
         job=job.name,
         arn=job.arn,
@@ -243,7 +246,7 @@ def host_spec(job: Job, host: Host, place: Place) -> HostSpec:
         staging=f"s3://{bucket}/{prefix}",
         sandbox=place.sandbox,
         max_runtime=job.runtime_left,
-        volume_bytes=job.request["ResourceConfig"]["VolumeSizeInGB"] * _GIB,
+        volume_bytes=volume if place.max_volume is None else min(volume, place.max_volume),
         stop_grace=place.stop_grace,
         hidden=[str(path) for path in _hidden(place.home)],
     )
