@@ -272,6 +272,9 @@ class _Driver:
         except UsageError as error:
             hint = f" ({error.hint})" if error.hint else ""
             return self.fault("credentials", f"{error.message}{hint}", sent=False)
+        except TransportError as error:
+            # Renewing credentials may need a network of its own; the request itself has not gone out.
+            return self.fault(error.fault, error.message, sent=False)
         begun = time.perf_counter()
         try:
             response = await self.transport.send(request, timeout=effect.timeout)

@@ -77,12 +77,25 @@ class Opened:
     def authoriser(self, home: Home) -> Authoriser:
         """Give what signs the requests: for the local service with its own credentials, for AWS with the user's."""
         from treadle.aws.sigv4 import Credentials  # signing is nothing that `check` and `plan` need
-        from treadle.sources.security import AwsChain, SigV4Authoriser, StaticCredentials, grant_for
+        from treadle.sources.security import (
+            AwsChain,
+            CredentialsProvider,
+            SigV4Authoriser,
+            StaticCredentials,
+            grant_for,
+        )
 
         own = StaticCredentials(Credentials(*home.credentials())) if self.local else None
         chain = AwsChain()
-        providers = {target: own if own and target.name == "local" else chain for target in self._used()}
-        grants = (grant_for(target, provider) for target, provider in providers.items())
+        # A server that can also be called unsigned is not worth the seconds that a search for instance metadata takes.
+        quick = AwsChain(instance_metadata=False)
+
+        def provider(target: Target) -> CredentialsProvider:
+            if own and target.name == "local":
+                return own
+            return chain if target.must_sign else quick
+
+        grants = (grant_for(target, provider(target)) for target in self._used())
         return SigV4Authoriser(grant for grant in grants if grant is not None)
 
 
