@@ -14,17 +14,18 @@ from treadle.cli import local
 from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of, show
 from treadle.cli.opening import check_document
-from treadle.cli.options import DOCUMENT, describes, examples, json_option
+from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, json_option
 from treadle.errors import DescriptionError, Diagnostic
 
 __all__ = ["check"]
 
 
 @click.command(
+    cls=Sectioned,
     epilog=examples(
         "treadle check workflow.yml",
         "treadle check --strict workflows/*.yml",
-    )
+    ),
 )
 @click.argument("documents", metavar="DOCUMENT...", type=DOCUMENT, nargs=-1, required=True)
 @describes

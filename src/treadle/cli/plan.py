@@ -13,7 +13,7 @@ from treadle.cli import local
 from treadle.cli.fetching import fetch
 from treadle.cli.given import inputs_of, setup_of, warned
 from treadle.cli.opening import open_plan
-from treadle.cli.options import DOCUMENT, describes, examples, gives_inputs, json_option
+from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, gives_inputs, json_option
 from treadle.cli.preview import HIDDEN, Preview, previews
 from treadle.reporters.text import duration, pairs, value
 from treadle.seams import MISSING, Json
@@ -22,10 +22,11 @@ __all__ = ["plan"]
 
 
 @click.command(
+    cls=Sectioned,
     epilog=examples(
         "treadle plan workflow.yml",
         "treadle plan workflow.yml --inputs inputs.json --on local",
-    )
+    ),
 )
 @click.argument("document", type=DOCUMENT)
 @click.argument("workflow", required=False)

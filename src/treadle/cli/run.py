@@ -26,7 +26,7 @@ from treadle.cli.expect import Expectation, expectations
 from treadle.cli.fetching import fetch
 from treadle.cli.given import briefly, inputs_of, prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_plan
-from treadle.cli.options import DOCUMENT, DURATION, describes, examples, gives_inputs
+from treadle.cli.options import DOCUMENT, DURATION, Sectioned, describes, examples, gives_inputs, option
 from treadle.errors import UsageError
 from treadle.home import Home
 from treadle.seams import Json, RunRecord
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["resume", "run"]
 
+_COURSE: Final = "Course"
+_TOLD: Final = "What is told"
 _EXIT_CODES: Final = {"succeeded": 0, "interrupted": INTERRUPTED}
 
 
@@ -50,36 +52,41 @@ class Telling:
 
 def _tells(command: Any) -> Any:
     options = (
-        click.option("--json", "as_json", is_flag=True, help="Events as JSON lines; the last line is the result."),
-        click.option("--explain", is_flag=True, help="Say why each criterion holds or not, and which action matched."),
-        click.option("-q", "--quiet", is_flag=True, help="Nothing but the outputs, unless something goes wrong."),
+        option(_TOLD, "--json", "as_json", is_flag=True, help="Events as JSON lines; the last line is the result."),
+        option(_TOLD, "--explain", is_flag=True, help="Say why each criterion holds or not, and which action matched."),
+        option(_TOLD, "-q", "--quiet", is_flag=True, help="Nothing but the outputs, unless something goes wrong."),
     )
-    for option in reversed(options):
-        command = option(command)
+    for each in reversed(options):
+        command = each(command)
     return command
 
 
 @click.command(
+    cls=Sectioned,
     epilog=examples(
         "treadle run petstore.yml -i petId=7",
         "treadle run train.yml --inputs inputs.json --on local",
         "treadle run train.yml --inputs inputs.json --on aws --timeout 2h \\",
         "    --expect 'trainingJobStatus == \"Completed\"'",
-    )
+    ),
 )
 @click.argument("document", type=DOCUMENT)
 @click.argument("workflow", required=False)
 @gives_inputs
 @describes
-@click.option(
+@option(
+    _COURSE,
     "--poll",
     type=click.FloatRange(min=0),
     metavar="SECONDS",
     help="Wait exactly so long between two visits of a loop. Default: paced, a twentieth of the time already "
     "waited, at most 30 s.",
 )
-@click.option("--timeout", type=DURATION, default="31d", show_default=True, help="The longest time the run may take.")
-@click.option(
+@option(
+    _COURSE, "--timeout", type=DURATION, default="31d", show_default=True, help="The longest time the run may take."
+)
+@option(
+    _COURSE,
     "--expect",
     "expected",
     metavar="CONDITION",
@@ -87,7 +94,7 @@ def _tells(command: Any) -> Any:
     help="A condition on the outputs that must hold, or the exit code is 1. Repeatable.",
 )
 @_tells
-@click.option("-y", "--yes", is_flag=True, help="Do not ask before something is created on AWS.")
+@option(_COURSE, "-y", "--yes", is_flag=True, help="Do not ask before something is created on AWS.")
 def run(
     document: str,
     workflow: str | None,
@@ -124,15 +131,20 @@ def run(
     sys.exit(code)
 
 
-@click.command(epilog=examples("treadle resume 20260102-030405-a1b2c3", "treadle resume 20260102 --timeout 1d"))
+@click.command(
+    cls=Sectioned, epilog=examples("treadle resume 20260102-030405-a1b2c3", "treadle resume 20260102 --timeout 1d")
+)
 @click.argument("run_id", metavar="RUN")
-@click.option(
+@option(
+    _COURSE,
     "--resend",
     is_flag=True,
     help="Send the request again whose outcome is not known. Look first whether it took effect.",
 )
-@click.option("--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="As in treadle run. Default: as before.")
-@click.option("--timeout", type=DURATION, help="The longest time from now on. Default: as before.")
+@option(
+    _COURSE, "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="As in treadle run. Default: as before."
+)
+@option(_COURSE, "--timeout", type=DURATION, help="The longest time from now on. Default: as before.")
 @_tells
 def resume(run_id: str, resend: bool, poll: float | None, timeout: float | None, **told: bool) -> None:
     """Go on with a run that was interrupted, that crashed, or whose server was away too long.

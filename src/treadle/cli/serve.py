@@ -29,7 +29,10 @@ __all__ = ["serve"]
     help="The loopback address to listen on.",
 )
 @click.option(
-    "--port", type=click.IntRange(0, 65535), default=0, help="The port to listen on. Default: that of the last time, else any that is free."
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=0,
+    help="The port to listen on. Default: that of the last time, else any that is free.",
 )
 @click.option(
     "--sandbox",
