@@ -64,8 +64,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 @pytest.fixture(scope="module")
 def settings(home: Path) -> dict[str, str]:
     """What `treadle env` tells other clients."""
-    settings: dict[str, str] = json.loads(treadle(home, "env", "--json"))
-    return {name: value for name, value in settings.items() if isinstance(value, str)}
+    settings: dict[str, str | None] = json.loads(treadle(home, "env", "--json"))
+    return {name: value for name, value in settings.items() if value is not None}
 
 
 @pytest.fixture(scope="module")
