@@ -152,6 +152,11 @@ ALGORITHM = REQUEST["AlgorithmSpecification"]
             "resourceConfig.instanceCount '2' is not supported by Treadle. Jobs run on one instance: use 1.",
             id="several instances",
         ),
+        pytest.param(
+            {"InputDataConfig": [channel(), channel(ChannelName="b", DataSource={})]},
+            "inputDataConfig.2.member.dataSource must have an s3DataSource.",
+            id="no source",
+        ),
         pytest.param({"ResourceConfig": {}}, "ResourceConfig must name an InstanceType.", id="no instance"),
         pytest.param(
             {"EnableManagedSpotTraining": True},

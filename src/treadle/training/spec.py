@@ -103,6 +103,9 @@ def check(request: Mapping[str, Json]) -> None:
         raise _invalid("Either AlgorithmName or TrainingImage must be specified in AlgorithmSpecification.")
     if not request.get("ResourceConfig", {}).get("InstanceType"):
         raise _invalid("ResourceConfig must name an InstanceType.")
+    for number, channel in enumerate(request.get("InputDataConfig") or (), 1):
+        if not channel["DataSource"].get("S3DataSource"):
+            raise _invalid(f"inputDataConfig.{number}.member.dataSource must have an s3DataSource.")
     channels = [each["ChannelName"] for each in request.get("InputDataConfig") or ()]
     for name in channels:
         if channels.count(name) > 1:
@@ -182,7 +185,9 @@ def with_defaults(request: Mapping[str, Json]) -> dict[str, Json]:
     job: dict[str, Json] = copy.deepcopy(dict(request))
     job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **job["OutputDataConfig"]}
     job["AlgorithmSpecification"] = {"EnableSageMakerMetricsTimeSeries": False, **job["AlgorithmSpecification"]}
-    job["ResourceConfig"] = {"InstanceCount": 1, "VolumeSizeInGB": _VOLUME, **job["ResourceConfig"]}
+    job["ResourceConfig"] = {"InstanceCount": 1, **job["ResourceConfig"]}
+    # The model takes 0, which no program could do anything with.
+    job["ResourceConfig"]["VolumeSizeInGB"] = job["ResourceConfig"].get("VolumeSizeInGB") or _VOLUME
     job["StoppingCondition"] = {"MaxRuntimeInSeconds": _DAY, **job.get("StoppingCondition", {})}
     for each in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         job.setdefault(each, False)

@@ -392,7 +392,7 @@ class Supervisor:
     async def _look_at_jobs(self) -> None:
         for live in list(self._live.values()):
             if live.job.outcome and not live.busy:
-                live.task = self._spawn(self._told(live, self._settle(live)))
+                live.task = self._spawn(self._told(live.job.name, self._settle(live)))
         waiting = [each for each in self._live.values() if not each.busy and _unplaced(each.job)]
         if not waiting:
             return
@@ -409,21 +409,21 @@ class Supervisor:
             # First in, first out: who does not fit lets nobody pass, or a large job would never get its turn.
             room = room and _fits(live.need, capacity, self._used())
             if room:
-                live.task = self._spawn(self._told(live, self._launch(live)))
+                live.task = self._spawn(self._told(live.job.name, self._launch(live)))
             else:
                 await self._apply(live, Waiting(self._clock()))
 
     def _used(self) -> list[Capacity]:
         return [each.need for each in self._live.values() if each.busy or not _unplaced(each.job)]
 
-    async def _told(self, live: _Live, work: Coroutine[Any, Any, None]) -> None:
-        """Do work on a job in the background; a fault is logged, and the work is done again at the next tick."""
+    async def _told(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Do work on a job; a fault is logged, and as the job is as it was, the next tick does the work again."""
         try:
             await work
         except StoreError as error:
-            _log.error("%s: %s %s", live.job.name, error.message, error.hint)
+            _log.error("%s: %s %s", name, error.message, error.hint)
         except Exception:  # noqa: BLE001  (one job's fault must not stop the others; it is logged whole)
-            _log.exception("%s: unexpected fault", live.job.name)
+            _log.exception("%s: unexpected fault", name)
 
     # -- placing ------------------------------------------------------------------------------------------------------
 
@@ -495,9 +495,9 @@ class Supervisor:
             for live in list(self._live.values()):
                 for host in live.job.hosts:
                     if not host.outcome and not live.job.outcome:
-                        await self._look_at_host(live, live.job.attempt, host)
+                        await self._told(live.job.name, self._look_at_host(live, live.job.attempt, host))
             for leaving in list(self._leaving):
-                await self._look_at_leaving(leaving)
+                await self._told(leaving.name, self._look_at_leaving(leaving))
             await asyncio.sleep(self._tick)
 
     async def _look_at_host(self, live: _Live, attempt: int, host: Host) -> None:
@@ -509,10 +509,7 @@ class Supervisor:
             reason = f"The host {host.name} is lost: its agent has said nothing for {silent:.0f} seconds."
         else:
             return
-        try:
-            await self._apply(live, HostLost(self._clock(), attempt, host.name, reason))
-        except StoreError as error:
-            _log.error("%s: %s %s", live.job.name, error.message, error.hint)
+        await self._apply(live, HostLost(self._clock(), attempt, host.name, reason))
 
     async def _look_at_leaving(self, leaving: _Leaving) -> None:
         alive = [each for each in leaving.handles if await self._launcher.alive(each)]
