@@ -85,7 +85,7 @@ def test_json_lines_are_the_events_and_the_last_is_the_result(script: Any) -> No
     """Every line decodes to its event again."""
     out = io.StringIO()
     happened = list(script.whole())
-    reporter = JsonLinesReporter(out)
+    reporter = JsonLinesReporter(out, io.StringIO())
     for event in happened:
         reporter.report(event)
     lines = out.getvalue().splitlines()

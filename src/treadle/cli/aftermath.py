@@ -25,7 +25,9 @@ _ARN: Final = re.compile(r"arn:[\w-]+:sagemaker:[\w-]*:\d*:training-job/([A-Za-z
 _LAST_LINES: Final = 15
 
 
-class _Closing(Reporter, Protocol):
+class _Told(Reporter, Protocol):
+    def say(self, text: str) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -34,9 +36,9 @@ class Jobs:
 
     def __init__(self) -> None:
         self.names: list[str] = []
-        self._to: _Closing | None = None
+        self._to: _Told | None = None
 
-    def tells(self, reporter: _Closing) -> None:
+    def tells(self, reporter: _Told) -> None:
         """Pass events on to this reporter."""
         self._to = reporter
 
@@ -51,6 +53,11 @@ class Jobs:
         if isinstance(event, StepSucceeded):
             found = [match[1] for match in _ARN.finditer(" ".join(_texts(event.outputs)))]
             self.names += [name for name in dict.fromkeys(found) if name not in self.names]
+
+    def say(self, text: str) -> None:
+        """Let the reporter say something that is no event."""
+        if self._to is not None:
+            self._to.say(text)
 
     def close(self) -> None:
         """Let the reporter go."""

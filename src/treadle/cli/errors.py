@@ -5,13 +5,13 @@ from __future__ import annotations
 import os
 import sys
 import traceback
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import click
 
 from treadle.errors import TreadleError
 
-__all__ = ["INTERRUPTED", "problem", "tell"]
+__all__ = ["INTERRUPTED", "problem", "styled", "tell"]
 
 INTERRUPTED: Final = 130
 
@@ -32,12 +32,17 @@ def tell(error: BaseException) -> int:
     return _unexpected(error)
 
 
+def styled(text: str, **style: Any) -> str:
+    """Give the text in colour, unless NO_COLOR is set; where there is no terminal click takes it out again."""
+    return text if os.environ.get("NO_COLOR") else click.style(text, **style)
+
+
 def problem(message: str, hint: str = "", *, file: TextIO | None = None) -> None:
     """Write `error: …` and the hint, in colour on a terminal."""
     to = file or sys.stderr
-    click.echo(f"{click.style('error:', fg='red', bold=True)} {message}", file=to)
+    click.echo(f"{styled('error:', fg='red', bold=True)} {message}", file=to)
     if hint:
-        click.echo(f"{click.style('hint:', fg='cyan')} {hint}", file=to)
+        click.echo(f"{styled('hint:', fg='cyan')} {hint}", file=to)
 
 
 def _known(error: TreadleError) -> int:
@@ -49,7 +54,7 @@ def _known(error: TreadleError) -> int:
         for each in diagnostics:
             click.echo(each.render(), err=True)
         if error.hint:
-            click.echo(f"{click.style('hint:', fg='cyan')} {error.hint}", err=True)
+            click.echo(f"{styled('hint:', fg='cyan')} {error.hint}", err=True)
     else:
         problem(str(error), error.hint)
     return error.exit_code

@@ -10,6 +10,7 @@ import click
 
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.load import load
+from treadle.cli.errors import styled
 from treadle.cli.opening import Setup
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.reporters.text import plain
@@ -91,7 +92,7 @@ def briefly(diagnostics: Iterable[Diagnostic], *, notes: bool = False) -> None:
     for (severity, message, rule), lines in places.items():
         named = [each for each in dict.fromkeys(lines) if each]
         at = f" (line {', '.join(named)})" if named else ""
-        click.echo(f"{click.style(f'{severity}:', fg='yellow')} {plain(message)}{at} [{rule}]", err=True)
+        click.echo(f"{styled(f'{severity}:', fg='yellow')} {plain(message)}{at} [{rule}]", err=True)
 
 
 def show(diagnostic: Diagnostic) -> None:
@@ -99,4 +100,4 @@ def show(diagnostic: Diagnostic) -> None:
     text = plain(diagnostic.render())
     colour = {"error": "red", "warning": "yellow", "note": "cyan"}[diagnostic.severity]
     word = f"{diagnostic.severity}:"
-    click.echo(text.replace(word, click.style(word, fg=colour, bold=True), 1), err=True)
+    click.echo(text.replace(word, styled(word, fg=colour, bold=True), 1), err=True)

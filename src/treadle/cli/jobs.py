@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 from treadle.cli.client import FINAL, Client, LogLine, LogReader, tail
+from treadle.cli.errors import styled
 from treadle.cli.local import client
 from treadle.cli.options import examples, json_option
 from treadle.errors import ServiceError, TreadleError
@@ -165,7 +166,7 @@ def _json_line(line: LogLine) -> str:
 def _say_end(job: Mapping[str, Any]) -> None:
     status = job["TrainingJobStatus"]
     reason = f": {plain(job['FailureReason'])}" if job.get("FailureReason") else ""
-    click.echo(click.style(status, fg=_COLOURS.get(status)) + reason, err=True)
+    click.echo(styled(status, fg=_COLOURS.get(status)) + reason, err=True)
 
 
 @jobs.command("stop", epilog=examples("treadle jobs stop my-job"))

@@ -201,7 +201,7 @@ async def _begin(
     )
     jobs = Jobs()
     async with _parts(opened, service) as parts:
-        with _telling(telling, jobs) as reporter, _stopping() as interruption:
+        with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
             outcome = await engine.run(
                 opened.plan, inputs, **parts, reporter=reporter, options=options, interruption=interruption
             )
@@ -216,7 +216,7 @@ async def _go_on(
     wanted = expectations(opened.setup.expect, opened.plan.workflows[opened.plan.entry].outputs)
     options = _options_again(opened, record)
     async with _parts(opened, service) as parts:
-        with _telling(telling, jobs) as reporter, _stopping() as interruption:
+        with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
             outcome = await engine.resume(
                 record,
                 opened.plan,
@@ -277,7 +277,7 @@ def _telling(telling: Telling, jobs: Jobs) -> Iterator[Jobs]:
     from treadle.reporters.terminal import TerminalReporter
 
     if telling.as_json:
-        jobs.tells(JsonLinesReporter(sys.stdout))
+        jobs.tells(JsonLinesReporter(sys.stdout, sys.stderr))
     elif not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
         jobs.tells(TerminalReporter(sys.stdout, sys.stderr, explain=telling.explain))
     else:
@@ -289,7 +289,7 @@ def _telling(telling: Telling, jobs: Jobs) -> Iterator[Jobs]:
 
 
 @contextlib.contextmanager
-def _stopping() -> Iterator[Interruption]:
+def _stopping(reporter: Jobs) -> Iterator[Interruption]:
     """Let the first Ctrl-C (or SIGTERM, or the end of the terminal) stop the run in order, and the second at once."""
     from treadle.arazzo.run import Interruption
 
@@ -299,7 +299,7 @@ def _stopping() -> Iterator[Interruption]:
         if interruption.requested:
             # Everything that must be known afterwards was saved before the last request went out.
             os._exit(INTERRUPTED)
-        click.echo("\nstopping; a second Ctrl-C ends it at once", err=True)
+        reporter.say("stopping in order; a second Ctrl-C ends it at once")
         interruption.interrupt()
 
     loop = asyncio.get_running_loop()

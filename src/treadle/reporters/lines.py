@@ -35,6 +35,10 @@ class LinesReporter:
             self._write(self._err, told.head, *told.notes)
         self._write(self._out, *told.outputs)
 
+    def say(self, text: str) -> None:
+        """Write a line that is no event."""
+        self._write(self._err, text)
+
     def close(self) -> None:
         """Nothing is held."""
 

@@ -88,6 +88,10 @@ class TerminalReporter:
             self._out.write("\n".join(told.outputs) + "\n")
             self._out.flush()
 
+    def say(self, text: str) -> None:
+        """Show a line that is no event."""
+        self._console.print(text, style="yellow")
+
     def close(self) -> None:
         """Take the live line away and give the terminal back as it was."""
         if self._live is not None:
