@@ -12,10 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import secrets
-import string
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -168,6 +165,9 @@ class Home:
             raise UsageError(f"{self.credentials_file} cannot be read: {error.strerror or error}.") from error
 
     def _make_credentials(self) -> None:
+        import secrets  # once per home: every other start need not pay for its hashes
+        import string
+
         letters = string.ascii_uppercase + "234567"
         key = "AKIA" + "".join(secrets.choice(letters) for _ in range(16))
         text = f"[default]\naws_access_key_id = {key}\naws_secret_access_key = {secrets.token_urlsafe(30)}\n"
@@ -287,6 +287,8 @@ def _let_go(descriptor: int) -> None:
 @contextlib.contextmanager
 def _whole_file(path: Path, data: bytes) -> Iterator[Path]:
     """Give a temporary file beside `path` that holds `data`, is on the disk, and is readable by its user alone."""
+    import tempfile  # only who writes pays for it
+
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     temporary = Path(name)
     try:
