@@ -199,7 +199,11 @@ class Home:
     def own(self) -> Lock | None:
         """Become the owner of the home: its lock, or None when another process owns it."""
         self.prepare()
-        return Lock.exclusive(self.service_lock)
+        lock = Lock.exclusive(self.service_lock)
+        if lock is not None:
+            # What a killed owner said must not be believed until this one listens.
+            self.withdraw()
+        return lock
 
 
 class Lock:
