@@ -54,6 +54,13 @@ class Query(Protocol):
         """Give the first node's value, or MISSING for an empty node list. Raises as `find`."""
         ...
 
+    def locations(self, value: Json) -> list[tuple[str | int, ...]]:
+        """Give the ways to the nodes: names, and indices from 0. Raises as `find`.
+
+        A plain singular query that finds nothing gives the way to where it would be: something can be put there.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
@@ -77,6 +84,14 @@ class _Keys:
                     return MISSING
                 value = value[key]
         return value
+
+    def locations(self, value: Json) -> list[tuple[str | int, ...]]:
+        way: list[str | int] = []
+        for key in self.keys:
+            from_end = isinstance(key, int) and key < 0 and isinstance(value, list)
+            way.append(len(value) + int(key) if from_end else key)
+            value = _Keys((way[-1],)).first(value)
+        return [tuple(way)]
 
 
 # `$`, then `.name`, `['name']` without escapes, or `[index]`; what does not fit is left to the library.
@@ -115,7 +130,7 @@ def compile_query(text: str, *, count_elements: bool = False) -> Query:
     keys = keys_of(text)
     if keys is not None:
         return _Keys(keys)
-    return _Compiled(text, _environment(count_elements))
+    return _Compiled(text, _environment(count_elements=count_elements))
 
 
 def goessner(text: str) -> str:
@@ -167,6 +182,10 @@ class _Compiled:
     def first(self, value: Json) -> Json | Missing:
         return next((node.value for node in self._nodes(value)), MISSING)
 
+    def locations(self, value: Json) -> list[tuple[str | int, ...]]:
+        located = _Compiled(self.text, _environment(count_elements=False, located=True))
+        return [tuple(node.location) for node in located._nodes(value)]
+
     def _nodes(self, value: Json) -> Iterable[Any]:
         try:
             yield from self._query.start(value)
@@ -178,26 +197,26 @@ class _Compiled:
             raise JsonPathError(f"'{self.text}' cannot be evaluated: {error}") from error
 
 
-@lru_cache(maxsize=2)
-def _environment(count_elements: bool) -> JSONPathEnvironment:
+@lru_cache(maxsize=3)
+def _environment(*, count_elements: bool, located: bool = False) -> JSONPathEnvironment:
     """Build the library's environment with our bounds; the import (50 ms) is paid by the first query that needs it."""
     import jsonpath_rfc9535 as library
     from jsonpath_rfc9535 import filter_expressions, function_extensions, node, parse, query
 
     class Node(node.JSONPathNode):
-        """A node that counts its children in its query's budget, and does not remember where it came from."""
+        """A node that counts its children in its query's budget, and knows where it is only if that is asked for."""
 
         __slots__ = ("spent",)
 
-        def __init__(self, value: object, root: Any, spent: list[int]) -> None:
-            super().__init__(value=value, location=(), parent=None, root=root)
+        def __init__(self, value: object, root: Any, spent: list[int], location: tuple[str | int, ...] = ()) -> None:
+            super().__init__(value=value, location=location, parent=None, root=root)
             self.spent = spent
 
         def new_child(self, value: object, key: int | str, parent: node.JSONPathNode | None) -> Node:  # noqa: ARG002
             self.spent[0] += 1
             if self.spent[0] > MOST_NODES:
                 raise JsonPathError(f"the query visits more than {MOST_NODES} nodes")
-            return Node(value, self.root, self.spent)
+            return Node(value, self.root, self.spent, (*self.location, key) if located else ())
 
     class Bounded(query.JSONPathQuery):
         """A query whose nodes are counted together with those of the queries in its filters."""

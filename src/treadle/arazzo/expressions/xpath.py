@@ -83,6 +83,11 @@ class XPath:
             found = self._evaluate(_without(root, defaults), _values)
         return MISSING if not found else found[0] if len(found) == 1 else found
 
+    def nodes(self, root: Element, defaults: set[str]) -> list[Any]:
+        """Give elementpath's nodes for a tree, which may lose its default namespaces for it. Raises `XPathError`."""
+        found: list[Any] = self._evaluate(root, list)
+        return found or (self._evaluate(_without(root, defaults), list) if defaults else found)
+
     def size(self, root: Element) -> int:
         """Give the characters and elements of a document, about."""
         return sum(len(each.text or "") + len(each.tail or "") + 1 for each in root.iter())

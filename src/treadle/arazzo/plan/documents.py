@@ -1,0 +1,159 @@
+"""The documents of a plan: the entry, the Arazzo descriptions that it names, and what was opened for each of them.
+
+Components, source names and workflowIds mean something in their own document only (§1.8). So whatever is planned is
+planned as a part of its `Part`: a document with its own sources, its own way of being found (`name`), and its own
+places for findings.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from treadle.arazzo import model
+from treadle.arazzo.expressions import Note, Scope
+from treadle.arazzo.inputs import Inputs
+from treadle.arazzo.location import Document, join
+from treadle.arazzo.plan.values import PlanOptions
+from treadle.arazzo.rules import dialect
+from treadle.errors import Diagnostic, Severity
+from treadle.seams import Json, Source
+
+__all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "did_you_mean"]
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedSource:
+    """A source description after an attempt to open it: OpenAPI (`source`) or Arazzo (`description`).
+
+    `problem` says why it could not be read. Both `source` and `problem`: it could not be read, but a server was named
+    for it, so steps that spell their request out can be sent there.
+    """
+
+    source: Source | None
+    problem: Diagnostic | None = None
+    base_url: str = ""
+    description: OpenedDescription | None = None
+
+
+@dataclass(frozen=True, eq=False, slots=True)
+class OpenedDescription:
+    """An Arazzo description that was read and built; `found` is what building it and its rules said.
+
+    `sources` may open each when it is first asked for: only what a workflow needs has to be readable.
+    """
+
+    description: model.Description
+    document: Document
+    sources: Mapping[str, OpenedSource]
+    found: tuple[Diagnostic, ...] = ()
+
+
+@dataclass(slots=True)
+class Findings:
+    """What planning finds wrong. It collects and goes on, so that a user sees everything at once."""
+
+    options: PlanOptions
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+
+    def add(self, diagnostic: Diagnostic) -> None:
+        """Keep a finding, once."""
+        if diagnostic not in self.diagnostics:
+            self.diagnostics.append(diagnostic)
+
+    @property
+    def errors(self) -> bool:
+        """Whether there is a reason not to run."""
+        return any(each.severity == "error" for each in self.diagnostics)
+
+
+class Part:
+    """A document of the plan. `name` is "" for the entry, else the way to it: names of source descriptions."""
+
+    def __init__(self, opened: OpenedDescription, name: str, findings: Findings) -> None:
+        self.opened = opened
+        self.name = name
+        self.findings = findings
+        self.description = opened.description
+        self.document = opened.document
+        self.options = findings.options
+        self.source_fields: dict[str, dict[str, Json]] = {
+            each.name: {"url": each.url, "type": each.type} for each in self.description.source_descriptions
+        }
+        self._inputs: dict[str, Inputs] = {}
+
+    def key(self, workflow_id: str) -> str:
+        """Give the key of one of its workflows in the plan."""
+        return f"{self.name}#{workflow_id}" if self.name else workflow_id
+
+    def source(self, name: str) -> OpenedSource | None:
+        """Give what a source description of this document opened as, None where the caller left it out."""
+        return self.opened.sources.get(name)
+
+    def inputs(self, workflow: model.Workflow) -> Inputs:
+        """Give the inputs of one of its workflows."""
+        if workflow.workflow_id not in self._inputs:
+            schema = {} if workflow.inputs is None else workflow.inputs
+            pointer = join(workflow.pointer, "inputs")
+            made = Inputs(schema, self.document, pointer, strict=self.options.strict)
+            self._inputs[workflow.workflow_id] = made
+        return self._inputs[workflow.workflow_id]
+
+    @cached_property
+    def signatures(self) -> Mapping[str, tuple[frozenset[str], frozenset[str]]]:
+        """The names of each workflow's inputs and outputs."""
+        return {
+            each.workflow_id: (self.inputs(each).names, frozenset(each.outputs)) for each in self.description.workflows
+        }
+
+    @cached_property
+    def component_values(self) -> Mapping[str, Json]:
+        """The components as the document has them, for expressions."""
+        value = self.document.value.get("components") if isinstance(self.document.value, dict) else None
+        return value if isinstance(value, dict) else {}
+
+    # -- findings -----------------------------------------------------------------------------------------------------
+
+    def report(
+        self, rule: str, message: str, pointer: str, *, severity: Severity = "error", hint: str = "", key: bool = False
+    ) -> None:
+        """Report something at a place of this document."""
+        place = self.document.place(pointer, key=key)
+        self.findings.diagnostics.append(Diagnostic(rule, message, place, severity, hint))
+
+    def lenient(self, rule: str, message: str, pointer: str, *, hint: str = "") -> None:
+        """Report that a dialect rule was needed: an error where it is switched off."""
+        refused = self.options.strict or rule in self.options.off
+        known = dialect.RULES[rule]
+        self.report(
+            rule, message, pointer, severity="error" if refused else known.severity, hint=hint or known.properly
+        )
+
+    def taken(self, scope: Scope, pointer: str) -> None:
+        """Turn the notes of a compilation into diagnostics, each at its place."""
+        notes: list[Note] = list(scope.notes)
+        scope.notes.clear()
+        for note in notes:
+            place = self.document.place(pointer + note.pointer)
+            self.findings.diagnostics.append(Diagnostic(note.rule, note.message, place, note.severity, note.hint))
+
+    # -- names --------------------------------------------------------------------------------------------------------
+
+    def qualified(self, written: str) -> tuple[str, str]:
+        """Split `$sourceDescriptions.<name>.<rest>`, also without the first word (dialect); ("", written) for others.
+
+        The longest declared name wins: in 1.0 names may have dots.
+        """
+        rest = written.strip("{}").removeprefix("$sourceDescriptions.")
+        for name in sorted(self.source_fields, key=len, reverse=True):
+            if rest.startswith(f"{name}."):
+                return name, rest[len(name) + 1 :]
+        return "", written
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Suggest the known name that was probably meant, or ""."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,167 @@
+"""Which operation a step means: `operationId` and `operationPath` against the sources of its document (§1.5)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from treadle.arazzo import model
+from treadle.arazzo.plan.documents import OpenedSource, Part, did_you_mean
+from treadle.errors import DescriptionError, Diagnostic
+from treadle.seams import Operation
+
+__all__ = ["find_operation", "path_source"]
+
+Found = tuple[str, OpenedSource]
+
+
+def find_operation(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) -> Operation | None:
+    """Find the operation of a step; what stands in the way is reported."""
+    try:
+        if step.operation_id is not None:
+            return _by_id(part, step, parameters)
+        if step.operation_path is not None:
+            return _by_path(part, step)
+    except DescriptionError as error:  # the operation is there, and its description is broken
+        for each in error.diagnostics:
+            part.findings.add(each)
+    return None
+
+
+def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) -> Operation | None:
+    """Find an operation by `operationId`: qualified, or in all sources that describe operations."""
+    written = step.operation_id or ""
+    pointer = f"{step.pointer}/operationId"
+    name, operation_id = part.qualified(written)
+    if name:
+        candidates = [name]
+    else:
+        described = part.description.source_descriptions
+        candidates = [each.name for each in described if each.type not in {"arazzo", "asyncapi"}]
+    found: list[Found] = [(each, opened) for each in candidates if (opened := part.source(each)) is not None]
+    matches = [
+        (each, opened, operation)
+        for each, opened in found
+        if opened.source is not None
+        for operation in opened.source.find(operation_id)
+    ]
+    readable = [match for match in matches if match[1].problem is None]
+    matches = readable or matches
+    if not matches:
+        _unresolved(part, step, operation_id, found, pointer)
+        return None
+    if len(matches) > 1:
+        places = ", ".join(f"{each}: {operation.method} {operation.path}" for each, _, operation in matches)
+        part.report(
+            "ambiguous-operation",
+            f"the operationId {operation_id!r} is not unique: {places}",
+            pointer,
+            hint=f"write $sourceDescriptions.<name>.{operation_id}, or mend the API description",
+        )
+        return None
+    chosen, opened, operation = matches[0]
+    if opened.problem is not None:
+        return _spelled_out(part, step, parameters, (chosen, opened), operation)
+    if not name and len(candidates) > 1:
+        part.lenient(
+            "unqualified-operation-id",
+            f"there are {len(candidates)} sources; {operation_id!r} was found in {chosen!r} only",
+            pointer,
+            hint=f"write $sourceDescriptions.{chosen}.{operation_id}",
+        )
+    elif name and not written.startswith("$"):
+        part.lenient(
+            "unqualified-operation-id",
+            f"{written!r} is taken as the operation {operation_id!r} of the source {name!r}",
+            pointer,
+            hint=f"write $sourceDescriptions.{name}.{operation_id}",
+        )
+    return operation
+
+
+def _spelled_out(
+    part: Part, step: model.Step, parameters: Sequence[model.Parameter], found: Found, operation: Operation
+) -> Operation | None:
+    """Use a source that could not be read, for a step that says everything itself."""
+    name, opened = found
+    problem = opened.problem
+    pointer = f"{step.pointer}/operationId"
+    if not any(each.in_ == "header" and each.name.lower() == "x-amz-target" for each in parameters):
+        part.report(
+            "source-unreadable",
+            f"the source {name!r} cannot be read, and the step {step.step_id!r} does not spell its request out",
+            pointer,
+            hint=problem.message if problem else "",
+        )
+        return None
+    part.lenient(
+        "source-unreadable",
+        f"the source {name!r} cannot be read; the step {step.step_id!r} is sent as it is spelled out, "
+        f"POST {opened.base_url}",
+        pointer,
+        hint=problem.message if problem else "",
+    )
+    return operation
+
+
+def _unresolved(part: Part, step: model.Step, operation_id: str, found: Sequence[Found], pointer: str) -> None:
+    """Report an operation that is in no source."""
+    problems: list[Diagnostic] = [each.problem for _, each in found if each.source is None and each.problem]
+    if problems:
+        for problem in problems:
+            part.findings.add(replace(problem, severity="error"))
+        return
+    ids = [each.operation_id for _, opened in found if opened.source for each in opened.source.operations()]
+    names = ", ".join(name for name, _ in found) or "no source"
+    part.report(
+        "unknown-operation",
+        f"the step {step.step_id!r} needs the operation {operation_id!r}, which is not in {names}",
+        pointer,
+        hint=did_you_mean(operation_id, ids),
+    )
+
+
+def _by_path(part: Part, step: model.Step) -> Operation | None:
+    """Find an operation by `operationPath`: the source, then a JSON Pointer into it."""
+    written = step.operation_path or ""
+    pointer = f"{step.pointer}/operationPath"
+    named = path_source(part, written, pointer, "'{$sourceDescriptions.<name>.url}#/paths/~1pets/get'")
+    if named is None:
+        return None
+    name, fragment = named
+    opened = part.source(name)
+    if opened is None or opened.source is None or opened.problem is not None:
+        if opened and opened.problem:
+            part.findings.add(replace(opened.problem, severity="error"))
+        return None
+    operation = opened.source.at(fragment)
+    if operation is None:
+        paths = [f"/paths/{_escaped(each.path)}/{each.method.lower()}" for each in opened.source.operations()]
+        part.report(
+            "unknown-operation",
+            f"the source {name!r} has no operation at {fragment!r}",
+            pointer,
+            hint=did_you_mean(fragment, paths),
+        )
+    return operation
+
+
+def path_source(part: Part, written: str, pointer: str, form: str) -> tuple[str, str] | None:
+    """Give the source and the fragment of an `operationPath` or `channelPath`, in any of the forms people write."""
+    head, hash_sign, fragment = written.partition("#")
+    name = head.strip("{}").removeprefix("$sourceDescriptions.").removesuffix(".url")
+    if not hash_sign or name not in part.source_fields:
+        part.report(
+            "operation-path",
+            f"{written!r} does not name a source and a place in it",
+            pointer,
+            hint=f"the form is {form}",
+        )
+        return None
+    if head != f"{{$sourceDescriptions.{name}.url}}":
+        part.lenient("operation-path-unbraced", f"{head!r} is taken as the source {name!r}", pointer)
+    return name, fragment
+
+
+def _escaped(path: str) -> str:
+    return path.replace("~", "~0").replace("/", "~1")

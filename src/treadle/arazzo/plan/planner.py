@@ -1,0 +1,411 @@
+"""From a description that was opened to a plan: each workflow that can be reached, and all that it needs, resolved."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from treadle.arazzo import model
+from treadle.arazzo.criteria import Criterion, compile_criterion
+from treadle.arazzo.effective import Effective, effective, expand_parameters
+from treadle.arazzo.expressions import Scope, Template, compile_value
+from treadle.arazzo.location import Document, join
+from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSource, Part, did_you_mean
+from treadle.arazzo.plan.operations import find_operation
+from treadle.arazzo.plan.order import ordered
+from treadle.arazzo.plan.requests import check_media_type, check_parameters
+from treadle.arazzo.plan.values import (
+    Plan,
+    PlannedAction,
+    PlannedArgument,
+    PlannedStep,
+    PlannedWorkflow,
+    PlanOptions,
+    StepKey,
+)
+from treadle.arazzo.plan.workflows import Parts
+from treadle.arazzo.replacements import Form, PlannedReplacement, TargetError, compile_target, form_of
+from treadle.errors import Diagnostic
+from treadle.seams import MISSING, ArgumentLocation, Json, Operation
+
+__all__ = ["plan"]
+
+Action = model.SuccessAction | model.FailureAction
+
+
+def plan(
+    description: model.Description,
+    document: Document,
+    sources: Mapping[str, OpenedSource],
+    *,
+    workflow_id: str | None = None,
+    options: PlanOptions | None = None,
+) -> tuple[Plan | None, list[Diagnostic]]:
+    """Plan a workflow and everything that it can lead to.
+
+    `sources` has an entry for each source description that could matter; it may open them when they are first asked
+    for. Without `workflow_id` the description must have one workflow only. The plan is None exactly when a diagnostic
+    is an error.
+    """
+    findings = Findings(options or PlanOptions())
+    planner = _Planner(OpenedDescription(description, document, sources), findings)
+    entry = planner.entry(workflow_id)
+    if entry is not None:
+        planner.reach(entry)
+    if entry is None or findings.errors:
+        return None, findings.diagnostics
+    made = Plan(
+        document=document.uri,
+        entry=entry,
+        workflows=planner.workflows,
+        digest=_digest(planner.parts),
+        redact=findings.options.redact,
+        awaited=planner.awaited(),
+    )
+    return made, findings.diagnostics
+
+
+def _digest(parts: Parts) -> str:
+    """Give the digest of the document, or of all documents where the plan has several."""
+    digests = [part.document.digest for part in parts.all.values()]
+    return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
+
+
+_LOCATIONS: Final[Mapping[str, ArgumentLocation]] = {
+    "path": "path",
+    "query": "query",
+    "header": "header",
+    "cookie": "cookie",
+    "querystring": "querystring",
+}
+
+
+class _Planner:
+    """Plans workflows one by one; what it finds wrong it collects, and goes on, so that a user sees everything."""
+
+    def __init__(self, opened: OpenedDescription, findings: Findings) -> None:
+        self.parts = Parts(opened, findings)
+        self.workflows: dict[str, PlannedWorkflow] = {}
+
+    # -- workflows ----------------------------------------------------------------------------------------------------
+
+    def entry(self, workflow_id: str | None) -> str | None:
+        """Find the workflow to run."""
+        part = self.parts.entry
+        ids = [each.workflow_id for each in part.description.workflows]
+        if workflow_id is None and len(ids) == 1:
+            return ids[0]
+        if workflow_id is None:
+            hint = "name one of: " + ", ".join(ids)
+            part.report("workflow-choice", f"the document has {len(ids)} workflows", "/workflows", hint=hint, key=True)
+            return None
+        if workflow_id not in ids:
+            part.report(
+                "workflow-choice",
+                f"the document has no workflow {workflow_id!r}",
+                "/workflows",
+                hint=did_you_mean(workflow_id, ids) or "it has: " + ", ".join(ids),
+                key=True,
+            )
+            return None
+        return workflow_id
+
+    def reach(self, entry: str) -> None:
+        """Plan a workflow and, one after the other, those that it names."""
+        waiting = [entry]
+        while waiting:
+            key = waiting.pop(0)
+            part = self.parts.of(key)
+            workflow = part.description.workflow(key.removeprefix(f"{part.name}#"))
+            if key in self.workflows or workflow is None:
+                continue
+            self.workflows[key] = planned = self.workflow(part, workflow)
+            waiting += [*planned.depends_on, *(step.workflow for step in planned.steps if step.workflow)]
+            actions = [each for step in planned.steps for each in (*step.on_success, *step.on_failure)]
+            waiting += [action.workflow for action in actions if action.workflow]
+        self.check_awaited()
+
+    def workflow(self, part: Part, workflow: model.Workflow) -> PlannedWorkflow:
+        """Plan one workflow."""
+        callees = {step.step_id: self.callee(part, step) for step in workflow.steps}
+        scope = self.scope(part, workflow, callees)
+        steps = [self.step(part, step, workflow, scope, callees[step.step_id]) for step in workflow.steps]
+        in_order = ordered(part, workflow, steps)
+        return PlannedWorkflow(
+            workflow_id=workflow.workflow_id,
+            pointer=workflow.pointer,
+            steps=in_order,
+            index={step.step_id: position for position, step in enumerate(in_order)},
+            outputs=_outputs(part, workflow.outputs, scope, f"{workflow.pointer}/outputs"),
+            inputs=part.inputs(workflow),
+            depends_on=self.dependencies(part, workflow),
+            sources=part.source_fields,
+            components=part.component_values,
+            self_uri=part.description.self_uri or "",
+            document=part.name,
+            neighbours=self.parts.neighbours(part),
+        )
+
+    def scope(self, part: Part, workflow: model.Workflow, callees: Mapping[str, str | None]) -> Scope:
+        """Give what expressions of a workflow can refer to."""
+        steps = {}
+        for step in workflow.steps:
+            # The outputs of a called workflow can be used without being declared again (see `machine.returned`).
+            steps[step.step_id] = frozenset(step.outputs) | self.outputs_of(callees[step.step_id])
+        return Scope(
+            version=part.description.arazzo,
+            inputs=part.inputs(workflow).names,
+            steps=steps,
+            workflows=part.signatures,
+            sources=frozenset(part.source_fields),
+            off=part.options.off,
+            strict=part.options.strict,
+            notes=[],
+        )
+
+    def outputs_of(self, key: str | None) -> frozenset[str]:
+        """Give the names of the outputs of a workflow of the plan."""
+        if key is None:
+            return frozenset()
+        part = self.parts.of(key)
+        return part.signatures[key.removeprefix(f"{part.name}#")][1]
+
+    def dependencies(self, part: Part, workflow: model.Workflow) -> tuple[str, ...]:
+        """Give the keys of the workflows that must have been completed."""
+        keys = [
+            self.parts.find(part, name, f"{workflow.pointer}/dependsOn/{position}")
+            for position, name in enumerate(workflow.depends_on)
+        ]
+        return tuple(key for key in keys if key is not None)
+
+    # -- dependencies of steps ----------------------------------------------------------------------------------------
+
+    def awaited(self) -> frozenset[StepKey]:
+        """Give the steps that others depend on."""
+        every = (step for workflow in self.workflows.values() for step in workflow.steps)
+        return frozenset(each for step in every for each in step.depends_on)
+
+    def check_awaited(self) -> None:
+        """Report steps that depend on something that this plan never runs: `dependsOn` does not run it (§1.5)."""
+        for key, workflow in self.workflows.items():
+            part = self.parts.of(key)
+            for step in workflow.steps:
+                for each in step.depends_on:
+                    there = self.workflows.get(each.workflow)
+                    if there is not None and each.step in there.index:
+                        continue
+                    what = "which nothing here runs" if there is None else f"which {each.workflow!r} does not have"
+                    part.report(
+                        "step-order",
+                        f"the step {step.step_id!r} depends on the step {each.step!r} of {each.workflow!r}, {what}",
+                        f"{step.pointer}/dependsOn",
+                        key=True,
+                        hint="`dependsOn` of a step runs nothing: name the workflow in `dependsOn` of the workflow"
+                        if there is None
+                        else did_you_mean(each.step, there.index),
+                    )
+
+    # -- steps --------------------------------------------------------------------------------------------------------
+
+    def callee(self, part: Part, step: model.Step) -> str | None:
+        """Find the workflow that a step calls."""
+        if step.workflow_id is None:
+            return None
+        return self.parts.find(part, step.workflow_id, f"{step.pointer}/workflowId")
+
+    def step(
+        self, part: Part, step: model.Step, workflow: model.Workflow, scope: Scope, callee: str | None
+    ) -> PlannedStep:
+        """Plan one step."""
+        holds = effective(step, workflow, part.description.components)
+        operation = self.operation(part, step, holds)
+        arguments = _arguments(part, holds.parameters, scope, for_workflow=step.workflow_id is not None)
+        body = step.request_body
+        if operation is not None:
+            check_parameters(part, step, operation, arguments)
+            if body is not None:
+                check_media_type(part, body, operation)
+        form = form_of(_media_type(body, operation))
+        depends_on = [self.parts.step(part, workflow.workflow_id, name) for name in step.depends_on]
+        return PlannedStep(
+            step_id=step.step_id,
+            pointer=step.pointer,
+            operation=operation,
+            workflow=callee,
+            arguments=arguments,
+            content_type=body.content_type if body else None,
+            payload=_payload(part, body, operation, scope) if body else None,
+            form=form,
+            replacements=_replacements(part, body, form, scope) if body else (),
+            success=_criteria(part, step.success_criteria, scope),
+            on_success=tuple(self.action(part, each, step, workflow, scope) for each in holds.on_success),
+            on_failure=tuple(self.action(part, each, step, workflow, scope) for each in holds.on_failure),
+            outputs=_outputs(part, step.outputs, scope, f"{step.pointer}/outputs"),
+            timeout=step.timeout / 1000 if step.timeout is not None else None,
+            depends_on=tuple(each for each in depends_on if each is not None),
+            reads_body=_mentions("$response.body", step, holds),
+            chooses_by_body=any("$response.body" in text for text in _criteria_texts(holds.on_success)),
+            reads_request=_mentions("$request.", step, holds),
+        )
+
+    def operation(self, part: Part, step: model.Step, holds: Effective) -> Operation | None:
+        """Find the operation of a step that calls one."""
+        if step.workflow_id is not None:
+            return None
+        if step.channel_path is not None:
+            part.report(
+                "asyncapi-step",
+                f"the step {step.step_id!r} uses an AsyncAPI channel, and no transport for channels is configured",
+                f"{step.pointer}/channelPath",
+            )
+            return None
+        return find_operation(part, step, holds.parameters)
+
+    # -- actions ------------------------------------------------------------------------------------------------------
+
+    def action(
+        self, part: Part, action: Action, step: model.Step, workflow: model.Workflow, scope: Scope
+    ) -> PlannedAction:
+        """Plan an action: find its target, compile its criteria and parameters."""
+        limit = action.retry_limit if isinstance(action, model.FailureAction) else None
+        parameters = expand_parameters(action.parameters, part.description.components)
+        target = action.workflow_id
+        return PlannedAction(
+            name=action.name,
+            type=action.type,
+            step=_action_step(part, action, step, workflow),
+            workflow=(target and self.parts.find(part, target, f"{action.pointer}/workflowId")) or "",
+            retry_after=action.retry_after if isinstance(action, model.FailureAction) else None,
+            retry_limit=1 if limit is None else limit,
+            criteria=_criteria(part, action.criteria, scope),
+            parameters=_arguments(part, parameters, scope, for_workflow=True),
+        )
+
+
+def _action_step(part: Part, action: Action, step: model.Step, workflow: model.Workflow) -> str:
+    """Give the id of the step that an action leads to, or "". An unknown one is reported by a rule."""
+    target = action.step_id
+    if target is None:
+        return ""
+    if workflow.step(target) is None:
+        ids = [each.step_id for each in workflow.steps]
+        part.report(
+            "unknown-step",
+            f"the workflow {workflow.workflow_id!r} has no step {target!r}",
+            f"{action.pointer}/stepId",
+            hint=did_you_mean(target, ids),
+        )
+        return ""
+    if action.type == "retry" and target == step.step_id:
+        part.lenient(
+            "retry-self-step",
+            f"the retry {action.name!r} names its own step: it is taken as a plain retry",
+            f"{action.pointer}/stepId",
+        )
+    return target
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Values
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _arguments(
+    part: Part, parameters: Iterable[model.Parameter], scope: Scope, *, for_workflow: bool
+) -> tuple[PlannedArgument, ...]:
+    """Compile the values of parameters."""
+    arguments = []
+    for parameter in parameters:
+        pointer = f"{parameter.pointer}/value"
+        value = compile_value(_plain(parameter.value), scope)
+        part.taken(scope, pointer)
+        location = None if for_workflow else _LOCATIONS.get(parameter.in_ or "")
+        if location is None and not for_workflow:
+            said = f"in: {parameter.in_}" if parameter.in_ else "no `in`"
+            part.report(
+                "parameter-location",
+                f"the parameter {parameter.name!r} has {said}; it must say where it goes",
+                parameter.pointer,
+                hint="one of: " + ", ".join(_LOCATIONS),
+            )
+        arguments.append(PlannedArgument(parameter.name, location, value, parameter.pointer))
+    return tuple(arguments)
+
+
+def _media_type(body: model.RequestBody | None, operation: Operation | None) -> str:
+    """Give the media type of a payload: the step's own, else the first of the operation (§1.12)."""
+    if body is not None and body.content_type is not None:
+        return body.content_type
+    types = operation.request_media_types if operation else ()
+    return types[0] if types else ""
+
+
+def _payload(part: Part, body: model.RequestBody, operation: Operation | None, scope: Scope) -> Template | None:
+    """Compile the payload; its media type decides how text is put into a string template."""
+    if body.payload is MISSING:
+        return None
+    media_type = _media_type(body, operation) or None
+    compiled = compile_value(body.payload, scope, kind="payload", media_type=media_type)
+    part.taken(scope, f"{body.pointer}/payload")
+    return compiled
+
+
+def _replacements(part: Part, body: model.RequestBody, form: Form, scope: Scope) -> tuple[PlannedReplacement, ...]:
+    """Compile the replacements."""
+    compiled = []
+    for each in body.replacements:
+        value = compile_value(_plain(each.value), scope)
+        part.taken(scope, f"{each.pointer}/value")
+        stated = each.target_selector_type
+        kind, version = (stated.type, stated.version) if isinstance(stated, model.ExpressionType) else (stated, "")
+        try:
+            compiled.append(PlannedReplacement(compile_target(each.target, kind, version, form), value))
+        except TargetError as error:
+            part.report("replacement-target", str(error), f"{each.pointer}/target")
+    return tuple(compiled)
+
+
+def _outputs(part: Part, outputs: Mapping[str, model.OutputValue], scope: Scope, pointer: str) -> dict[str, Template]:
+    """Compile outputs."""
+    compiled = {}
+    for name, value in outputs.items():
+        compiled[name] = compile_value(_plain(value), scope, kind="expression")
+        part.taken(scope, join(pointer, name))
+    return compiled
+
+
+def _criteria(part: Part, criteria: Iterable[model.Criterion], scope: Scope) -> tuple[Criterion, ...]:
+    """Compile criteria."""
+    compiled = []
+    for each in criteria:
+        version = each.version or None
+        compiled.append(compile_criterion(each.condition, scope, type=each.kind, version=version, context=each.context))
+        part.taken(scope, f"{each.pointer}/condition")
+    return tuple(compiled)
+
+
+def _plain(value: Json) -> Json:
+    """Give a value as the document has it: a Selector Object is compiled where its members stand."""
+    if not isinstance(value, model.Selector):
+        return value
+    kind = value.type
+    written = {"type": kind.type, "version": kind.version} if isinstance(kind, model.ExpressionType) else kind
+    return {"context": value.context, "selector": value.selector, "type": written}
+
+
+def _mentions(text: str, step: model.Step, holds: Effective) -> bool:
+    """Tell whether criteria, actions or outputs of a step mention an expression.
+
+    Textual on purpose: a mention that is not really read costs a little time, one that is overlooked a wrong result.
+    """
+    actions: list[Action] = [*holds.on_success, *holds.on_failure]
+    texts = [f"{each.context} {each.condition}" for each in step.success_criteria]
+    texts += _criteria_texts(actions)
+    texts += [str(each) for each in step.outputs.values()]
+    texts += [str(each.parameters) for each in actions]
+    return any(text in each for each in texts)
+
+
+def _criteria_texts(actions: Iterable[Action]) -> list[str]:
+    return [f"{each.context} {each.condition}" for action in actions for each in action.criteria]

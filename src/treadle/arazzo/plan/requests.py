@@ -1,0 +1,104 @@
+"""What a step gives its operation, held against what the operation's description takes (§1.6).
+
+A request that cannot be built is an error. What a server may take all the same is a warning: descriptions are often
+behind their servers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from treadle.arazzo import model
+from treadle.arazzo.plan.documents import Part, did_you_mean
+from treadle.arazzo.plan.values import PlannedArgument
+from treadle.seams import Operation, OperationParameter
+
+__all__ = ["check_media_type", "check_parameters"]
+
+# OpenAPI, Parameter Object: header parameters of these names are ignored. The last one has one value only, which the
+# source fills in.
+_NOT_DECLARED: Final = frozenset({"accept", "content-type", "authorization", "x-amz-target"})
+
+
+def check_parameters(part: Part, step: model.Step, operation: Operation, arguments: Sequence[PlannedArgument]) -> None:
+    """Report parameters that the operation needs and does not get, and those that it does not know."""
+    given = {_key(each.location, each.name) for each in arguments}
+    whole_query = any(each.location == "querystring" for each in arguments)
+    for declared in operation.parameters:
+        if declared.required and _key(declared.location, declared.name) not in given:
+            if declared.location == "header" and declared.name.lower() in _NOT_DECLARED:
+                continue
+            if declared.location in {"query", "querystring"} and whole_query:
+                continue
+            _missing(part, step, operation, declared)
+    known = {_key(each.location, each.name) for each in operation.parameters}
+    for argument in arguments:
+        if argument.location is not None and _key(argument.location, argument.name) not in known:
+            _unknown(part, operation, argument)
+
+
+def _key(location: str | None, name: str) -> tuple[str | None, str]:
+    return location, name.lower() if location == "header" else name
+
+
+def _missing(part: Part, step: model.Step, operation: Operation, declared: OperationParameter) -> None:
+    part.report(
+        "missing-parameter",
+        f"the operation {_name(operation)!r} needs the {declared.location} parameter {declared.name!r}",
+        step.pointer,
+        severity="error" if declared.location == "path" else "warning",
+        hint=f"add to `parameters`: {{name: {declared.name}, in: {declared.location}, value: …}}",
+    )
+
+
+def _unknown(part: Part, operation: Operation, argument: PlannedArgument) -> None:
+    """Report a parameter that is not described. Headers are often not, so only one that looks misspelt is said."""
+    here = [each.name for each in operation.parameters if each.location == argument.location]
+    elsewhere = [each.location for each in operation.parameters if each.name == argument.name]
+    meant = did_you_mean(argument.name, here)
+    if argument.location == "header" and not meant:
+        return
+    hint = f"it is described with `in: {elsewhere[0]}`" if elsewhere else meant
+    is_path = argument.location == "path"
+    part.report(
+        "unknown-parameter",
+        f"the operation {_name(operation)!r} has no {argument.location} parameter {argument.name!r}"
+        + ("" if is_path else "; it is sent all the same"),
+        argument.pointer,
+        severity="error" if is_path and not _is_template(operation, argument.name) else "warning",
+        hint=hint,
+    )
+
+
+def _is_template(operation: Operation, name: str) -> bool:
+    return f"{{{name}" in operation.path
+
+
+def check_media_type(part: Part, body: model.RequestBody, operation: Operation) -> None:
+    """Report a content type that the operation does not take. Media type parameters (`charset`) do not count."""
+    types = operation.request_media_types
+    if body.content_type is None or body.content_type.startswith(("$", "{")):
+        return
+    stated = _plain(body.content_type)
+    if not types or any(_takes(_plain(each), stated) for each in types):
+        return
+    part.report(
+        "unknown-media-type",
+        f"the operation {_name(operation)!r} takes {', '.join(types)}, not {body.content_type}",
+        f"{body.pointer}/contentType",
+        severity="warning",
+    )
+
+
+def _plain(media_type: str) -> str:
+    return media_type.partition(";")[0].strip().lower()
+
+
+def _takes(described: str, stated: str) -> bool:
+    kind, _, subtype = described.partition("/")
+    return described in {"*/*", stated} or (subtype.startswith("*") and stated.startswith(f"{kind}/"))
+
+
+def _name(operation: Operation) -> str:
+    return operation.operation_id or f"{operation.method} {operation.path}"
