@@ -176,7 +176,7 @@ def test_a_refusal_fails_the_run(said: Any, arguments: Arguments, trainer: Any) 
     code, out, err = said(*arguments())
     assert (code, out) == (1, "")
     assert "failed at create after" in err
-    assert "message: 1 validation error" in err
+    assert "it says: ValidationException: 1 validation error" in err
 
 
 def test_a_server_that_answers_html_fails_the_run(said: Any, arguments: Arguments, trainer: Any) -> None:

@@ -99,18 +99,25 @@ class SectionOption(click.Option):
         super().__init__(*args, **kwargs)
         self.section = section
 
+    def get_help_extra(self, ctx: click.Context) -> Any:
+        """Give the default; a range such as `x>=0` says less than the help and the unit do."""
+        extra = super().get_help_extra(ctx)
+        extra.pop("range", None)
+        return extra
+
 
 class Sectioned(click.Command):
     """A command whose help shows its options in sections, in the order in which they first appear."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the sections, options without one last."""
+        """Write the sections, options without one last. Arguments stand in the text above."""
         sections: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
+            record = parameter.get_help_record(ctx) if isinstance(parameter, click.Option) else None
             if record is not None:
-                sections.setdefault(getattr(parameter, "section", "Other options"), []).append(record)
-        for title, records in sections.items():
+                sections.setdefault(getattr(parameter, "section", ""), []).append(record)
+        others = sections.pop("", [])
+        for title, records in (*sections.items(), ("Other options" if sections else "Options", others)):
             with formatter.section(title):
                 formatter.write_dl(records)
 
