@@ -12,8 +12,9 @@ import msgspec
 import pytest
 from tests.training.control import Control, good, new_job, obedient, path_of, staged
 
-from treadle.errors import LaunchError, StoreError
+from treadle.errors import LaunchError, ObjectError, StoreError
 from treadle.launchers.scripted import Refused, ScriptedHost
+from treadle.objects.memory import MemoryObjects
 from treadle.seams import Capacity, HostEvent, JobRecord, StagedOutput
 from treadle.stores.memory import MemoryJobStore
 from treadle.training.job import INTERNAL_ERROR, Placed, StopRequested, advance, record
@@ -521,6 +522,29 @@ async def test_directories_of_ended_jobs_are_swept(control: Control) -> None:
     assert not (control.home.jobs / "gone").exists()
     assert (control.home.logs / "gone" / "algo-1-attempt-1.agent.txt").read_text() == "said"
     assert control.logs.streams("") == []
+
+
+async def test_an_output_that_cannot_be_put_in_its_place_stays_where_it_is(control: Control) -> None:
+    """Somebody trained for it: neither this service nor the next one removes it; the rest of staging goes."""
+
+    class Unwilling(MemoryObjects):
+        def move(self, bucket: str, source: str, target: str) -> None:
+            raise ObjectError(f"{bucket} does not let {source} become {target}.")
+
+    output = StagedOutput(bucket="data", staged=".treadle/staging/j/1/algo-1/model.tar.gz", target="out/model.tar.gz")
+    control.objects = Unwilling()
+    control.objects.create_bucket("data")
+    for key in (output.staged, ".treadle/staging/j/1/algo-1/half"):
+        control.objects.write("data", key, iter([b"model"]))
+    await control.jobs.insert(record(msgspec.structs.replace(new_job(), outcome="completed", outputs=(output,))))
+    async with control.supervised() as supervisor:
+        job = await control.ended()
+        await supervisor.quiet()
+    assert f"An output stays at s3://data/{output.staged}" in job.failure_reason
+    (control.home.jobs / "j").mkdir(parents=True)  # as if it had been killed before it had cleaned up
+    async with control.supervised() as supervisor:
+        await supervisor.quiet()
+    assert [each.key for each in control.objects.list("data", ".treadle/")] == [output.staged]
 
 
 async def test_a_caller_that_goes_away_does_not_tear_a_change_apart(control: Control) -> None:

@@ -139,9 +139,18 @@ class _Leaving:
     """A job that has ended, whose agents may still be about to leave."""
 
     name: str
-    handles: tuple[str, ...]
-    staging: tuple[str, str] | None
     deadline: float
+    handles: tuple[str, ...] = ()
+    staging: tuple[str, str] | None = None
+    kept: frozenset[str] = frozenset()
+    """Keys in staging that are not removed: those of outputs that could not be put in their places."""
+
+    @classmethod
+    def of(cls, job: Job, deadline: float) -> _Leaving:
+        handles = (*job.abandoned, *(each.handle for each in job.hosts if each.handle))
+        # Outputs that are in their places are in staging no more. The others stay: somebody trained for them.
+        kept = frozenset(each.staged for each in job.outputs)
+        return cls(job.name, deadline, handles, spec.staging(job), kept)
 
 
 class Supervisor:
@@ -480,10 +489,7 @@ class Supervisor:
         self._logs.forget(job.name)
         del self._live[job.name]
         live.notify()
-        # Outputs that could not be put in their places stay where they are: somebody trained for them.
-        where = None if failure else spec.staging(job)
-        handles = (*job.abandoned, *(each.handle for each in job.hosts if each.handle))
-        self._leaving.append(_Leaving(job.name, handles, where, time.monotonic() + self._leave))
+        self._leaving.append(_Leaving.of(job, time.monotonic() + self._leave))
         self._wake.set()
         self._update_quiet()
 
@@ -498,7 +504,8 @@ class Supervisor:
                         await self._told(live.job.name, self._look_at_host(live, live.job.attempt, host))
             for leaving in list(self._leaving):
                 await self._told(leaving.name, self._look_at_leaving(leaving))
-            await asyncio.sleep(self._tick)
+            # Agents leave within a moment of their job's end, and what they leave takes room: it is looked for sooner.
+            await asyncio.sleep(self._tick / 10 if self._leaving else self._tick)
 
     async def _look_at_host(self, live: _Live, attempt: int, host: Host) -> None:
         now = time.monotonic()
@@ -522,16 +529,20 @@ class Supervisor:
         self._update_quiet()
 
     def _clean(self, leaving: _Leaving) -> None:
-        """Remove the hosts' directories and what is left in staging; logs stay."""
+        """Remove what is left in staging and the hosts' directories; logs stay.
+
+        The directories go last: by them the next service sees (`_sweep`) what this one was not given the time for.
+        """
         _keep_agent_logs(self._place.home.jobs / leaving.name, self._place.home.logs / leaving.name)
-        _remove_tree(self._place.home.jobs / leaving.name)
         if leaving.staging:
             bucket, prefix = leaving.staging
             try:
                 for info in list(self._objects.list(bucket, prefix)):
-                    self._objects.delete(bucket, info.key)
+                    if info.key not in leaving.kept:
+                        self._objects.delete(bucket, info.key)
             except ObjectError as error:
                 _log.warning("%s: what is left in s3://%s/%s stays: %s", leaving.name, bucket, prefix, error.message)
+        _remove_tree(self._place.home.jobs / leaving.name)
 
     async def _sweep(self) -> None:
         """Clean up after jobs that ended in the moment when an earlier service did."""
@@ -541,9 +552,8 @@ class Supervisor:
         )
         for name in sorted(set(names) - set(self._live)):
             stored = await self._jobs.get(name)
-            job = decode(stored) if stored else None
-            handles = (*job.abandoned, *(each.handle for each in job.hosts if each.handle)) if job else ()
-            self._leaving.append(_Leaving(name, handles, spec.staging(job) if job else None, time.monotonic()))
+            now = time.monotonic()
+            self._leaving.append(_Leaving.of(decode(stored), now) if stored else _Leaving(name, deadline=now))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
