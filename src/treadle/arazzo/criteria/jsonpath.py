@@ -41,6 +41,9 @@ class _Plan:
     """(context, data, reasons, rules that were needed on the way)"""
     rules: tuple[str, ...]
     expressions: tuple[Expression, ...] = ()
+    query: Query | None = None
+    """The query, where it is one; else `node` is the condition. Only `outline` looks at these."""
+    node: Condition | None = None
 
 
 def _plan(text: str, scope: Scope, hint_for: Expression | None) -> _Plan:
@@ -52,7 +55,7 @@ def _plan(text: str, scope: Scope, hint_for: Expression | None) -> _Plan:
     lenient = None
     if _ROOT_FILTER.match(text) and scope.allows("root-filter-on-object"):
         lenient = compile_query(text, count_elements=True)
-    return _Plan(partial(_by_query, query, lenient, text), ())
+    return _Plan(partial(_by_query, query, lenient, text), (), query=query)
 
 
 _ROOT_FILTER: Final = re.compile(r"\$\s*\[\s*\?")
@@ -101,7 +104,7 @@ def _comparison(text: str, scope: Scope, refusal: JsonPathError, hint_for: Expre
         "a comparison is no JSONPath query (RFC 9535); it is evaluated as its author means it",
         hint=_rewrite(text, hint_for),
     )
-    return _Plan(partial(_by_condition, node), tuple(dict.fromkeys(rules)), tuple(expressions))
+    return _Plan(partial(_by_condition, node), tuple(dict.fromkeys(rules)), tuple(expressions), node=node)
 
 
 def _by_condition(node: Condition, context: Context, data: Json, reasons: list[str], rules: list[str]) -> bool:  # noqa: ARG001

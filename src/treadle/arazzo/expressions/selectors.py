@@ -61,6 +61,8 @@ class Selector:
 
     context: Expression
     select: _Select
+    kind: str = ""
+    text: str = ""
 
     def evaluate(self, context: Context) -> Json | Missing:
         """Give what is selected, or MISSING. Raises `EvaluationError`."""
@@ -91,7 +93,7 @@ def compile_selector(value: Mapping[str, Json], scope: Scope, at: str = "") -> S
         scope.note("bad-expression", error.message, "error", f"{at}/context", error.hint)
         return None
     try:
-        return Selector(context, _selection(name, version, value["selector"]))
+        return Selector(context, _selection(name, version, value["selector"]), name, value["selector"])
     except (jsonpath.JsonPathError, XPathError) as error:
         message = f"'{value['selector']}' is no {name}: {error.message}"
         scope.note("bad-selector", message, "error", f"{at}/selector", error.hint)

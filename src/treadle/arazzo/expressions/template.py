@@ -41,10 +41,11 @@ class _Part(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A compiled value. `expressions` holds every expression in it, for static checks."""
+    """A compiled value. `expressions` and `selectors` hold every one in it, for static checks."""
 
     part: _Part
     expressions: tuple[Expression, ...]
+    selectors: tuple[Selector, ...] = ()
 
     @property
     def constant(self) -> bool:
@@ -75,12 +76,12 @@ def compile_value(
     the result is always text. `schema` is the JSON Schema of the value, where the operation has one: it decides
     whether a lone `{$x}` keeps a number or boolean.
     """
-    compiler = _Compiler(scope, kind, [])
+    compiler = _Compiler(scope, kind, [], [])
     if kind == "payload" and isinstance(value, str):
         part = compiler.payload_text(value, media_type or "", at)
     else:
         part = compiler.compile(value, at, schema, 0)
-    return Template(part, tuple(compiler.expressions))
+    return Template(part, tuple(compiler.expressions), tuple(compiler.selectors))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -274,6 +275,7 @@ class _Compiler:
     scope: Scope
     kind: Kind
     expressions: list[Expression]
+    selectors: list[Selector]
 
     def compile(self, value: Json, at: str, schema: Json, depth: int) -> _Part:
         if isinstance(value, str):
@@ -317,6 +319,7 @@ class _Compiler:
         if selector is None:
             return _Constant(None)
         self.expressions.append(selector.context)
+        self.selectors.append(selector)
         return _Selected(selector)
 
     def string(self, text: str, at: str, schema: Json, depth: int) -> _Part:
