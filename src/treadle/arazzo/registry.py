@@ -46,30 +46,43 @@ class Registry:
     fetch: Fetch | None = None
 
     def with_document(self, document: Document) -> Registry:
-        """Give a registry that has one more document: by where it was read from, and by its `$self`."""
-        uris = {to_uri(document.uri), base_uri(document)}
+        """Give a registry that has one more document: by where it was read from, and by its `$self`.
+
+        A document from the network is not found by a `$self` on another host: anybody could claim to be anything.
+        """
+        retrieved, identity = to_uri(document.uri), base_uri(document)
+        local = urlsplit(retrieved).scheme == "file"
+        uris = {retrieved, identity} if local or _host(retrieved) == _host(identity) else {retrieved}
         return replace(self, documents={**self.documents, **dict.fromkeys(uris, document)})
 
     def resolve(self, base: str, reference: str) -> str:
         """Give the URI that a reference in a document means; `base` is a URI or a local path."""
         return resolve(base, reference)
 
-    def locate(self, document: Document, source: SourceDescription) -> str:
-        """Give the URI of a source description of a document: the override's, or its `url` against the base URI."""
-        override = self.overrides.get(source.name)
+    def locate(self, document: Document, source: SourceDescription, *, called: str = "") -> str:
+        """Give the URI of a source description of a document: the override's, or its `url` against the base URI.
+
+        `called` is the name of a source of another document than the entry, `refunds/api`; it goes before its own.
+        """
+        override = self._override(source, called)
         if override is not None:
             return to_uri(override)
         return resolve(base_uri(document), source.url).partition("#")[0]
 
-    def open(self, document: Document, source: SourceDescription) -> Document:
+    def open(self, document: Document, source: SourceDescription, *, called: str = "") -> Document:
         """Give the document that a source description names. Raises `DescriptionError` that points at its `url`."""
-        uri = self.locate(document, source)
+        uri = self.locate(document, source, called=called)
         if uri in self.documents:
             return self.documents[uri]
-        override = self.overrides.get(source.name)
+        override = self._override(source, called)
         place = document.place(f"{source.pointer}/url")
-        data = self.read(uri, origin="" if override else document.uri, place=place, source=source.name)
-        return load(data, uri, label=override or _label(document, source, uri))
+        data = self.read(uri, origin="" if override else document.uri, place=place, source=called or source.name)
+        loaded = load(data, uri, label=override or _label(document, source, uri))
+        # What was read may be a copy of a document that is known by its `$self`.
+        return self.documents.get(base_uri(loaded), loaded)
+
+    def _override(self, source: SourceDescription, called: str) -> str | None:
+        return self.overrides.get(called, self.overrides.get(source.name))
 
     def read(self, uri: str, *, origin: str = "", place: Place | None = None, source: str = "") -> bytes:
         """Read the bytes of a URI or local path.
@@ -95,6 +108,11 @@ class Registry:
             return self.fetch(uri)
         except TreadleError as problem:
             raise _Unreadable(f"{uri} cannot be read: {problem}", hint=problem.hint) from problem
+
+
+def _host(uri: str) -> tuple[str, str]:
+    parts = urlsplit(uri)
+    return parts.scheme, parts.netloc
 
 
 class _Unreadable(Exception):  # noqa: N818  (never leaves this module)

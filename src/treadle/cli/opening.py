@@ -8,24 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from treadle.arazzo.build import build
 from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
-from treadle.arazzo.model import Description, SourceDescription
-from treadle.arazzo.plan import OpenedSource, Plan, PlanOptions, plan
+from treadle.arazzo.model import Description
+from treadle.arazzo.plan import Plan, PlanOptions, plan
 from treadle.arazzo.registry import Registry
 from treadle.arazzo.rules import check
+from treadle.cli.opener import Opener, provided
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.home import Home
 from treadle.http.redaction import redact_url
-from treadle.seams import Authoriser, Json, Source
-from treadle.sources.openapi import OpenApiSource
-from treadle.sources.servers import LocalService, Target, described_server, region_of, target_for
-from treadle.sources.spelled import SpelledOutSource
+from treadle.seams import Authoriser
+from treadle.sources.servers import LocalService, Target
 
 if TYPE_CHECKING:
     from treadle.arazzo.registry import Fetch
@@ -49,7 +48,11 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     timeout: float = 31 * 24 * 3600.0
     request_timeout: float = 60.0
     expect: list[str] = []
+    documents: list[str] = []
+    """Files, or directories of files, that references may mean by their `$self`."""
     digest: str = ""
+    digests: dict[str, str] = {}
+    """Those of the other Arazzo documents, by URI."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,9 +126,8 @@ def open_plan(
 
     `local` gives the service of this machine; it is asked only when `--on local` needs it.
     """
-    registry = Registry(overrides=setup.sources, fetch=fetch)
+    registry = _registry(setup, fetch)
     document, description, found = open_description(setup, registry)
-    registry = registry.with_document(document)
     if description is None or _errors(found):
         raise DescriptionError(found)
     if setup.digest and setup.digest != document.digest:
@@ -134,14 +136,14 @@ def open_plan(
             hint="put the old text back in order to go on with the run, or start a new run",
         )
     service = local() if local is not None and setup.on == "local" else None
-    opener = _Opener(setup, document, description, registry, service)
-    sources = {each.name: opener.open(each) for each in description.source_descriptions}
-    options = PlanOptions(strict=setup.strict, off=frozenset(setup.off), redact=redact_url)
-    made, planned = plan(description, document, sources, workflow_id=setup.workflow, options=options)
+    opener = Opener(setup, registry, service)
+    sources = opener.entry(document, description)
+    made, planned = plan(description, document, sources, workflow_id=setup.workflow, options=_options(setup))
     found += [each for each in planned if each not in found]
     if made is None:
         raise DescriptionError(found)
-    complete = msgspec.structs.replace(setup, digest=document.digest, workflow=made.entry)
+    opener.check_names()
+    complete = msgspec.structs.replace(setup, digest=document.digest, digests=opener.digests, workflow=made.entry)
     return Opened(complete, document, description, made, opener.targets, tuple(found), service)
 
 
@@ -152,118 +154,27 @@ def check_document(
     fetch: Fetch | None = None,
 ) -> list[Diagnostic]:
     """Give everything that is wrong with a document, every workflow of it planned. Raises `DescriptionError`."""
-    registry = Registry(fetch=fetch)
+    registry = _registry(setup, fetch)
     document, description, found = open_description(setup, registry)
     if description is None:
         return found
     service = local() if local is not None and setup.on == "local" else None
-    opener = _Opener(setup, document, description, registry, service)
-    sources = {each.name: opener.open(each) for each in description.source_descriptions}
-    options = PlanOptions(strict=setup.strict, off=frozenset(setup.off), redact=redact_url)
+    sources = Opener(setup, registry, service).entry(document, description)
     for workflow in description.workflows:
-        _, planned = plan(description, document, sources, workflow_id=workflow.workflow_id, options=options)
+        _, planned = plan(description, document, sources, workflow_id=workflow.workflow_id, options=_options(setup))
         # Planning finds again, in its own words, what a rule has found; and shared workflows are planned several times.
         known = {(each.rule, each.place) for each in found}
         found += [each for each in planned if (each.rule, each.place) not in known]
     return found
 
 
+def _registry(setup: Setup, fetch: Fetch | None) -> Registry:
+    return provided(Registry(overrides=setup.sources, fetch=fetch), setup.documents)
+
+
+def _options(setup: Setup) -> PlanOptions:
+    return PlanOptions(strict=setup.strict, off=frozenset(setup.off), redact=redact_url)
+
+
 def _errors(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     return [each for each in diagnostics if each.severity == "error"]
-
-
-def _profile_region(on: str | None) -> str | None:
-    if on != "aws":
-        return None
-    from treadle.sources.security import AwsChain  # it imports botocore, which only AWS needs
-
-    return AwsChain().region()
-
-
-_NAMES_A_SERVER: Final = "name a server with --on or --server {name}=URL, or the description with --source {name}=PATH"
-
-
-class _Opener:
-    """Opens the source descriptions of one document, and decides where each one's requests go."""
-
-    def __init__(
-        self,
-        setup: Setup,
-        document: Document,
-        description: Description,
-        registry: Registry,
-        local: LocalService | None,
-    ) -> None:
-        self.setup = setup
-        self.document = document
-        self.description = description
-        self.registry = registry
-        self.local = local
-        self.targets: dict[str, Target] = {}
-        self.region = region_of() or _profile_region(setup.on)
-        unknown = {*setup.servers, *setup.sources} - {each.name for each in description.source_descriptions}
-        if unknown:
-            names = ", ".join(each.name for each in description.source_descriptions)
-            raise UsageError(f"the document has no source {', '.join(sorted(unknown))}", hint=f"it has: {names}")
-
-    def open(self, source: SourceDescription) -> OpenedSource:
-        """Open one source description. What cannot be read matters only if a step needs it: the planner says."""
-        try:
-            described = self.registry.open(self.document, source)
-        except DescriptionError as error:
-            return self._unread(source, error)
-        if not isinstance(described.value, dict) or not {"openapi", "swagger"} & described.value.keys():
-            return OpenedSource(None, self._problem(source, "is no OpenAPI description"))
-        try:
-            # A region that the user's profile names counts as much as one in the environment.
-            environment = {"AWS_REGION": self.region} if self.region else None
-            server = described_server(described.value, described.uri, environment=environment)
-            target = self._target(source, server)
-            base = target.url if target else ""
-            opened: Source = OpenApiSource(source.name, described.value, uri=described.uri, server=base or None)
-        except DescriptionError as error:
-            return OpenedSource(None, error.diagnostics[0])
-        if target is not None:
-            self.targets[source.name] = target
-        return OpenedSource(opened, None, base)
-
-    def _unread(self, source: SourceDescription, error: DescriptionError) -> OpenedSource:
-        """Fall back to what the steps spell out, where a server is named for it (a decision, see the dialect list)."""
-        reason = error.diagnostics[0].message if error.diagnostics else error.message
-        problem = self._problem(source, f"cannot be read: {reason}")
-        target = self._target(source, None)
-        if target is None:
-            return OpenedSource(None, problem)
-        self.targets[source.name] = target
-        return OpenedSource(SpelledOutSource(source.name, target.url), problem, target.url)
-
-    def _problem(self, source: SourceDescription, what: str) -> Diagnostic:
-        return Diagnostic(
-            "source",
-            f"the source {source.name!r} ({source.url}) {what}",
-            self.document.place(f"{source.pointer}/url"),
-            hint=_NAMES_A_SERVER.format(name=source.name),
-        )
-
-    def _target(self, source: SourceDescription, described: str | None) -> Target | None:
-        return target_for(
-            source.name,
-            described=described,
-            on=self.setup.on,
-            servers=self.setup.servers,
-            local=self.local,
-            region=self.region,
-            amz_targets=self._amz_targets(),
-        )
-
-    def _amz_targets(self) -> list[str]:
-        """Give the X-Amz-Target values that the steps spell out."""
-        found: list[str] = []
-        for workflow in self.description.workflows:
-            for step in workflow.steps:
-                for parameter in step.parameters:
-                    name: Any = getattr(parameter, "name", "")
-                    value: Json = getattr(parameter, "value", None)
-                    if name.lower() == "x-amz-target" and isinstance(value, str):
-                        found.append(value)
-        return found
