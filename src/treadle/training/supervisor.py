@@ -186,6 +186,7 @@ class Supervisor:
         self._live: dict[str, _Live] = {}
         self._leaving: list[_Leaving] = []
         self._wake = asyncio.Event()
+        self._ended = asyncio.Event()
         self._quiet = asyncio.Event()
         self._tasks: set[asyncio.Task[Any]] = set()
         self._loops: list[asyncio.Task[None]] = []
@@ -490,6 +491,7 @@ class Supervisor:
         del self._live[job.name]
         live.notify()
         self._leaving.append(_Leaving.of(job, time.monotonic() + self._leave))
+        self._ended.set()
         self._wake.set()
         self._update_quiet()
 
@@ -504,8 +506,11 @@ class Supervisor:
                         await self._told(live.job.name, self._look_at_host(live, live.job.attempt, host))
             for leaving in list(self._leaving):
                 await self._told(leaving.name, self._look_at_leaving(leaving))
+            self._ended.clear()
             # Agents leave within a moment of their job's end, and what they leave takes room: it is looked for sooner.
-            await asyncio.sleep(self._tick / 10 if self._leaving else self._tick)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._tick / 10 if self._leaving else self._tick):
+                    await self._ended.wait()
 
     async def _look_at_host(self, live: _Live, attempt: int, host: Host) -> None:
         now = time.monotonic()
@@ -607,9 +612,11 @@ def _commit(objects: Objects, outputs: Sequence[StagedOutput]) -> str:
         try:
             objects.move(output.bucket, output.staged, output.target)
         except ObjectNotFound as error:
-            # Moved already, by a service that was killed before it could say so.
+            # Moved already, by a service that was killed before it could say so, or before the move had tidied up.
             if not _there(objects, output):
                 return f"{INTERNAL_ERROR} An output is lost: {error.message}"
+            with contextlib.suppress(ObjectError):  # the output is where it belongs; what is left is an empty directory
+                objects.delete(output.bucket, output.staged)
         except ObjectError as error:
             where = f"s3://{output.bucket}/{output.staged}"
             return f"{INTERNAL_ERROR} An output stays at {where}, because it cannot be moved: {error.message}"
