@@ -1,0 +1,309 @@
+"""kill -9 at any moment, of anybody: nothing is lost, nothing is done twice, nobody is left."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.world import Gate, Process, World, steps, until
+
+WHOLE = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
+PHASES = ["Starting", "Downloading", "Training", "Uploading"]
+
+PATIENT = """
+say("begun")
+wait()
+data = [each for each in (ML / "input" / "data").rglob("*") if each.is_file()]
+(MODEL / "model.txt").write_text(f"trained on {len(data)} files")
+say("done")
+"""
+FILES = 1500
+# Each phase once, in the sandbox that jobs get here; and where a program runs, in the other one too.
+IN_EACH_PHASE = pytest.mark.parametrize(
+    ("boxed", "phase"), [("auto", each) for each in PHASES] + [("plain", "Training")], indirect=["boxed"]
+)
+IN_ONE = pytest.mark.parametrize("boxed", ["auto"], indirect=True)
+MODEL = {"model.txt": b"trained on %d files" % FILES}
+
+LOST = "InternalServerError: We encountered an internal error. Please try again. The host algo-1 is lost"
+
+
+@pytest.fixture
+def patient(boxed: World) -> World:
+    """A world with an image whose program says "begun", waits at the gate, and counts its files; and with the files."""
+    boxed.gate()
+    boxed.image("patient", PATIENT)
+    boxed.put_many("many", FILES)
+    return boxed
+
+
+def create(world: World, job: str, **changes: Any) -> None:
+    world.create(job, "patient", InputDataConfig=[world.channel("many/")], **changes)
+
+
+def gate(world: World) -> Gate:
+    return Gate(world.root / "gate")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The training program
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda number: number.name)
+def test_a_program_that_is_killed_fails_with_a_reason_that_says_so(boxed: World, number: signal.Signals) -> None:
+    """AWS's form, then which signal, then the last lines; what it had written as a model is not published."""
+    boxed.gate()
+    boxed.image("patient", "(MODEL / 'half').write_text('half')\n" + PATIENT)
+    boxed.serve()
+    boxed.create("killed", "patient")
+    until(lambda: "begun" in boxed.log("killed"), what="the program has begun")
+    [program] = boxed.programs("killed")
+    os.kill(program, number)
+    job = boxed.ended("killed")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"] == (
+        f"AlgorithmError: , exit code: {128 + number}\nkilled by signal {number.value} ({number.name})\nbegun"
+    )
+    assert steps(job) == [*WHOLE[:-1], "Failed"]
+    assert boxed.model("killed") is None
+    boxed.clean("killed")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The agent
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@IN_EACH_PHASE
+def test_a_job_whose_agent_is_killed_fails_as_the_platforms_fault(patient: World, phase: str) -> None:
+    """It is settled within seconds; the program dies with its agent; nothing is published."""
+    patient.serve()
+    create(patient, "lost")
+    with patient.held("lost", phase) as agent:
+        programs = patient.programs("lost")
+        assert bool(programs) == (phase == "Training")
+        os.kill(agent, signal.SIGKILL)
+        until(lambda: not patient.programs("lost"), what="the program has died with its agent")
+        job = patient.ended("lost")
+    assert job["TrainingJobStatus"] == "Failed"
+    assert job["FailureReason"].startswith(LOST)
+    assert steps(job) == [*WHOLE[: WHOLE.index(phase) + 1], "Failed"]
+    assert patient.model("lost") is None
+    patient.clean("lost", logs=phase in {"Training", "Uploading"})
+
+
+@IN_ONE
+def test_a_retry_strategy_begins_again(patient: World) -> None:
+    """RetryStrategy retries what the platform failed; the second attempt's output is the job's, and its log is added."""
+    patient.serve()
+    create(patient, "again", RetryStrategy={"MaximumRetryAttempts": 1})
+    with patient.held("again", "Training") as agent:
+        os.kill(agent, signal.SIGKILL)
+    until(lambda: patient.log("again").count("begun") == 2, what="the program has begun again")
+    gate(patient).open()
+    job = patient.ended("again")
+    assert job["TrainingJobStatus"] == "Completed"
+    assert steps(job) == [*WHOLE[:3], *WHOLE]
+    assert patient.model("again") == MODEL
+    assert patient.log("again") == ["begun", "begun", "done"]
+    patient.clean("again")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The service
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@IN_EACH_PHASE
+def test_a_job_outlives_the_service(patient: World, phase: str) -> None:
+    """Killed and started again in each phase: the same attempt goes on, and its log and artifact are whole."""
+    service = patient.serve()
+    create(patient, "goes-on")
+    with patient.held("goes-on", phase) as agent:
+        service.kill()
+        patient.serve()
+        assert patient.describe("goes-on")["SecondaryStatus"] == phase
+    if phase != "Uploading":
+        assert patient.agent("goes-on") == agent
+        gate(patient).open()
+    job = patient.ended("goes-on")
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert steps(job) == WHOLE
+    assert patient.model("goes-on") == MODEL
+    assert patient.log("goes-on") == ["begun", "done"]
+    patient.clean("goes-on")
+
+
+@IN_ONE
+def test_a_job_that_ends_while_there_is_no_service_is_found_complete(patient: World) -> None:
+    """The agent uploads, keeps what it has to tell on its disk, and waits for the next service."""
+    service = patient.serve()
+    create(patient, "alone")
+    with patient.held("alone", "Training"):
+        service.kill()
+    gate(patient).open()
+    spool = patient.home.jobs / "alone" / "1" / "algo-1" / "spool" / "events.jsonl"
+    until(lambda: b'"ended"' in spool.read_bytes(), what="the agent has noted the end")
+    patient.serve()
+    job = patient.ended("alone")
+    assert steps(job) == WHOLE
+    assert patient.model("alone") == MODEL
+    assert patient.log("alone") == ["begun", "done"]
+    patient.clean("alone")
+
+
+@IN_ONE
+def test_a_service_that_is_killed_right_after_create_has_taken_the_job(patient: World) -> None:
+    """What CreateTrainingJob has answered is durable, wherever the launch was; exactly one attempt trains."""
+    for number in range(2):
+        job = f"taken-{number}"
+        service = patient.serve()
+        create(patient, job)
+        if number:
+            until(lambda job=job: (patient.home.jobs / job).exists(), what="it is being placed")  # type: ignore[misc]
+        service.kill()
+        service = patient.serve()
+        gate(patient).open()
+        found = patient.ended(job)
+        assert found["TrainingJobStatus"] == "Completed", found
+        assert steps(found) == WHOLE
+        assert patient.model(job) == MODEL
+        assert patient.log(job) == ["begun", "done"]
+        patient.clean(job)
+        service.signal(signal.SIGTERM)
+        service.ended()
+
+
+@IN_ONE
+def test_a_service_that_is_killed_at_the_end_of_a_job(patient: World) -> None:
+    """Between the outputs and the status, and right after the status: the next service says Completed, and cleans up."""
+    service = patient.serve()
+    create(patient, "ending")
+    with patient.held("ending", "Training"):
+        pass
+    gate(patient).open()
+    until(lambda: patient.model("ending"), what="the outputs are in their place")
+    service.kill()
+    service = patient.serve()
+    job = patient.ended("ending")
+    assert steps(job) == WHOLE
+    service.kill()
+    patient.serve()
+    assert patient.describe("ending") == job
+    assert patient.model("ending") == MODEL
+    assert patient.log("ending") == ["begun", "done"]
+    patient.clean("ending")
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The client
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+class Between:
+    """Stands between a client and the service, and can keep the service's answers to itself."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self.passing = threading.Event()
+        self.passing.set()
+        self.held = threading.Event()
+        """An answer has come and is held."""
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._sockets = [self._listener]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            server = socket.create_connection(("127.0.0.1", self._port))
+            self._sockets += [client, server]
+            threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
+            threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
+
+    def _pass(self, one: socket.socket, other: socket.socket, answers: bool) -> None:
+        try:
+            while data := one.recv(65536):
+                if answers and not self.passing.is_set():
+                    self.held.set()
+                    self.passing.wait()
+                other.sendall(data)
+            other.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # one of the two has gone: that is what this is for
+
+    def close(self) -> None:
+        """Let go of everything."""
+        self.passing.set()
+        for each in self._sockets:
+            each.close()
+
+
+@pytest.fixture
+def between(world: World) -> Iterator[Between]:
+    """Something between the client and the service of the world, which is started."""
+    world.gate()
+    world.image("patient", PATIENT)
+    world.serve()
+    endpoint = world.home.endpoint()
+    assert endpoint is not None
+    made = Between(int(endpoint.url.rpartition(":")[2]))
+    yield made
+    made.close()
+
+
+def aws(world: World) -> dict[str, str]:
+    key, secret = world.home.credentials()
+    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1"}
+
+
+def run_id(world: World) -> str:
+    runs = json.loads(world.treadle("runs", "ls", "--json").out)
+    found: str = runs[0]["run_id"]
+    return found
+
+
+def test_a_client_that_is_killed_while_it_creates_does_not_create_twice(world: World, between: Between) -> None:
+    """The service has the job, the client never heard: the run is in doubt, and resume does not send it again."""
+    between.passing.clear()
+    run = world.start(*world.run_arguments("once", "patient", on=between.url), **aws(world))
+    assert between.held.wait(20), run.err
+    run.kill()
+    between.passing.set()
+    resumed = world.treadle("resume", run_id(world), **aws(world))
+    assert resumed.code == 1
+    assert "in doubt at createTrainingJob" in resumed.err
+    assert "--resend" in resumed.err
+    names = [each["TrainingJobName"] for each in json.loads(world.treadle("jobs", "ls", "--json").out)]
+    assert names == ["once"]
+    gate(world).open()
+    assert world.ended("once")["TrainingJobStatus"] == "Completed"
+
+
+def test_a_client_that_is_killed_in_the_middle_of_a_poll_goes_on(world: World, between: Between) -> None:
+    """resume goes on to the end of the same job, and gives the outputs."""
+    run = world.start(*world.run_arguments("polled", "patient", "--json", on=between.url), **aws(world))
+    run.says("pollTrainingJob", 3)
+    between.passing.clear()
+    assert between.held.wait(20)
+    run.kill()
+    between.passing.set()
+    resumed: Process = world.start("resume", run_id(world), "--json", **aws(world))
+    resumed.says("pollTrainingJob")
+    gate(world).open()
+    done = resumed.ended()
+    assert done.code == 0, done.err
+    assert done.outputs["trainingJobStatus"] == "Completed"
+    assert world.log("polled") == ["begun", "done"]
