@@ -17,16 +17,21 @@ from treadle.training.job import (
     FINAL,
     INTERNAL_ERROR,
     TABLE,
+    Announced,
     Claimed,
     Event,
     HostLost,
     HostReported,
+    InterruptRequested,
     Job,
     Launched,
     LaunchFailed,
+    LimitReached,
     Placed,
     Settled,
     StopRequested,
+    Tagged,
+    Updated,
     Waiting,
     advance,
     commands,
@@ -322,11 +327,109 @@ def test_a_job_survives_its_store() -> None:
     )
 
 
+def test_an_interrupted_job_begins_again_from_its_checkpoints() -> None:
+    """§1.9: Training → Interrupted → Starting → Downloading → Training → Uploading; what was uploaded does not count."""
+    job = ran(placed(new()), ALL[:2])
+    job = advance(job, InterruptRequested(111.0))
+    assert job.secondary_status == "Training"
+    assert commands(job, "algo-1") == ["interrupt"]
+    output = StagedOutput(bucket="b", staged="s", target="t")
+    job = ran(job, [(115.0, "ended")], outcome="stopped", exit_code=143, outputs=[output])
+    assert (job.status, job.secondary_status, job.hosts, job.outputs) == ("InProgress", "Interrupted", (), ())
+    assert job.abandoned == ("handle-algo-1",)
+    job = ran(placed(job, at=120.0), [(each + 20, kind) for each, kind in ALL], outcome="completed", exit_code=0)
+    job = advance(job, Settled(150.0))
+    assert names(job) == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Interrupted",
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]
+
+
+def test_an_interruption_costs_runtime_and_no_retry() -> None:
+    """MaxRuntimeInSeconds covers all attempts; RetryStrategy is for faults of the platform."""
+    job = ran(placed(new(retries=1, max_runtime=60)), ALL[:2])
+    job = after(job, InterruptRequested(111.0), HostLost(115.0, 1, "algo-1", "gone"))
+    assert (job.secondary_status, job.runtime_left, job.retries_left) == ("Interrupted", 55, 1)
+    job = ran(placed(job, at=120.0), [(125.0, "downloading"), (130.0, "training")])
+    job = after(job, InterruptRequested(190.0), told(job, 191.0, "ended", outcome="failed", failure_reason="x"))
+    job = advance(job, Settled(192.0))
+    assert (job.status, job.secondary_status) == ("Stopped", "MaxRuntimeExceeded")
+
+
+def test_a_job_that_was_done_is_not_interrupted() -> None:
+    """The program ended by itself before the instances were gone; and without instances there is nothing to take."""
+    job = advance(ran(placed(new()), ALL[:3]), InterruptRequested(121.0))
+    job = after(job, told(job, 125.9, "ended", outcome="completed", exit_code=0), Settled(126.0))
+    assert job.status == "Completed"
+    fresh = new()
+    assert advance(fresh, InterruptRequested(101.0)) is fresh
+
+
+def test_a_stop_outranks_an_interruption() -> None:
+    """The model that the program saves is kept."""
+    job = after(ran(placed(new()), ALL[:2]), InterruptRequested(111.0), StopRequested(112.0))
+    assert commands(job, "algo-1") == ["stop"]
+    job = after(job, told(job, 113.0, "ended", outcome="stopped"), Settled(114.0))
+    assert names(job)[-2:] == ["Stopping", "Stopped"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "secondary"), [("max-wait", "MaxWaitTimeExceeded"), ("max-pending", "Stopped")], ids=str
+)
+def test_a_limit_on_waiting_stops_a_job(limit: Any, secondary: str) -> None:
+    """At once when nothing runs; else as a stop does, and what was saved is kept; a job that was done stays done."""
+    job = after(new(), Waiting(101.0), LimitReached(200.0, limit), Settled(201.0))
+    assert (job.status, job.secondary_status) == ("Stopped", secondary)
+    job = advance(ran(placed(new()), ALL[:2]), LimitReached(200.0, limit))
+    assert commands(job, "algo-1") == ["stop"]
+    ended = after(job, told(job, 201.0, "ended", outcome="stopped"), Settled(202.0))
+    assert (ended.status, ended.secondary_status) == ("Stopped", secondary)
+    ended = after(job, told(job, 201.0, "ended", outcome="completed", exit_code=0), Settled(202.0))
+    assert ended.status == "Completed"
+    lost = after(job, HostLost(201.0, 1, "algo-1", "gone"), Settled(202.0))
+    assert lost.secondary_status == secondary
+
+
+@pytest.mark.parametrize(
+    ("condition", "moment", "limit"),
+    [
+        ({}, 1e9, ""),
+        ({"MaxWaitTimeInSeconds": 50}, 149.9, ""),
+        ({"MaxWaitTimeInSeconds": 50}, 150.0, "max-wait"),
+        ({"MaxPendingTimeInSeconds": 1800}, 2900.0, ""),
+        ({"MaxPendingTimeInSeconds": 1800}, 2910.0, "max-pending"),
+    ],
+)
+def test_limits_on_waiting(condition: dict[str, int], moment: float, limit: str) -> None:
+    """MaxWaitTime counts from the creation, MaxPendingTime from the beginning of Pending."""
+    job = advance(new(), Waiting(1110.0))
+    job = msgspec.structs.replace(job, request={"StoppingCondition": condition})
+    assert job.limit_reached(moment) == limit
+
+
+def test_what_is_said_about_a_job_is_heard_after_its_end() -> None:
+    """Tags and announcements change a finished job, but not when it was last modified; an update does not."""
+    job = after(new(), StopRequested(101.0), Settled(102.0))
+    tagged = advance(job, Tagged(110.0, {"a": "1"}))
+    assert (tagged.tags, tagged.modified_at, tagged.version) == ({"a": "1"}, 102.0, job.version + 1)
+    assert advance(tagged, Announced(111.0, 2)).announced == 2
+    assert advance(job, Updated(110.0, {"ProfilerConfig": {}})) is job
+    assert advance(new(), Updated(110.0, {"x": 1})).modified_at == 110.0
+
+
 STATUS_OF = {
-    **dict.fromkeys(("Starting", "Pending", "Downloading", "Training", "Uploading"), "InProgress"),
+    **dict.fromkeys(("Starting", "Pending", "Downloading", "Training", "Uploading", "Interrupted"), "InProgress"),
     "Stopping": "Stopping",
     "Stopped": "Stopped",
     "MaxRuntimeExceeded": "Stopped",
+    "MaxWaitTimeExceeded": "Stopped",
     "Completed": "Completed",
     "Failed": "Failed",
 }
@@ -369,6 +472,11 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Claimed, TIMES, st.integers(1, 3), st.sampled_from(HOSTS), st.sampled_from(["a", "b"])),
     st.builds(HostReported, TIMES, st.integers(1, 3), st.sampled_from(HOSTS), _host_event()),
     st.builds(StopRequested, TIMES),
+    st.builds(InterruptRequested, TIMES),
+    st.builds(LimitReached, TIMES, st.sampled_from(["max-wait", "max-pending"])),
+    st.builds(Updated, TIMES, st.just({"ProfilerConfig": {"DisableProfiler": True}})),
+    st.builds(Tagged, TIMES, st.dictionaries(st.just("key"), st.sampled_from(["a", "b"]))),
+    st.builds(Announced, TIMES, st.integers(0, 3)),
     st.builds(HostLost, TIMES, st.integers(1, 3), st.sampled_from(HOSTS), st.just("gone")),
     st.builds(LaunchFailed, TIMES, st.integers(1, 3), st.just("no")),
     st.builds(Settled, TIMES, st.just("") | st.just("disk")),
@@ -399,7 +507,7 @@ def test_no_order_of_events_breaks_a_job(events: list[Event], retries: int) -> N
     for event in events:
         before, job = job, advance(job, event)
         _hold(job)
-        if before.finished:
+        if before.finished and not isinstance(event, Tagged | Announced):
             assert job is before
         if job is not before:
             assert job.version == before.version + 1
@@ -407,5 +515,5 @@ def test_no_order_of_events_breaks_a_job(events: list[Event], retries: int) -> N
             assert job.attempt >= before.attempt
             # The same event once more changes nothing, except that every Placed is a new attempt by definition.
             repeated = advance(job, event)
-            assert repeated is job or isinstance(event, Placed | HostLost | LaunchFailed | Settled)
+            assert repeated is job or isinstance(event, Placed | HostLost | LaunchFailed | Settled | Updated)
     assert msgspec.json.decode(msgspec.json.encode(job), type=Job) == job

@@ -30,18 +30,23 @@ __all__ = [
     "FINAL",
     "INTERNAL_ERROR",
     "TABLE",
+    "Announced",
     "Claimed",
     "Event",
     "Host",
     "HostLost",
     "HostReported",
+    "InterruptRequested",
     "Job",
     "LaunchFailed",
     "Launched",
+    "LimitReached",
     "Placed",
     "Settled",
     "StopRequested",
+    "Tagged",
     "Transition",
+    "Updated",
     "Waiting",
     "advance",
     "commands",
@@ -60,11 +65,14 @@ Secondary = Literal[
     "Stopping",
     "Stopped",
     "MaxRuntimeExceeded",
+    "MaxWaitTimeExceeded",
+    "Interrupted",
     "Completed",
     "Failed",
 ]
 Phase = Literal["placed", "downloading", "training", "uploading"]
-Outcome = Literal["", "completed", "failed", "stopped", "max-runtime"]
+Limit = Literal["", "max-wait", "max-pending"]
+Outcome = Literal["", "completed", "failed", "stopped", "max-runtime", "max-wait", "max-pending"]
 Trigger = Literal[
     "waiting",
     "placed",
@@ -74,10 +82,13 @@ Trigger = Literal[
     "uploading",
     "stop",
     "replace",
+    "interrupted",
     "completed",
     "failed",
     "stopped",
     "max-runtime",
+    "max-wait",
+    "max-pending",
 ]
 
 FINAL: Final = frozenset({"Completed", "Failed", "Stopped"})
@@ -129,7 +140,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     `request` is the CreateTrainingJob input with the defaults that the service adds; `image` and `command` are what its
     AlgorithmSpecification was resolved to; `notes` are lines for the start of its log. `attempt` counts from 1 and is 0
     until the job is placed; `tokens` has the hash of each attempt's token. `abandoned` are handles of hosts that must
-    not live any more. `trained_before` is the seconds in Training that earlier attempts used.
+    not live any more. `trained_before` is the seconds in Training that earlier attempts used. `interrupting` says that
+    the attempt is being taken away from the job (spot), `limit` that a limit of StoppingCondition ends it. `announced`
+    counts the transitions that the webhook has been told, None for a job that nobody wants to hear of.
     """
 
     name: str
@@ -138,6 +151,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     image: dict[str, Json]
     command: list[str]
     notes: tuple[str, ...] = ()
+    tags: dict[str, str] = {}
     created_at: float
     modified_at: float
     version: int = 1
@@ -152,12 +166,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     abandoned: tuple[str, ...] = ()
     trained_before: float = 0.0
     stop_requested: bool = False
+    interrupting: bool = False
+    limit: Limit = ""
     outcome: Outcome = ""
     failure_reason: str = ""
     training_started_at: float | None = None
     training_ended_at: float | None = None
     metrics: dict[str, tuple[float, float]] = {}
     outputs: tuple[StagedOutput, ...] = ()
+    announced: int | None = None
 
     @property
     def finished(self) -> bool:
@@ -175,6 +192,20 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     def runtime_left(self) -> int:
         """The seconds of MaxRuntimeInSeconds that earlier attempts left."""
         return max(0, math.ceil(self.max_runtime - self.trained_before))
+
+    def limit_reached(self, now: float) -> Limit:
+        """Give the limit on waiting that the job has passed.
+
+        MaxWaitTimeInSeconds (spot only) counts all of its life, MaxPendingTimeInSeconds the time in Pending.
+        """
+        condition = self.request["StoppingCondition"]
+        longest = condition.get("MaxWaitTimeInSeconds")
+        if longest is not None and now - self.created_at >= longest:
+            return "max-wait"
+        longest = condition.get("MaxPendingTimeInSeconds")
+        if longest is not None and self.secondary_status == "Pending" and now - self.transitions[-1].start >= longest:
+            return "max-pending"
+        return ""
 
     def host(self, name: str) -> Host | None:
         """Give the host of that name in the current attempt, or None."""
@@ -195,7 +226,9 @@ def created(
     return Job(
         name=name,
         arn=arn,
-        request=request,
+        # Tags change while the request does not.
+        request={member: value for member, value in request.items() if member != "Tags"},
+        tags={each["Key"]: each["Value"] for each in request.get("Tags") or ()},
         image=image,
         command=command,
         notes=notes,
@@ -257,13 +290,18 @@ _FAILED = To("Failed", "Failed", "Training job failed")  # [guess]: the text is 
 _STOPPED = To("Stopped", "Stopped", "Training job stopped")
 # [guess] too
 _EXCEEDED = To("Stopped", "MaxRuntimeExceeded", "Training job runtime exceeded MaxRuntimeInSeconds provided")
+# [guess] for these as well
+_INTERRUPTED = To("InProgress", "Interrupted", "Training job interrupted")
+_WAITED = To("Stopped", "MaxWaitTimeExceeded", "Training job wait time exceeded MaxWaitTimeInSeconds provided")
 
-_RUNNING: tuple[Secondary, ...] = ("Starting", "Pending", "Downloading", "Training", "Uploading")
+_RUNNING: tuple[Secondary, ...] = ("Starting", "Pending", "Downloading", "Training", "Uploading", "Interrupted")
 
 TABLE: Final[Mapping[tuple[Secondary, Trigger], To]] = {
     ("Starting", "waiting"): _WAITING,
     ("Starting", "placed"): _LAUNCHING,
     ("Pending", "placed"): _PREPARING_PENDING,
+    ("Interrupted", "waiting"): _WAITING,
+    ("Interrupted", "placed"): _LAUNCHING,
     ("Starting", "claimed"): _PREPARING,
     ("Pending", "claimed"): _PREPARING_PENDING,
     ("Starting", "downloading"): _DOWNLOADING,
@@ -281,10 +319,15 @@ TABLE: Final[Mapping[tuple[Secondary, Trigger], To]] = {
     **{(each, "failed"): _FAILED for each in _RUNNING},
     **{(each, "stopped"): _STOPPED for each in _RUNNING},
     **{(each, "max-runtime"): _EXCEEDED for each in _RUNNING},
+    **{(each, "max-wait"): _WAITED for each in _RUNNING},
+    **{(each, "max-pending"): _STOPPED for each in _RUNNING},
+    **{(each, "interrupted"): _INTERRUPTED for each in _RUNNING if each != "Interrupted"},
     # Who asked for a stop sees the job stopped, whatever the program made of the same moment.
     ("Stopping", "completed"): _STOPPED,
     ("Stopping", "stopped"): _STOPPED,
     ("Stopping", "max-runtime"): _STOPPED,
+    ("Stopping", "max-wait"): _STOPPED,
+    ("Stopping", "max-pending"): _STOPPED,
     ("Stopping", "failed"): _FAILED,
 }
 """(SecondaryStatus, trigger) → what follows. A pair that is not here changes nothing."""
@@ -349,6 +392,45 @@ class StopRequested:
 
 
 @dataclass(frozen=True, slots=True)
+class InterruptRequested:
+    """The instances of a spot job are taken away; it begins again from its checkpoints."""
+
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class LimitReached:
+    """The job has waited for as long as its StoppingCondition lets it; see `Job.limit_reached`."""
+
+    at: float
+    limit: Limit
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """Somebody called UpdateTrainingJob: members of the request with their new values."""
+
+    at: float
+    members: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Tagged:
+    """Somebody called AddTags or DeleteTags: the tags that the job has now."""
+
+    at: float
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Announced:
+    """The webhook has been told the first `count` transitions."""
+
+    at: float
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class HostLost:
     """A host's agent is gone, or has been silent for too long."""
 
@@ -376,18 +458,36 @@ class Settled:
 
 
 Event: TypeAlias = (
-    Waiting | Placed | Launched | Claimed | HostReported | StopRequested | HostLost | LaunchFailed | Settled
+    Waiting
+    | Placed
+    | Launched
+    | Claimed
+    | HostReported
+    | StopRequested
+    | InterruptRequested
+    | LimitReached
+    | Updated
+    | Tagged
+    | Announced
+    | HostLost
+    | LaunchFailed
+    | Settled
 )
+
+# What is said about a job rather than done to it: it is heard after the end too, and LastModifiedTime stays.
+_ASIDE: Final[frozenset[type[Event]]] = frozenset({Tagged, Announced})
 
 
 def advance(job: Job, event: Event) -> Job:
     """Give the job after the event: the same object when nothing changed, else one with the next version."""
-    if job.finished:
+    aside = type(event) in _ASIDE
+    if job.finished and not aside:
         return job
     changed = _FOLDS[type(event)](job, event)
     if changed is job:
         return job
-    return _with(changed, version=job.version + 1, modified_at=max(event.at, job.modified_at))
+    modified_at = job.modified_at if aside else max(event.at, job.modified_at)
+    return _with(changed, version=job.version + 1, modified_at=modified_at)
 
 
 def commands(job: Job, host: str) -> list[Command]:
@@ -396,7 +496,9 @@ def commands(job: Job, host: str) -> list[Command]:
     if its is None or its.outcome:
         return []
     others_failed = any(each.outcome == "failed" for each in job.hosts)
-    return ["stop"] if job.stop_requested or others_failed else []
+    if job.stop_requested or job.limit or (others_failed and not job.interrupting):
+        return ["stop"]
+    return ["interrupt"] if job.interrupting else []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -504,14 +606,18 @@ def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
     outcome: Outcome = _OUTCOMES.get(event.outcome, "failed")
     reason = event.failure_reason if outcome == "failed" else ""
     host = msgspec.structs.replace(host, outcome=outcome, exit_code=event.exit_code, failure_reason=reason, ended_at=at)
-    if outcome == "failed" and reason.startswith("InternalServerError"):
+    if outcome == "failed" and reason.startswith("InternalServerError") and not job.interrupting:
         return _broken(_replace_host(job, host), at, reason)
     metrics = dict(job.metrics)
     for name, (value, when, *_) in event.metrics.items():
         if name not in metrics or metrics[name][1] <= when:
             metrics[name] = (value, when)
     job = _with(_replace_host(job, host), metrics=metrics, outputs=(*job.outputs, *event.outputs))
-    return _decided(job) if all(each.outcome for each in job.hosts) else job
+    if not all(each.outcome for each in job.hosts):
+        return job
+    # How a program ends that is interrupted means nothing, unless it was done.
+    unfinished = any(each.outcome != "completed" for each in job.hosts)
+    return _interrupted(job, at) if job.interrupting and unfinished else _decided(job)
 
 
 _OUTCOMES: Mapping[str, Outcome] = {
@@ -529,15 +635,43 @@ def _decided(job: Job) -> Job:
         return _failed(job, failed[0].failure_reason)
     ends = {each.outcome for each in job.hosts}
     order: tuple[Outcome, ...] = ("max-runtime", "stopped", "completed")
-    return _with(job, outcome=next(each for each in order if each in ends))
+    outcome = next(each for each in order if each in ends)
+    return _with(job, outcome=job.limit if job.limit and outcome == "stopped" else outcome)
 
 
 def _stop(job: Job, event: StopRequested) -> Job:
     if job.outcome or job.stop_requested:
         return job
-    stopped = _move(_with(job, stop_requested=True), "stop", event.at)
+    stopped = _move(_with(job, stop_requested=True, interrupting=False), "stop", event.at)
     # What has not been placed has nothing that could still end.
     return stopped if job.hosts else _with(stopped, outcome="stopped")
+
+
+def _interrupt(job: Job, _event: InterruptRequested) -> Job:
+    """Take the instances away; what has none yet, or is about to end anyway, is left alone."""
+    if job.outcome or job.stop_requested or job.limit or not job.hosts:
+        return job
+    return job if job.interrupting else _with(job, interrupting=True)
+
+
+def _limit(job: Job, event: LimitReached) -> Job:
+    if job.outcome or job.stop_requested or job.limit:
+        return job
+    limited = _with(job, limit=event.limit, interrupting=False)
+    # What has not been placed has nothing that could still end.
+    return limited if job.hosts else _with(limited, outcome=event.limit)
+
+
+def _updated(job: Job, event: Updated) -> Job:
+    return _with(job, request={**job.request, **event.members})
+
+
+def _tagged(job: Job, event: Tagged) -> Job:
+    return job if job.tags == event.tags else _with(job, tags=dict(event.tags))
+
+
+def _announced(job: Job, event: Announced) -> Job:
+    return job if job.announced == event.count else _with(job, announced=event.count)
 
 
 def _lost(job: Job, event: HostLost) -> Job:
@@ -553,15 +687,11 @@ def _launch_failed(job: Job, event: LaunchFailed) -> Job:
 
 def _broken(job: Job, at: float, reason: str) -> Job:
     """End an attempt that the platform failed: begin again where RetryStrategy allows it, else the job has failed."""
-    used = max((at - each.training_since for each in job.hosts if each.training_since is not None), default=0.0)
-    given_up = tuple(each.handle for each in job.hosts if each.handle)
-    over = _with(
-        job,
-        hosts=(),
-        outputs=(),
-        abandoned=(*job.abandoned, *given_up),
-        trained_before=job.trained_before + max(0.0, used),
-    )
+    if job.interrupting:
+        return _interrupted(job, at)
+    over = _without_hosts(job, at)
+    if job.limit:
+        return _with(over, outcome=job.limit)
     if job.stop_requested:
         # A host that had not begun to train had nothing to save: what was asked for has come about.
         had_something = any(each.reached in {"training", "uploading"} for each in job.hosts)
@@ -572,6 +702,27 @@ def _broken(job: Job, at: float, reason: str) -> Job:
         return _with(over, outcome="max-runtime")
     again = _with(over, retries_left=job.retries_left - 1)
     return _move(again, "replace", at)
+
+
+def _without_hosts(job: Job, at: float) -> Job:
+    """Give up the attempt; what it had to show is gone, the time that it used is not."""
+    used = max((at - each.training_since for each in job.hosts if each.training_since is not None), default=0.0)
+    given_up = tuple(each.handle for each in job.hosts if each.handle)
+    return _with(
+        job,
+        hosts=(),
+        outputs=(),
+        abandoned=(*job.abandoned, *given_up),
+        trained_before=job.trained_before + max(0.0, used),
+    )
+
+
+def _interrupted(job: Job, at: float) -> Job:
+    """End an attempt whose instances were taken away; a new one begins as soon as there is room (§1.9)."""
+    over = _with(_without_hosts(job, at), interrupting=False)
+    if over.runtime_left == 0:
+        return _with(over, outcome="max-runtime")
+    return _move(over, "interrupted", at)
 
 
 def _settled(job: Job, event: Settled) -> Job:
@@ -597,6 +748,11 @@ _FOLDS: Mapping[type[Event], Callable[[Job, Any], Job]] = {
     Claimed: _claimed,
     HostReported: _reported,
     StopRequested: _stop,
+    InterruptRequested: _interrupt,
+    LimitReached: _limit,
+    Updated: _updated,
+    Tagged: _tagged,
+    Announced: _announced,
     HostLost: _lost,
     LaunchFailed: _launch_failed,
     Settled: _settled,
