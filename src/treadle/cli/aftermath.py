@@ -90,12 +90,14 @@ def aftermath(outcome: Outcome, jobs: Sequence[str], *, on_local: bool, expected
     if not status:
         return []
     lines = [f"What the workflow waited for did not complete: its status is {status}."]
-    if outcome.status == "succeeded":
-        # A failed run has been told with the last answer's remarks already.
-        lines += [f"  {name}: {plain(text)}" for name, text in remarks(outcome.last_body)]
     job = _the_job(outcome.last_body, jobs)
-    if job and on_local:
-        lines += _log(job)
+    log = _log(job) if job and on_local else []
+    if outcome.status == "succeeded":
+        # A failed run has been told with the last answer's remarks already. What a reason quotes from the log (its
+        # further lines) is not said twice.
+        said = [(name, text.partition("\n")[0] if log else text) for name, text in remarks(outcome.last_body)]
+        lines += [f"  {name}: {plain(text)}" for name, text in said]
+    lines += log
     if outcome.status == "succeeded" and not expected:
         name = next((name for name, value in outcome.outputs.items() if value == status), "")
         if name:
