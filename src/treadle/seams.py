@@ -9,11 +9,13 @@ seam                   who calls it                          who implements it
 =====================  ====================================  =================================================
 `Source`, `Operation`  the planner and the run loop          `sources.openapi`, `sources.spelled`
 `Transport`            the run loop                          `http` (aiohttp; scripted)
+`ChannelSource`        the planner                           `sources.asyncapi`
+`MessageTransport`     the run loop                          `messages` (in memory)
 `Authoriser`           the run loop                          `sources.security`
 `RunStore`             the run loop, `treadle runs`          `stores.memory`, `stores.sqlite`
 `Reporter`             the run loop                          `reporters.*`
 `JobStore`             the training service                  `stores.memory`, `stores.sqlite`
-`Objects`              the service (checks), the agent       `objects.filesystem`
+`Objects`              the service (checks, S3), the agent   `objects.filesystem`, `objects.memory`
 `Launcher`             the supervisor                        `launchers.local`, `launchers.scripted`
 `Sandbox`              the agent                             `agent.sandbox.*`
 =====================  ====================================  =================================================
@@ -25,8 +27,8 @@ members are only ever added.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, TypeAlias
 
@@ -40,8 +42,12 @@ __all__ = [
     "Authoriser",
     "Call",
     "Capacity",
+    "Channel",
+    "ChannelOperation",
+    "ChannelSource",
     "ClaimAnswer",
     "Command",
+    "CommonPrefix",
     "HostEvent",
     "HostEventKind",
     "HostLaunch",
@@ -51,8 +57,14 @@ __all__ = [
     "Json",
     "Launcher",
     "LogBatch",
+    "Message",
+    "MessageTransport",
     "Missing",
+    "ObjectCheck",
     "ObjectInfo",
+    "ObjectProperties",
+    "ObjectReader",
+    "ObjectStage",
     "Objects",
     "Operation",
     "OperationParameter",
@@ -276,6 +288,106 @@ class Source(Protocol):
 
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Messages
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A channel of a message broker. `address` is complete; `server` is its host, as the description writes it."""
+
+    source: str
+    address: str
+    server: str = ""
+    protocol: str = ""
+
+    @property
+    def url(self) -> str:
+        """The channel as people read it: `kafka://localhost:9092/orders`."""
+        return f"{self.protocol or 'channel'}://{self.server}/{self.address.lstrip('/')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message. `payload` is its decoded value, MISSING where there is none."""
+
+    payload: Json | Missing = MISSING
+    headers: Mapping[str, Json] = field(default_factory=dict)
+    content_type: str = ""
+
+
+class MessageTransport(Protocol):
+    """Sends and receives messages. One transport serves many runs at once."""
+
+    async def subscribe(self, channels: Sequence[Channel]) -> None:
+        """Keep from now on what arrives on these channels until it is received. Raises `TransportError`.
+
+        A run asks for it before its first step, so that an answer can come before the step that waits for it.
+        """
+        ...
+
+    async def send(self, channel: Channel, message: Message) -> None:
+        """Hand a message over to the broker. Raises `TransportError`."""
+        ...
+
+    async def receive(
+        self,
+        channel: Channel,
+        wanted: Callable[[Message], bool],
+        *,
+        timeout: float,  # noqa: ASYNC109
+    ) -> Message | None:
+        """Take the first message that is wanted, of those that came and will come; None after `timeout` seconds.
+
+        Raises `TransportError`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOperation:
+    """A channel of an AsyncAPI description, or an operation on one.
+
+    `address` may have `{parameters}`; `correlations` are the places where messages carry their correlation id: in the
+    "header" or the "payload", and the reference tokens there.
+    """
+
+    source: str
+    address: str
+    operation_id: str = ""
+    server: str = ""
+    protocol: str = ""
+    media_types: tuple[str, ...] = ()
+    parameters: tuple[str, ...] = ()
+    correlations: tuple[tuple[Literal["header", "payload"], tuple[str, ...]], ...] = ()
+
+
+class ChannelSource(Protocol):
+    """An AsyncAPI description that has been read: it knows channels."""
+
+    @property
+    def name(self) -> str:
+        """The name that the Arazzo document gives it."""
+        ...
+
+    def operations(self) -> Sequence[ChannelOperation]:
+        """Give every operation that has an id."""
+        ...
+
+    def find(self, operation_id: str) -> Sequence[ChannelOperation]:
+        """Give the operations with that id."""
+        ...
+
+    def at(self, pointer: str) -> ChannelOperation | None:
+        """Give the channel, or the operation, at a JSON Pointer of its document, such as `/channels/orders`."""
+        ...
+
+
+# ---------------------------------------------------------------------------------------------------------------------
 # Runs
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -360,6 +472,10 @@ class JobStore(Protocol):
         """Give a job, or None."""
         ...
 
+    async def delete(self, name: str) -> bool:
+        """Remove a job; its name is free again. False when there is none."""
+        ...
+
     async def all(self) -> Sequence[JobRecord]:
         """Give every job, oldest first."""
         ...
@@ -373,6 +489,26 @@ class JobStore(Protocol):
         ...
 
 
+class ObjectProperties(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What S3 keeps beside the bytes of an object; nobody but S3 clients asks for it, and it is never needed.
+
+    `headers` are given back with the object, names in lower case: `content-type`, `cache-control` …; `metadata` is the
+    user's own (`x-amz-meta-…`, without that). `checksums` are pairs of algorithm and Base64 text, as verified when the
+    object was written, of kind `checksum_type`. An object that was put together from parts has their sizes in `parts`,
+    as runs of (size, how many), and the upload that they came by.
+    """
+
+    headers: tuple[tuple[str, str], ...] = ()
+    metadata: tuple[tuple[str, str], ...] = ()
+    checksums: tuple[tuple[str, str], ...] = ()
+    checksum_type: str = ""
+    parts: tuple[tuple[int, int], ...] = ()
+    upload_id: str = ""
+
+
+_NO_PROPERTIES: Final = ObjectProperties()
+
+
 @dataclass(frozen=True, slots=True)
 class ObjectInfo:
     """An object as a listing shows it; `modified_at` in Unix seconds."""
@@ -381,6 +517,75 @@ class ObjectInfo:
     size: int
     modified_at: float
     etag: str = ""
+    properties: ObjectProperties = _NO_PROPERTIES
+
+
+@dataclass(frozen=True, slots=True)
+class CommonPrefix:
+    """All the keys that start with `prefix`, which ends in the delimiter of the listing."""
+
+    prefix: str
+
+
+ObjectCheck: TypeAlias = Callable[[ObjectInfo | None], None]
+"""Looks at the object that a write or a deletion is about to replace, and raises to refuse.
+
+Nothing can change that object between the look and the act.
+"""
+
+
+class ObjectReader(Protocol):
+    """One object, opened: information and bytes belong together, whatever happens to its key. A context manager."""
+
+    @property
+    def info(self) -> ObjectInfo:
+        """The object's information, etag included."""
+        ...
+
+    def read(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """Give its bytes in pieces; they can be read to the end even when the reader is closed meanwhile."""
+        ...
+
+    def close(self) -> None:
+        """Let go; a second time changes nothing."""
+        ...
+
+    def __enter__(self) -> ObjectReader: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class ObjectStage(Protocol):
+    """An object in the making, which nobody sees before `commit`. A context manager; one thread at a time."""
+
+    def write(self, piece: bytes) -> None:
+        """Add bytes. Raises `NoRoom`."""
+        ...
+
+    def append(self, source: ObjectReader, start: int = 0, length: int | None = None) -> None:
+        """Add bytes of an object, as cheaply as the stores of the two can between them."""
+        ...
+
+    def digest(self) -> str:
+        """Give the MD5 of what is there so far, in hexadecimal digits."""
+        ...
+
+    def commit(
+        self, key: str, *, properties: ObjectProperties | None = None, etag: str = "", check: ObjectCheck | None = None
+    ) -> ObjectInfo:
+        """Make it the object of this key, whole and on the disk, replacing one that is there. The stage is used up.
+
+        Without `etag` it is the MD5. What `check` raises is raised, and changes nothing.
+        """
+        ...
+
+    def close(self) -> None:
+        """Forget what was not committed; a second time changes nothing."""
+        ...
+
+    def __enter__(self) -> ObjectStage: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
 
 class Objects(Protocol):
@@ -417,8 +622,26 @@ class Objects(Protocol):
         """Give an object another key of the same bucket, at once and whole. Raises `ObjectNotFound`."""
         ...
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Remove an object; no error when there is none."""
+    def open(self, bucket: str, key: str) -> ObjectReader:
+        """Open the object that is there now. Raises `ObjectNotFound`."""
+        ...
+
+    def stage(self, bucket: str) -> ObjectStage:
+        """Begin an object of this bucket. Raises `BucketNotFound`."""
+        ...
+
+    def browse(
+        self, bucket: str, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
+    ) -> Iterator[ObjectInfo | CommonPrefix]:
+        """List, with all keys that have the delimiter after the prefix as one entry for each beginning, up to there.
+
+        In UTF-8 binary order; a common prefix is there when a key of it comes after `start_after`. Raises
+        `BucketNotFound`.
+        """
+        ...
+
+    def delete(self, bucket: str, key: str, *, check: ObjectCheck | None = None) -> None:
+        """Remove an object; no error when there is none. What `check` raises is raised, and changes nothing."""
         ...
 
     def buckets(self) -> Sequence[str]:
@@ -427,6 +650,14 @@ class Objects(Protocol):
 
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket; no error when it is there."""
+        ...
+
+    def bucket_made_at(self, bucket: str) -> float:
+        """Tell when a bucket was made, in Unix seconds. Raises `BucketNotFound`."""
+        ...
+
+    def delete_bucket(self, bucket: str) -> None:
+        """Remove an empty bucket. Raises `BucketNotFound`, `BucketNotEmpty`."""
         ...
 
 

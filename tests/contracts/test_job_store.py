@@ -73,6 +73,18 @@ async def test_an_update_of_nothing_is_refused(store: JobStore) -> None:
     assert await store.get("j") is None
 
 
+async def test_a_deleted_job_is_gone_and_its_name_free(store: JobStore) -> None:
+    """It is deleted once; an update does not bring it back, an insert takes the name."""
+    await store.insert(record("j"))
+    await store.insert(record("other"))
+    assert await store.delete("j")
+    assert not await store.delete("j")
+    assert await store.get("j") is None
+    assert not await store.update(record("j", version=2))
+    assert [each.name for each in await store.all()] == ["other"]
+    assert await store.insert(record("j", body=b"new"))
+
+
 async def test_jobs_come_oldest_first(store: JobStore) -> None:
     """All of them, and those that are not finished."""
     for name, created, status in (("b", 2.0, "Completed"), ("a", 1.0, "Stopping"), ("c", 3.0, "InProgress")):

@@ -64,6 +64,10 @@ class MemoryJobStore:
         """Give a job, or None."""
         return self._jobs.get(name)
 
+    async def delete(self, name: str) -> bool:
+        """Remove a job; its name is free again. False when there is none."""
+        return self._jobs.pop(name, None) is not None
+
     async def all(self) -> Sequence[JobRecord]:
         """Give every job, oldest first."""
         return sorted(self._jobs.values(), key=lambda each: each.created_at)

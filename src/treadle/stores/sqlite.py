@@ -428,6 +428,14 @@ class SqliteJobStore:
         rows = self._database.read(_JOB + "WHERE name = ?", (name,))
         return _job(rows[0]) if rows else None
 
+    async def delete(self, name: str) -> bool:
+        """Remove a job; its name is free again. False when there is none."""
+
+        def work(connection: sqlite3.Connection) -> bool:
+            return connection.execute("DELETE FROM jobs WHERE name = ?", (name,)).rowcount == 1
+
+        return bool(await self._database.write(work))
+
     async def all(self) -> Sequence[JobRecord]:
         """Give every job, oldest first."""
         return [_job(row) for row in self._database.read(_JOB + "ORDER BY created_at, rowid")]

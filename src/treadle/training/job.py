@@ -536,12 +536,13 @@ def _waiting(job: Job, event: Waiting) -> Job:
 
 def _placed(job: Job, event: Placed) -> Job:
     """Begin an attempt. It is also how a launch that nobody can find any more is given up: see `supervisor`."""
-    if job.outcome or job.stop_requested:
+    if job.outcome or job.stop_requested or job.limit:
         return job
     given_up = tuple(each.handle for each in job.hosts if each.handle)
     placed = _with(
         job,
         attempt=job.attempt + 1,
+        interrupting=False,
         tokens=(*job.tokens, event.token_hash),
         hosts=tuple(Host(name=each) for each in event.hosts),
         abandoned=(*job.abandoned, *given_up),

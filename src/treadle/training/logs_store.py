@@ -11,6 +11,7 @@ numbered from 0 in each stream. What a crash left half written is cut off when t
 from __future__ import annotations
 
 import os
+import shutil
 import threading
 from array import array
 from collections import OrderedDict
@@ -108,6 +109,23 @@ class ServiceLogs:
         finally:
             os.close(descriptor)
         written.size = position
+
+    def delete(self, job: str) -> None:
+        """Remove the logs of a job, for good. Raises `StoreError`."""
+        self.forget(job)
+        directory = self._root / job
+        with self._lock:
+            for path in [each for each in self._indexes if each.parent == directory]:
+                del self._indexes[path]
+        try:
+            if _plain(job) and directory.is_dir():
+                shutil.rmtree(directory)
+        except OSError as error:
+            raise StoreError(f"The logs of the job {job} cannot be removed: {error}.") from error
+
+    def jobs(self) -> list[str]:
+        """Give the names of the jobs that have logs."""
+        return sorted(each.name for each in self._root.iterdir()) if self._root.is_dir() else []
 
     # Reading: `api.logs.LogReader`
 

@@ -29,6 +29,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
+import msgspec
+
 from treadle.errors import LaunchError, ObjectError, ObjectNotFound, ServiceError, StoreError
 from treadle.seams import (
     Capacity,
@@ -45,6 +47,7 @@ from treadle.seams import (
 from treadle.training import instances, spec
 from treadle.training.job import (
     INTERNAL_ERROR,
+    Announced,
     Claimed,
     Event,
     Host,
@@ -53,6 +56,8 @@ from treadle.training.job import (
     Job,
     Launched,
     LaunchFailed,
+    Limit,
+    LimitReached,
     Placed,
     Settled,
     StopRequested,
@@ -63,7 +68,7 @@ from treadle.training.job import (
     record,
 )
 
-__all__ = ["AttemptOverError", "JobLogs", "Supervisor", "WrongTokenError"]
+__all__ = ["Announcer", "AttemptOverError", "JobLogs", "Supervisor", "WrongTokenError"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -105,6 +110,22 @@ class JobLogs(Protocol):
 
     def forget(self, job: str) -> None:
         """Take notice that nothing more is written for the job."""
+        ...
+
+    def delete(self, job: str) -> None:
+        """Remove the logs of a job, for good. Raises `StoreError`."""
+        ...
+
+    def jobs(self) -> Sequence[str]:
+        """Give the names of the jobs that have logs."""
+        ...
+
+
+class Announcer(Protocol):
+    """Hears of every change of a job that is to be announced (`Job.announced`); see `announce`."""
+
+    def changed(self, job: Job) -> None:
+        """Take notice of a job as it is now, and stored. Must not block."""
         ...
 
 
@@ -172,6 +193,7 @@ class Supervisor:
         tick: float = 2.0,
         silence: float = _SILENCE,
         leave: float = _LEAVE,
+        announcer: Announcer | None = None,
     ) -> None:
         self._jobs = jobs
         self._objects = objects
@@ -183,6 +205,10 @@ class Supervisor:
         self._tick = tick
         self._silence = silence
         self._leave = leave
+        self._announcer = announcer
+        # A finished job is edited by one at a time, and nobody cleans up after a job that is being deleted.
+        self._editing = asyncio.Lock()
+        self._cleaning = asyncio.Lock()
         self._live: dict[str, _Live] = {}
         self._leaving: list[_Leaving] = []
         self._wake = asyncio.Event()
@@ -201,6 +227,8 @@ class Supervisor:
             job = decode(stored)
             self._live[job.name] = _Live(job, _need(job, capacity))
         await self._sweep()
+        if self._announcer is not None:
+            await self._announce_what_was_not()
         self._update_quiet()
         self._loops = [asyncio.create_task(each) for each in (self._work(), self._watch())]
 
@@ -249,10 +277,25 @@ class Supervisor:
         """Take a new job; False when its name is taken. Raises `StoreError`."""
         return await self._whole(self._added(job))
 
+    async def _announce_what_was_not(self) -> None:
+        """Announce what an earlier service could not. Jobs that began without a webhook are heard of from now on."""
+        for live in self._live.values():
+            if live.job.announced is None:
+                await self._apply(live, Announced(self._clock(), len(live.job.transitions)))
+        for stored in await self._jobs.all():
+            self._changed(decode(stored))
+
+    def _changed(self, job: Job) -> None:
+        if self._announcer is not None:
+            self._announcer.changed(job)
+
     async def _added(self, job: Job) -> bool:
+        if self._announcer is not None:
+            job = msgspec.structs.replace(job, announced=0)
         if not await self._jobs.insert(record(job)):
             return False
         self._live[job.name] = _Live(job, _need(job, await self._launcher.capacity()))
+        self._changed(job)
         self._update_quiet()
         self._wake.set()
         return True
@@ -263,6 +306,62 @@ class Supervisor:
             return live.job
         stored = await self._jobs.get(name)
         return decode(stored) if stored else None
+
+    def running(self, name: str, attempt: int) -> Job | None:
+        """Give a job that has not ended, if this attempt is its current one, else None."""
+        live = self._live.get(name)
+        return live.job if live and live.job.attempt == attempt else None
+
+    async def edit(self, name: str, decide: Callable[[Job], Event]) -> Job | None:
+        """Apply to a job, finished or not, the event that `decide` makes of it; None when there is no such job.
+
+        What `decide` raises is raised, and nothing has changed. Raises `StoreError`.
+        """
+        return await self._whole(self._edited(name, decide))
+
+    async def _edited(self, name: str, decide: Callable[[Job], Event]) -> Job | None:
+        async with self._editing:
+            if live := self._live.get(name):
+                return await self._applied(live, decide)
+            stored = await self._jobs.get(name)
+            if stored is None:
+                return None
+            job = decode(stored)
+            changed = advance(job, decide(job))
+            if changed is not job:
+                await self._store(changed)
+            return changed
+
+    async def delete(self, name: str) -> bool:
+        """Remove an ended job, its logs, and what its hosts left behind; False when there is none. Outputs stay.
+
+        The record goes last: whatever happens before, the name stays taken and the deletion can be asked for again.
+        Raises `StoreError`.
+        """
+        return await self._whole(self._deleted(name))
+
+    async def _deleted(self, name: str) -> bool:
+        async with self._editing, self._cleaning:
+            if name in self._live or await self._jobs.get(name) is None:
+                return False
+            for leaving in [each for each in self._leaving if each.name == name]:
+                await self._leave_behind(leaving)
+            await asyncio.to_thread(self._logs.delete, name)
+            return await self._jobs.delete(name)
+
+    async def prune(self, *, dry: bool) -> list[Path]:
+        """Remove logs and hosts' directories that belong to no job any more; give them. Raises `StoreError`."""
+        async with self._editing, self._cleaning:
+            home = self._place.home
+            # In this order: a job is stored before it has anything on the disk.
+            places = [(root, each) for root in (home.logs, home.jobs) for each in await asyncio.to_thread(_names, root)]
+            known = {each.name for each in await self._jobs.all()} | {each.name for each in self._leaving}
+            found = [(root, name) for root, name in places if name not in known]
+            if not dry:
+                for root, name in found:
+                    remove = self._logs.delete if root == home.logs else lambda each: _remove_tree(home.jobs / each)
+                    await asyncio.to_thread(remove, name)
+            return [root / name for root, name in found]
 
     async def request_stop(self, name: str) -> None:
         """Begin to stop a job; nothing happens to one that has ended. The agents are told at once."""
@@ -356,19 +455,23 @@ class Supervisor:
 
     async def _apply(self, live: _Live, event: Event) -> Job:
         """Advance a job by an event, durably. Whoever is cancelled while it waits does not tear the change apart."""
-        return await self._whole(self._applied(live, event))
+        return await self._whole(self._applied(live, lambda _: event))
 
-    async def _applied(self, live: _Live, event: Event) -> Job:
+    async def _applied(self, live: _Live, decide: Callable[[Job], Event]) -> Job:
         async with live.lock:
-            job = advance(live.job, event)
+            job = advance(live.job, decide(live.job))
             if job is live.job:
                 return job
-            if not await self._jobs.update(record(job)):
-                raise StoreError(f"The job {job.name} was changed by somebody else.", hint="Run one service per home.")
+            await self._store(job)
             live.job = job
         live.notify()
         self._wake.set()
         return job
+
+    async def _store(self, job: Job) -> None:
+        if not await self._jobs.update(record(job)):
+            raise StoreError(f"The job {job.name} was changed by somebody else.", hint="Run one service per home.")
+        self._changed(job)
 
     async def _whole(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Await work that goes on to its end even when the one who waits for it is cancelled."""
@@ -409,7 +512,7 @@ class Supervisor:
         capacity = await self._launcher.capacity()
         room = True
         for live in waiting:
-            if live.job.stop_requested:
+            if live.job.stop_requested or live.job.limit:
                 # Its launch was lost, and it will not be launched again: nothing runs.
                 for host in live.job.hosts:
                     await self._apply(
@@ -501,6 +604,8 @@ class Supervisor:
         """Look whether agents live, and clean up after those that have left."""
         while True:
             for live in list(self._live.values()):
+                if limit := live.job.limit_reached(self._clock()):
+                    await self._told(live.job.name, self._limited(live, limit))
                 for host in live.job.hosts:
                     if not host.outcome and not live.job.outcome:
                         await self._told(live.job.name, self._look_at_host(live, live.job.attempt, host))
@@ -523,10 +628,18 @@ class Supervisor:
             return
         await self._apply(live, HostLost(self._clock(), attempt, host.name, reason))
 
+    async def _limited(self, live: _Live, limit: Limit) -> None:
+        await self._apply(live, LimitReached(self._clock(), limit))
+
     async def _look_at_leaving(self, leaving: _Leaving) -> None:
         alive = [each for each in leaving.handles if await self._launcher.alive(each)]
         if alive and time.monotonic() < leaving.deadline:
             return
+        async with self._cleaning:
+            if leaving in self._leaving:  # else the job has been deleted meanwhile
+                await self._leave_behind(leaving)
+
+    async def _leave_behind(self, leaving: _Leaving) -> None:
         # Also for those that have left: the launcher ends what they may have started.
         await self._kill(leaving.handles)
         await asyncio.to_thread(self._clean, leaving)
