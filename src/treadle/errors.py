@@ -9,7 +9,10 @@ The tree::
     ├── TransportError        (1)    no usable answer came back; says whether the request may have arrived
     ├── StoreError            (1)    a database cannot be read or written
     ├── ObjectError           (1)    an s3:// URI cannot be read or written
-    │   └── ObjectNotFound    (1)    there is nothing there
+    │   ├── ObjectNotFound    (1)    there is nothing there
+    │   │   └── BucketNotFound (1)   not even the bucket
+    │   ├── BucketNotEmpty    (1)    the bucket has objects in it
+    │   └── NoRoom            (1)    the disk is full, or the quota used up
     ├── ImageError            (2)    a training image cannot be registered or found
     ├── ServiceError          (1)    the training service refuses: an AWS error code and its message
     ├── LaunchError           (1)    a training host cannot be started
@@ -29,11 +32,14 @@ from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 
 __all__ = [
+    "BucketNotEmpty",
+    "BucketNotFound",
     "CallError",
     "DescriptionError",
     "Diagnostic",
     "ImageError",
     "LaunchError",
+    "NoRoom",
     "ObjectError",
     "ObjectNotFound",
     "Place",
@@ -166,6 +172,18 @@ class ObjectError(TreadleError):
 
 class ObjectNotFound(ObjectError):  # noqa: N818  (S3 calls it NotFound)
     """There is no such bucket or object."""
+
+
+class BucketNotFound(ObjectNotFound):
+    """There is no such bucket."""
+
+
+class BucketNotEmpty(ObjectError):  # noqa: N818  (S3 calls it so)
+    """The bucket cannot be removed: there is something in it."""
+
+
+class NoRoom(ObjectError):  # noqa: N818  (it says what there is none of)
+    """There is no room left to write an object: the disk is full, or the quota used up."""
 
 
 class ImageError(TreadleError):

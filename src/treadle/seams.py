@@ -30,7 +30,7 @@ import enum
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, TypeAlias
+from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
 import msgspec
 
@@ -550,7 +550,7 @@ class ObjectReader(Protocol):
         """Let go; a second time changes nothing."""
         ...
 
-    def __enter__(self) -> ObjectReader: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -583,7 +583,7 @@ class ObjectStage(Protocol):
         """Forget what was not committed; a second time changes nothing."""
         ...
 
-    def __enter__(self) -> ObjectStage: ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *_: object) -> None: ...
 
@@ -716,12 +716,23 @@ class Launcher(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Mount:
+    """A directory or file of the machine, and where the program sees it; read-only unless said otherwise."""
+
+    source: Path
+    target: str
+    writable: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxCommand:
     """The training program, as a sandbox starts it.
 
     `ml` is the host's `/opt/ml` on the machine; the program must see it as `/opt/ml` where the sandbox can arrange it.
     `hosts` maps host names to addresses. `hidden` are paths that the program must not see. `readable` are further
-    directories that it must be able to read (the image).
+    directories that it must be able to read (the image). `mounts` come on top of `ml`. `network_namespace` is a
+    descriptor of the one that the program belongs in; without it, the machine's where `network` is, else an empty one.
+    `cgroups` are directories of control groups that the program is put into.
     """
 
     argv: tuple[str, ...]
@@ -733,6 +744,9 @@ class SandboxCommand:
     hidden: tuple[Path, ...] = ()
     readable: tuple[Path, ...] = ()
     network: bool = True
+    mounts: tuple[Mount, ...] = ()
+    network_namespace: int | None = None
+    cgroups: tuple[Path, ...] = ()
 
 
 class SandboxProcess(Protocol):
@@ -823,6 +837,12 @@ class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds between SIGTERM and SIGKILL."""
     hidden: list[str] = []
     """Paths that the program must not see: the home's credentials and databases."""
+    cpus: float = 0.0
+    """How many CPUs' time the program may take; 0 for all of the machine's."""
+    memory: int = 0
+    """Bytes of memory that the program may take; 0 for all of the machine's."""
+    gpus: list[int] = []
+    """The machine's GPUs that are the host's, by their numbers; nobody else has them meanwhile."""
 
 
 class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -831,7 +851,8 @@ class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
     spec: HostSpec
 
 
-HostEventKind = Literal["downloading", "training", "uploading", "ended"]
+HostEventKind = Literal["downloading", "ready", "training", "uploading", "ended"]
+"""`ready` is said by a host of several: it begins to train when it is told to `start`, with all the others."""
 
 
 class StagedOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -840,13 +861,16 @@ class StagedOutput(msgspec.Struct, frozen=True, kw_only=True):
     bucket: str
     staged: str
     target: str
+    model: bool = False
+    """Whether it is (part of) the model, which a job that failed does not have."""
 
 
 class HostEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What happened on a host. `seq` counts from 1 within an attempt's host; a repeat changes nothing.
 
     `ended` is the last one. Its `outcome`: "completed" (exit code 0), "failed" (`failure_reason` in AWS's form),
-    "stopped" (a Stop command), "max-runtime". `trained_for` is the seconds spent in Training.
+    "stopped" (a Stop command), "max-runtime", "interrupted" (an Interrupt command; nothing but checkpoints is kept).
+    `trained_for` is the seconds spent in Training.
     """
 
     seq: int
@@ -883,7 +907,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     wait: float = 0.0
 
 
-Command = Literal["stop", "interrupt", "abandon"]
+Command = Literal["stop", "interrupt", "abandon", "start"]
 
 
 class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):

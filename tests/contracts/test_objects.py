@@ -5,20 +5,23 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from treadle.errors import ObjectError, ObjectNotFound
+from treadle.errors import BucketNotEmpty, BucketNotFound, ObjectError, ObjectNotFound
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.objects.memory import MemoryObjects
-from treadle.seams import Objects
+from treadle.seams import CommonPrefix, ObjectInfo, ObjectProperties, Objects
 
-IMPLEMENTATIONS = ["memory", "filesystem"]
+# The last one keeps properties as it must on file systems without extended attributes.
+IMPLEMENTATIONS = ["memory", "filesystem", "filesystem, plain"]
 
 AWKWARD = [
     "a", "a/b", "a/b/c", "a-b", "a.b", "a0", "a/", "a//", "a//b", "/", "//", "/a", ".", "..", "./x", "../x", "a/../b", "a/./b",
@@ -31,7 +34,10 @@ AWKWARD = [
 @contextlib.contextmanager
 def made(kind: str) -> Iterator[Objects]:
     with TemporaryDirectory() as directory:
-        objects = MemoryObjects() if kind == "memory" else FilesystemObjects(Path(directory) / "s3")
+        root = Path(directory) / "s3"
+        objects: Objects = (
+            MemoryObjects() if kind == "memory" else FilesystemObjects(root, attributes=kind == "filesystem")
+        )
         objects.create_bucket("bucket")
         yield objects
 
@@ -300,3 +306,189 @@ def test_writers_at_once_do_not_harm_each_other(objects: Objects) -> None:
     assert keys(objects) == names
     assert len(seen) == 40
     assert set(seen) <= {key.encode() * 1000 for key in names}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Readers, stages, properties, checks
+# ---------------------------------------------------------------------------------------------------------------------
+
+PROPERTIES = ObjectProperties(
+    headers=(("content-type", "text/csv"), ("cache-control", "no-store")),
+    metadata=(("author", "Ä. Nother"),),
+    checksums=(("CRC32", "AAAAAA=="),),
+    checksum_type="FULL_OBJECT",
+    parts=((5 << 20, 2), (1, 1)),
+    upload_id="u1",
+)
+
+
+def stage(objects: Objects, key: str, content: bytes, **options: Any) -> ObjectInfo:
+    with objects.stage("bucket") as begun:
+        begun.write(content)
+        return begun.commit(key, **options)
+
+
+def test_properties_stay_with_the_object(objects: Objects) -> None:
+    """They are in every answer about the object, move with it, and go when it is replaced or removed."""
+    written = stage(objects, "a", b"1", properties=PROPERTIES, etag="e-2")
+    assert (written.properties, written.etag) == (PROPERTIES, "e-2")
+    assert objects.head("bucket", "a") == written
+    assert list(objects.list("bucket")) == list(objects.browse("bucket")) == [written]
+    objects.move("bucket", "a", "b/a")
+    assert (objects.head("bucket", "b/a").properties, objects.head("bucket", "b/a").etag) == (PROPERTIES, "e-2")
+    put(objects, "b/a", b"2")
+    assert objects.head("bucket", "b/a").properties == ObjectProperties()
+    stage(objects, "b/a", b"3", properties=PROPERTIES)
+    objects.delete("bucket", "b/a")
+    put(objects, "b/a", b"3")
+    assert objects.head("bucket", "b/a").properties == ObjectProperties()
+
+
+def test_properties_may_be_large(objects: Objects) -> None:
+    """Properties are kept whatever a file system says to their size."""
+    large = ObjectProperties(metadata=(("a", "x" * 100_000),))
+    stage(objects, "a", b"1", properties=large)
+    assert objects.head("bucket", "a").properties == large
+    stage(objects, "a", b"22", properties=PROPERTIES)
+    assert objects.head("bucket", "a").properties == PROPERTIES
+    stage(objects, "a", b"1", properties=large)
+    objects.move("bucket", "a", "c")
+    assert objects.head("bucket", "c").properties == large
+    put(objects, "a", b"1")
+    assert objects.head("bucket", "a").properties == ObjectProperties()
+
+
+def test_nothing_is_seen_before_the_commit(objects: Objects) -> None:
+    """A stage that is closed, or left by an error, leaves nothing; what is there stays until the commit."""
+    put(objects, "a", b"old")
+    with objects.stage("bucket") as begun:
+        begun.write(b"new")
+        assert begun.digest() == hashlib.md5(b"new").hexdigest()
+        assert get(objects, "a") == b"old"
+    begun.close()
+    assert get(objects, "a") == b"old"
+    with pytest.raises(BucketNotFound):
+        objects.stage("nowhere")
+
+
+def test_a_stage_takes_parts_of_objects(objects: Objects) -> None:
+    """Ranges of open objects and bytes follow each other in the order in which they came; the etag is of the whole."""
+    put(objects, "a", b"0123456789")
+    with objects.open("bucket", "a") as source, objects.stage("bucket") as begun:
+        begun.write(b"<")
+        begun.append(source, 2, 3)
+        begun.append(source, 8)
+        begun.append(source)
+        begun.append(source, 3, 0)
+        begun.write(b">")
+        info = begun.commit("b")
+    assert get(objects, "b") == b"<234890123456789>"
+    assert info.etag == hashlib.md5(b"<234890123456789>").hexdigest()
+
+
+def test_a_reader_holds_one_object(objects: Objects) -> None:
+    """Information and bytes of a reader are of the object that it opened, whatever takes its place."""
+    stage(objects, "a", b"first", properties=PROPERTIES)
+    with objects.open("bucket", "a") as reader:
+        stage(objects, "a", b"second")
+        assert (reader.info.size, reader.info.properties) == (5, PROPERTIES)
+        assert (b"".join(reader.read()), b"".join(reader.read(1, 2))) == (b"first", b"ir")
+    with pytest.raises(ObjectNotFound):
+        objects.open("bucket", "b")
+
+
+class RefusedError(Exception):
+    """Raised by a check."""
+
+
+def test_a_check_sees_what_is_there_and_may_refuse(objects: Objects) -> None:
+    """What a check raises is raised, and nothing has changed: no object, no properties, no directory."""
+    seen: list[ObjectInfo | None] = []
+
+    def refuse(present: ObjectInfo | None) -> None:
+        seen.append(present)
+        raise RefusedError
+
+    there = stage(objects, "a", b"1", properties=PROPERTIES)
+    for key in ("a", "new/b"):
+        with pytest.raises(RefusedError):
+            stage(objects, key, b"22", check=refuse)
+        with pytest.raises(RefusedError):
+            objects.delete("bucket", key, check=refuse)
+    assert seen == [there, there, None, None]
+    assert list(objects.list("bucket")) == [there]
+    stage(objects, "a", b"2", check=seen.append)
+    objects.delete("bucket", "a", check=seen.append)
+    assert [each and each.size for each in seen[4:]] == [1, 1]
+    assert keys(objects) == []
+
+
+def test_only_one_of_many_creates(objects: Objects) -> None:
+    """A check and the write that it allows are one: of many who write only if there is nothing, one succeeds."""
+
+    def absent(present: ObjectInfo | None) -> None:
+        if present is not None:
+            raise RefusedError
+
+    created = []
+
+    def create(number: int) -> None:
+        with contextlib.suppress(RefusedError):
+            stage(objects, "a", str(number).encode(), check=absent)
+            created.append(number)
+
+    threads = [threading.Thread(target=create, args=(number,)) for number in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [str(number).encode() for number in created] == [get(objects, "a")]
+
+
+BROWSED = ["a", "a/", "a/b", "a/b/c", "a-b", "b/x", "b/y", "c//d", "d%", "e/f/g", "\U0010ffff/z"]
+
+
+def test_browsing(objects: Objects) -> None:
+    """Browsing gives what grouping the plain listing by the first delimiter after the prefix gives."""
+    for key in BROWSED:
+        put(objects, key)
+    for prefix in ("", "a", "a/", "a/b", "b/", "c/", "c//", "e/", "nothing/"):
+        for after in ("", "a", "a/", "a/b", "a/b/c", "b/x", "b/y", "z"):
+            for delimiter in ("/", "b", "/b", ""):
+                found = objects.browse("bucket", prefix, delimiter=delimiter, start_after=after)
+                names = [each.prefix if isinstance(each, CommonPrefix) else each.key for each in found]
+                assert names == _browsed(prefix, after, delimiter), (prefix, after, delimiter)
+
+
+def _browsed(prefix: str, after: str, delimiter: str) -> list[str]:
+    want: list[str] = []
+    for key in sorted(BROWSED, key=str.encode):
+        if key.startswith(prefix) and key > after:
+            end = key.find(delimiter, len(prefix)) if delimiter else -1
+            name = key if end < 0 else key[: end + len(delimiter)]
+            if name not in want:
+                want.append(name)
+    return want
+
+
+def test_buckets_know_when_they_were_made(objects: Objects) -> None:
+    """The time of a bucket is that of its making, whatever is written to it later."""
+    before = objects.bucket_made_at("bucket")
+    assert abs(time.time() - before) < 60
+    put(objects, "a")
+    objects.create_bucket("bucket")
+    assert objects.bucket_made_at("bucket") == before
+    with pytest.raises(BucketNotFound):
+        objects.bucket_made_at("nowhere")
+
+
+def test_a_bucket_with_objects_is_not_deleted(objects: Objects) -> None:
+    """Only an empty bucket can be removed; one of the same name made later knows nothing of it."""
+    stage(objects, "a/b", b"1", properties=ObjectProperties(metadata=(("a", "x" * 100_000),)))
+    with pytest.raises(BucketNotEmpty):
+        objects.delete_bucket("bucket")
+    objects.delete("bucket", "a/b")
+    objects.delete_bucket("bucket")
+    with pytest.raises(BucketNotFound):
+        objects.delete_bucket("bucket")
+    assert objects.buckets() == []

@@ -11,7 +11,7 @@ import os
 import sys
 from typing import Final
 
-__all__ = ["PIECE", "clone", "copy", "write_all"]
+__all__ = ["PIECE", "append", "clone", "copy", "write_all"]
 
 PIECE: Final = 1 << 20
 """Bytes that are in memory at once."""
@@ -41,6 +41,27 @@ def copy(source: int, target: int) -> None:
     # What the kernel did not copy, or all of it: both files stand where it stopped.
     while piece := os.read(source, PIECE):
         write_all(target, piece)
+
+
+def append(source: int, target: int, start: int, length: int | None) -> None:
+    """Write bytes of `source` where `target` stands; nothing is moved in `source`."""
+    at, end = start, (os.fstat(source).st_size if length is None else start + length)
+    if sys.platform == "linux":
+        at = _append_in_kernel(source, target, at, end)
+    while at < end and (piece := os.pread(source, min(PIECE, end - at), at)):
+        write_all(target, piece)
+        at += len(piece)
+
+
+def _append_in_kernel(source: int, target: int, at: int, end: int) -> int:
+    """Give how far the kernel came."""
+    try:
+        while at < end and (count := os.copy_file_range(source, target, min(_IN_KERNEL, end - at), at)):
+            at += count
+    except OSError as error:
+        if error.errno not in _CANNOT:
+            raise
+    return at
 
 
 def _copy_in_kernel(source: int, target: int) -> None:

@@ -14,10 +14,11 @@ Three rules hold:
   link on the way is as good as nothing. What is no regular file, or has a name that `keys` would not give, is no
   object.
 
-The etag is the MD5 of the content, as in S3 for objects that were put at once. It is computed while an object is
-written and kept in an extended attribute together with the size and the time of the file that it was computed for, so
-a file that a person changed by hand has a new one at the next `head`. Listings leave the etag empty where only reading
-the whole file could tell it.
+The etag is the MD5 of the content, as in S3 for objects that were put at once, unless the writer says another one. It
+is kept with the object's properties (see `properties`) for the state of the file that it was computed for, so a file
+that a person put there or changed by hand has a new one at the next `head`: its MD5 again, or, where it is so large
+that this would take longer than a client waits, one of size and time in the form that objects from parts have.
+Listings leave the etag empty where nothing is known yet.
 """
 
 from __future__ import annotations
@@ -29,42 +30,47 @@ import hashlib
 import os
 import secrets
 import stat
-import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Self
 
-from treadle.errors import ObjectError, ObjectNotFound
-from treadle.objects import copying
-from treadle.objects.keys import DISPLACED, MORE, displaced, segment_of, spell_key
+from treadle.errors import BucketNotEmpty, BucketNotFound, NoRoom, ObjectError, ObjectNotFound
+from treadle.objects import copying, tree
+from treadle.objects.browsing import grouped
+from treadle.objects.keys import displaced, spell_key
+from treadle.objects.properties import Record, Sidecars, attached, made_at, mark, remember, state_of
 from treadle.objects.uri import bucket_problem, check_bucket, check_key
-from treadle.seams import ObjectInfo
+from treadle.seams import CommonPrefix, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
 
 __all__ = ["FilesystemObjects"]
 
-_DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-# O_NONBLOCK: a FIFO that somebody put there must not hold us up before we see that it is none of ours.
-_READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_NOT_THERE: Final = {errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO}
-_ETAG: Final = "user.treadle.etag"
+_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 
-Names = tuple[bytes, ...]
+# Half a second's work for MD5; larger files that somebody put there are told apart by size and time.
+_HASHED: Final = 256 << 20
+
+_NO_PROPERTIES: Final = ObjectProperties()
 
 
 class FilesystemObjects:
-    """Objects below `root`, which is made when the first bucket is. Threads and processes may share one root."""
+    """Objects below `root`, which is made when the first bucket is. Threads and processes may share one root.
 
-    def __init__(self, root: Path) -> None:
+    Without `attributes` the properties of objects stand in files of their own (see `properties`), as they do on file
+    systems that have no extended attributes.
+    """
+
+    def __init__(self, root: Path, *, attributes: bool = True) -> None:
         self.root: Final = root
+        self._attributes = attributes
         self._swept = False
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
     def list(self, bucket: str, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Give the objects whose key starts with `prefix`, in UTF-8 binary order. Raises `ObjectNotFound` (bucket).
+        """Give the objects whose key starts with `prefix`, in UTF-8 binary order. Raises `BucketNotFound`.
 
         Holds the names of one directory and of those above it in memory. Objects that come or go meanwhile are listed
         or not.
@@ -75,15 +81,40 @@ class FilesystemObjects:
 
     def _listed(self, bucket: str, prefix: bytes, after: bytes) -> Iterator[ObjectInfo]:
         with self._bucket(bucket) as top, _translated(bucket):
-            for key in _walk(top, prefix, after):
-                with contextlib.suppress(FileNotFoundError), _file(top, key) as file:  # gone since it was seen
-                    yield _info(key.decode(), file)
+            beside = self._beside(bucket)
+            for key in tree.walk(top, prefix, after):
+                with contextlib.suppress(FileNotFoundError), tree.open_file(top, key) as file:  # gone since it was seen
+                    yield _info(key, file, beside)
+
+    def browse(
+        self, bucket: str, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
+    ) -> Iterator[ObjectInfo | CommonPrefix]:
+        """List by a delimiter. With "/" only the directory that the prefix leads to is read, not all below it."""
+        if delimiter != "/":
+            return grouped(self.list(bucket, prefix, start_after=start_after), prefix, delimiter)
+        with self._bucket(bucket):
+            pass
+        return self._browsed(bucket, _utf8(prefix), _utf8(start_after))
+
+    def _browsed(self, bucket: str, prefix: bytes, after: bytes) -> Iterator[ObjectInfo | CommonPrefix]:
+        with self._bucket(bucket) as top, _translated(bucket):
+            beside = self._beside(bucket)
+            for key, is_beginning in tree.browse(top, prefix, after):
+                if is_beginning:
+                    yield CommonPrefix(key.decode())
+                    continue
+                with contextlib.suppress(FileNotFoundError), tree.open_file(top, key) as file:
+                    yield _info(key, file, beside)
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
         """Give one object's information. Raises `ObjectNotFound`."""
+        with self.open(bucket, key) as reader:
+            return reader.info
+
+    def open(self, bucket: str, key: str) -> ObjectReader:
+        """Open the object that is there now. Raises `ObjectNotFound`."""
         with self._object(bucket, key) as file:
-            info = _info(key, file)
-            return info if info.etag else _with_etag(info, file)
+            return _Reader(f"s3://{bucket}/{key}", _utf8(key), os.dup(file), self._beside(bucket))
 
     def read(self, bucket: str, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Give the object's bytes in pieces, those of the object that is there now. Raises `ObjectNotFound`."""
@@ -110,7 +141,11 @@ class FilesystemObjects:
     def path(self, bucket: str, key: str) -> Path:
         """Give the file that an object is kept in, to look at. Raises `ObjectNotFound`."""
         *directories, name = spell_key(_utf8(key))
-        with self._object(bucket, key) as file, self._bucket(bucket) as top, _directory(top, directories) as parent:
+        with (
+            self._object(bucket, key) as file,
+            self._bucket(bucket) as top,
+            tree.open_directory(top, directories) as parent,
+        ):
             wanted = os.fstat(file)
             for candidate in (name, displaced(name)):
                 with contextlib.suppress(FileNotFoundError):
@@ -129,7 +164,7 @@ class FilesystemObjects:
         path = self.root / bucket / os.fsdecode(b"/".join(names))
         try:
             with self._bucket(bucket) as top:
-                return path if _plain(top, names) else None
+                return path if tree.plain(top, names) else None
         except FileNotFoundError:
             return None
 
@@ -143,17 +178,31 @@ class FilesystemObjects:
                 return []
         return sorted(name for name in found if not bucket_problem(name))
 
+    def bucket_made_at(self, bucket: str) -> float:
+        """Tell when a bucket was made, in Unix seconds. Raises `BucketNotFound`."""
+        with self._bucket(bucket) as top:
+            return made_at(top)
+
     # -- writing ------------------------------------------------------------------------------------------------------
 
     def write(self, bucket: str, key: str, pieces: Iterable[bytes]) -> ObjectInfo:
         """Store an object, replacing one of the same key; visible only when it is whole and on the disk."""
         check_key(key)
-        with _translated(bucket, key), self._temporary(bucket) as temporary:
-            digest = hashlib.md5(usedforsecurity=False)
+        with self.stage(bucket) as stage:
             for piece in pieces:
-                digest.update(piece)
-                copying.write_all(temporary.file, piece)
-            return self._keep(bucket, key, temporary, digest.hexdigest())
+                stage.write(piece)
+            return stage.commit(key)
+
+    def stage(self, bucket: str) -> _Stage:
+        """Begin an object of this bucket. Raises `BucketNotFound`."""
+        with self._bucket(bucket):
+            pass  # before the first byte is read
+        with _translated(bucket):
+            self._workshop.mkdir(parents=True, exist_ok=True)
+            if not self._swept:
+                self._swept = True
+                self.sweep()
+            return _Stage(self, bucket, _new_temporary(self._workshop))
 
     def upload(self, path: Path, bucket: str, key: str) -> ObjectInfo:
         """Store a file's content. The file stays. Where its blocks can be shared, the etag is not computed yet."""
@@ -165,25 +214,46 @@ class FilesystemObjects:
         try:
             if not stat.S_ISREG(os.fstat(source).st_mode):
                 raise ObjectError(f"{path} is no file.")
-            with _translated(bucket, key), self._temporary(bucket) as temporary:
-                if copying.clone(source, temporary.file):
-                    return self._keep(bucket, key, temporary, "")
+            with self.stage(bucket) as stage:
+                if copying.clone(source, stage.temporary.file):
+                    return self.keep(bucket, key, stage.temporary, None)
             return self.write(bucket, key, _Pieces(str(path), os.dup(source), 0, None))
         finally:
             os.close(source)
 
-    def _keep(self, bucket: str, key: str, temporary: _Temporary, etag: str) -> ObjectInfo:
-        if etag:
-            _remember_etag(temporary.file, etag)
-        os.fsync(temporary.file)
-        info = _info(key, temporary.file, etag)
-        *directories, name = spell_key(_utf8(key))
-        with self._bucket(bucket) as top, contextlib.ExitStack() as after:
+    def keep(
+        self, bucket: str, key: str, temporary: _Temporary, record: Record | None, check: ObjectCheck | None = None
+    ) -> ObjectInfo:
+        """Give a temporary file the place of an object."""
+        name_of_key = _utf8(key)
+        *directories, name = spell_key(name_of_key)
+        with _translated(bucket, key), self._bucket(bucket) as top, contextlib.ExitStack() as after:
+            is_attached = record is None or (self._attributes and remember(temporary.file, record))
+            os.fsync(temporary.file)
+            found = os.fstat(temporary.file)
+            beside = Sidecars(self.root, bucket)
             with _locked(top, bucket):
-                parent = after.enter_context(_directory(top, directories, make=True))
-                _settle(temporary.path, None, parent, name)
+                if check is not None:
+                    check(self._present(bucket, key, top))
+                if record is not None and not is_attached:
+                    beside.add(name_of_key, record, _found(top, name_of_key))
+                parent = after.enter_context(tree.open_directory(top, directories, make=True))
+                tree.settle(temporary.path, None, parent, name)
+                if is_attached:
+                    beside.forget(name_of_key)
             os.fsync(parent)
-        return info
+        record = record or Record(of="")
+        return ObjectInfo(key, found.st_size, found.st_mtime, record.etag, record.properties)
+
+    def _present(self, bucket: str, key: str, top: int) -> ObjectInfo | None:
+        """Give what a key has now. Needs the bucket's lock."""
+        with (
+            contextlib.suppress(FileNotFoundError),
+            tree.open_file(top, _utf8(key)) as file,
+            _Reader(f"s3://{bucket}/{key}", _utf8(key), os.dup(file), self._beside(bucket)) as reader,
+        ):
+            return reader.info
+        return None
 
     def move(self, bucket: str, source: str, target: str) -> None:
         """Give an object another key of the same bucket, at once and whole. Raises `ObjectNotFound`."""
@@ -191,27 +261,40 @@ class FilesystemObjects:
         *old_directories, old_name = spell_key(_utf8(source))
         *new_directories, new_name = spell_key(_utf8(target))
         with _translated(bucket, source), self._bucket(bucket) as top, _locked(top, bucket):
-            with _file(top, _utf8(source)):
-                if source == target:
-                    return
-            with _directory(top, new_directories, make=True) as new, _directory(top, old_directories) as old:
+            found = _found(top, _utf8(source))
+            if found is None:
+                raise _no_object(bucket, source)
+            if source == target:
+                return
+            beside = Sidecars(self.root, bucket)
+            record = beside.find(_utf8(source), found)
+            if record is not None:
+                beside.add(_utf8(target), record, _found(top, _utf8(target)))
+            with (
+                tree.open_directory(top, new_directories, make=True) as new,
+                tree.open_directory(top, old_directories) as old,
+            ):
                 # Only now: to make the directories may have displaced the object itself (`a` moves to `a/b`).
-                _settle(_only_name(old, old_name), old, new, new_name)
+                tree.settle(tree.only_name(old, old_name), old, new, new_name)
                 os.fsync(new)
                 os.fsync(old)
-            _prune(top, old_directories)
+            beside.forget(_utf8(source))
+            tree.prune(top, old_directories)
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Remove an object; no error when there is none."""
+    def delete(self, bucket: str, key: str, *, check: ObjectCheck | None = None) -> None:
+        """Remove an object; no error when there is none. What `check` raises is raised, and changes nothing."""
         *directories, name = spell_key(_utf8(key))
         with _translated(bucket, key), self._bucket(bucket) as top, _locked(top, bucket):
-            with contextlib.suppress(FileNotFoundError), _directory(top, directories) as parent:
+            if check is not None:
+                check(self._present(bucket, key, top))
+            with contextlib.suppress(FileNotFoundError), tree.open_directory(top, directories) as parent:
                 # A crash may have left both; the second one must not come to light.
                 for each in (displaced(name), name):
-                    if _is_file(parent, each):
+                    if tree.is_file(parent, each):
                         os.unlink(each, dir_fd=parent)
                 os.fsync(parent)
-            _prune(top, directories)
+            Sidecars(self.root, bucket).forget(_utf8(key))
+            tree.prune(top, directories)
 
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket; no error when it is there."""
@@ -220,42 +303,31 @@ class FilesystemObjects:
             self.root.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 (self.root / bucket).mkdir()
+                with self._bucket(bucket) as top:
+                    mark(top, time.time())
                 _sync(self.root)
         with self._bucket(bucket):
             pass  # what has the name may be something else
 
     def delete_bucket(self, bucket: str) -> None:
-        """Remove an empty bucket. Raises `ObjectNotFound`, and `ObjectError` while there is something in it."""
+        """Remove an empty bucket. Raises `BucketNotFound`, and `BucketNotEmpty` while there is something in it."""
         with _translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
+            if next(tree.walk(top, b"", b""), None) is None:
+                tree.remove_empty(top)
             try:
                 (self.root / bucket).rmdir()
             except OSError as error:
                 if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-                    raise ObjectError(f"The bucket {bucket!r} is not empty.") from error
+                    raise BucketNotEmpty(f"The bucket {bucket!r} is not empty.") from error
                 raise
             _sync(self.root)
+            Sidecars(self.root, bucket).forget_all()
 
     # -- temporary files ----------------------------------------------------------------------------------------------
 
     @property
     def _workshop(self) -> Path:
         return self.root / ".treadle" / "tmp"
-
-    @contextlib.contextmanager
-    def _temporary(self, bucket: str) -> Iterator[_Temporary]:
-        with self._bucket(bucket):
-            pass  # before the first byte is read
-        self._workshop.mkdir(parents=True, exist_ok=True)
-        if not self._swept:
-            self._swept = True
-            self.sweep()
-        temporary = _new_temporary(self._workshop)
-        try:
-            yield temporary
-        finally:
-            with contextlib.suppress(FileNotFoundError):  # it has been renamed into its place
-                temporary.path.unlink()
-            os.close(temporary.file)
 
     def sweep(self) -> int:
         """Remove what killed writers left behind, and give how many files that were. Living writers are not touched."""
@@ -272,10 +344,10 @@ class FilesystemObjects:
     def _bucket(self, bucket: str) -> Iterator[int]:
         check_bucket(bucket)
         try:
-            top = os.open(self.root / bucket, _DIRECTORY)
+            top = os.open(self.root / bucket, tree.DIRECTORY)
         except OSError as error:
-            if error.errno in _NOT_THERE:
-                raise ObjectNotFound(f"There is no bucket {bucket!r}.") from error
+            if error.errno in tree.NOT_THERE:
+                raise BucketNotFound(f"There is no bucket {bucket!r}.") from error
             raise _object_error(error, bucket) from error
         try:
             yield top
@@ -284,196 +356,106 @@ class FilesystemObjects:
 
     @contextlib.contextmanager
     def _object(self, bucket: str, key: str) -> Iterator[int]:
-        with _translated(bucket, key), self._bucket(bucket) as top, _file(top, _utf8(key)) as file:
+        with _translated(bucket, key), self._bucket(bucket) as top, tree.open_file(top, _utf8(key)) as file:
             yield file
 
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Names
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def _directory(top: int, names: Sequence[bytes], *, make: bool = False) -> Iterator[int]:
-    """Open the directory that the names lead to. With `make` (and the bucket's lock) it is there afterwards."""
-    here = os.dup(top)
-    try:
-        for name in names:
-            there = _make_directory(here, name) if make else _enter(here, name)
-            os.close(here)
-            here = there
-        yield here
-    finally:
-        os.close(here)
+    def _beside(self, bucket: str) -> Sidecars | None:
+        beside = Sidecars(self.root, bucket)
+        return beside if beside.there() else None
 
 
-def _enter(here: int, name: bytes) -> int:
-    try:
-        return os.open(name, _DIRECTORY, dir_fd=here)
-    except OSError as error:
-        if error.errno in _NOT_THERE:
-            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
-        raise
-
-
-def _make_directory(here: int, name: bytes) -> int:
-    with contextlib.suppress(FileNotFoundError):
-        return _enter(here, name)
-    if _is_file(here, name):
-        os.rename(name, displaced(name), src_dir_fd=here, dst_dir_fd=here)
-    os.mkdir(name, dir_fd=here)
-    os.fsync(here)
-    return _enter(here, name)
-
-
-@contextlib.contextmanager
-def _file(top: int, key: bytes) -> Iterator[int]:
-    """Open an object's file. Raises FileNotFoundError."""
-    *directories, name = spell_key(key)
-    with _directory(top, directories) as parent:
-        file = _open_one(parent, (name, displaced(name), name))
-    try:
-        yield file
-    finally:
-        os.close(file)
-
-
-def _open_one(parent: int, candidates: Iterable[bytes]) -> int:
-    for candidate in candidates:
-        try:
-            file = os.open(candidate, _READ, dir_fd=parent)
-        except OSError as error:
-            if error.errno not in _NOT_THERE:
-                raise
-            continue
-        if stat.S_ISREG(os.fstat(file).st_mode):
-            return file
-        os.close(file)
-    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
-
-
-def _only_name(parent: int, name: bytes) -> bytes:
-    """Give the one of its two names that an object has; a second one that a crash left goes. Needs the lock."""
-    if not _is_file(parent, name):
-        return displaced(name)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(displaced(name), dir_fd=parent)
-    return name
-
-
-def _is_file(parent: int, name: bytes) -> bool:
-    return _kind(parent, name) == stat.S_IFREG
-
-
-def _kind(parent: int, name: bytes) -> int:
-    try:
-        return stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
-    except FileNotFoundError:
-        return 0
-
-
-def _settle(source: Path | bytes, source_parent: int | None, parent: int, name: bytes) -> None:
-    """Rename a file into an object's place. Needs the bucket's lock."""
-    # Trying, and looking at the error, would not do: for a directory above the file it is another one (ENOTEMPTY).
-    if _kind(parent, name) == stat.S_IFDIR:
-        os.rename(source, displaced(name), src_dir_fd=source_parent, dst_dir_fd=parent)
-        return
-    os.rename(source, name, src_dir_fd=source_parent, dst_dir_fd=parent)
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(displaced(name), dir_fd=parent)
-
-
-def _prune(top: int, names: Sequence[bytes]) -> None:
-    """Remove directories that have become empty, from the inside out. Needs the bucket's lock."""
-    for depth in range(len(names), 0, -1):
-        try:
-            with _directory(top, names[: depth - 1]) as parent:
-                os.rmdir(names[depth - 1], dir_fd=parent)
-                os.fsync(parent)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-                return
-            raise
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Listings
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, order=True)
-class _Entry:
-    """A file, `key` its key; or a directory, `key` what the keys in it start with, its "/" included.
-
-    Sorted by `key`, entries give their keys in order: a name without "/" stands before or after all of `s/…`.
-    """
-
-    key: bytes
-    is_directory: bool
-
-
-def _walk(top: int, prefix: bytes, after: bytes) -> Iterator[bytes]:
-    """Give the keys that start with `prefix` and come after `after`, in order."""
-    open_directories = [iter(_entries(top, prefix[: prefix.rfind(b"/") + 1]))]
-    while open_directories:
-        entry = next(open_directories[-1], None)
-        if entry is None:
-            open_directories.pop()
-        elif entry.is_directory:
-            if _may_hold(entry.key, prefix, after):
-                open_directories.append(iter(_entries(top, entry.key)))
-        elif entry.key.startswith(prefix) and entry.key > after:
-            yield entry.key
-
-
-def _may_hold(directory: bytes, prefix: bytes, after: bytes) -> bool:
-    inside = directory.startswith(prefix) or prefix.startswith(directory)
-    return inside and (directory > after or after.startswith(directory))
-
-
-def _entries(top: int, key: bytes) -> list[_Entry]:
-    """Give what is in the directory whose keys start with `key` ("" or ending in "/"), sorted."""
-    names = spell_key(key)[:-1]
-    try:
-        # Two entries are equal where a crash left an object in both of its places.
-        return sorted(set(_scan(top, names, (), key)))
-    except FileNotFoundError:
-        return []
-
-
-def _scan(top: int, names: Names, begun: Names, key: bytes) -> Iterator[_Entry]:
-    """Read one directory; `begun` are the names of the pieces of a long segment that lead to it."""
-    with _directory(top, names) as here, os.scandir(here) as entries:
-        found = [(os.fsencode(each.name), each.is_dir(follow_symlinks=False), each.is_file(follow_symlinks=False))
-                 for each in entries]  # fmt: skip
-    for name, is_directory, is_file in found:
-        if is_directory and name.endswith(MORE):
-            with contextlib.suppress(FileNotFoundError):
-                yield from _scan(top, (*names, name), (*begun, name), key)
-        elif is_directory or is_file:
-            own = name if is_directory else name.removesuffix(DISPLACED)
-            segment = segment_of((*begun, own))
-            if segment is not None:
-                yield _Entry(key + segment + (b"/" if is_directory else b""), is_directory)
-
-
-def _plain(top: int, names: Names) -> bool:
-    with _directory(top, names) as here, os.scandir(here) as entries:
-        found = [(os.fsencode(each.name), each.is_dir(follow_symlinks=False), each.is_file(follow_symlinks=False))
-                 for each in entries]  # fmt: skip
-    return all(
-        b"%" not in name
-        and segment_of((name,)) is not None
-        and (_plain(top, (*names, name)) if is_directory else is_file)
-        for name, is_directory, is_file in found
-    )
+def _found(top: int, key: bytes) -> os.stat_result | None:
+    with contextlib.suppress(FileNotFoundError), tree.open_file(top, key) as file:
+        return os.fstat(file)
+    return None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
 # Files
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """An object's open file."""
+
+    def __init__(self, what: str, key: bytes, file: int, beside: Sidecars | None) -> None:
+        self._what = what
+        self.file = file
+        self._info = _info(key, file, beside)
+
+    @property
+    def info(self) -> ObjectInfo:
+        if not self._info.etag:
+            with _translated(self._what):
+                self._info = _with_etag(self._info, self.file)
+        return self._info
+
+    def read(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        return _Pieces(self._what, os.dup(self.file), start, length)
+
+    def close(self) -> None:
+        file, self.file = self.file, -1
+        if file >= 0:
+            os.close(file)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class _Stage:
+    """An object in the making: a temporary file. Once bytes came in by the kernel, the digest is of the whole file."""
+
+    def __init__(self, objects: FilesystemObjects, bucket: str, temporary: _Temporary) -> None:
+        self._objects = objects
+        self._bucket = bucket
+        self.temporary = temporary
+        self._md5 = hashlib.md5(usedforsecurity=False)
+        self._seen_all = True
+
+    def write(self, piece: bytes) -> None:
+        if self._seen_all:
+            self._md5.update(piece)
+        with _translated(self._bucket):
+            copying.write_all(self.temporary.file, piece)
+
+    def append(self, source: ObjectReader, start: int = 0, length: int | None = None) -> None:
+        if not isinstance(source, _Reader):
+            for piece in source.read(start, length):
+                self.write(piece)
+            return
+        self._seen_all = False
+        with _translated(self._bucket):
+            copying.append(source.file, self.temporary.file, start, length)
+
+    def digest(self) -> str:
+        if not self._seen_all:
+            with _translated(self._bucket):
+                self._md5 = _md5(self.temporary.file)
+            self._seen_all = True
+        return self._md5.hexdigest()
+
+    def commit(
+        self, key: str, *, properties: ObjectProperties | None = None, etag: str = "", check: ObjectCheck | None = None
+    ) -> ObjectInfo:
+        check_key(key)
+        record = Record(
+            of=state_of(os.fstat(self.temporary.file)),
+            etag=etag or self.digest(),
+            properties=properties or _NO_PROPERTIES,
+        )
+        return self._objects.keep(self._bucket, key, self.temporary, record, check)
+
+    def close(self) -> None:
+        self.temporary.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 class _Pieces:
@@ -514,10 +496,17 @@ class _Pieces:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Temporary:
     path: Path
     file: int
+
+    def close(self) -> None:
+        file, self.file = self.file, -1
+        if file >= 0:
+            with contextlib.suppress(FileNotFoundError):  # it has been renamed into its place
+                self.path.unlink()
+            os.close(file)
 
 
 def _new_temporary(workshop: Path) -> _Temporary:
@@ -531,7 +520,7 @@ def _new_temporary(workshop: Path) -> _Temporary:
 
 
 def _remove_dead(path: Path) -> bool:
-    file = os.open(path, _READ)
+    file = os.open(path, tree.READ)
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         path.unlink()
@@ -547,7 +536,7 @@ def _locked(top: int, bucket: str) -> Iterator[None]:
     fcntl.flock(top, fcntl.LOCK_EX)
     try:
         if not os.fstat(top).st_nlink:
-            raise ObjectNotFound(f"There is no bucket {bucket!r}.")
+            raise BucketNotFound(f"There is no bucket {bucket!r}.")
         yield
     finally:
         fcntl.flock(top, fcntl.LOCK_UN)
@@ -561,47 +550,31 @@ def _sync(directory: Path) -> None:
         os.close(file)
 
 
-def _info(key: str, file: int, etag: str = "") -> ObjectInfo:
+def _info(key: bytes, file: int, beside: Sidecars | None) -> ObjectInfo:
     found = os.fstat(file)
-    return ObjectInfo(key, found.st_size, found.st_mtime, etag or _known_etag(file, found))
+    record = attached(file, found) or (beside and beside.find(key, found)) or Record(of="")
+    return ObjectInfo(key.decode(), found.st_size, found.st_mtime, record.etag, record.properties)
 
 
 def _with_etag(info: ObjectInfo, file: int) -> ObjectInfo:
+    found = os.fstat(file)
+    if found.st_size > _HASHED:
+        digest = hashlib.md5(state_of(found).encode(), usedforsecurity=False)
+        return ObjectInfo(info.key, found.st_size, found.st_mtime, f"{digest.hexdigest()}-1")
+    etag = _md5(file).hexdigest()
+    # A file that changed a moment ago may change again within the resolution of its time stamp.
+    if time.time() - found.st_mtime > 1:
+        remember(file, Record(of=state_of(found), etag=etag))
+    return ObjectInfo(info.key, found.st_size, found.st_mtime, etag)
+
+
+def _md5(file: int) -> Any:
     digest = hashlib.md5(usedforsecurity=False)
     at = 0
     while piece := os.pread(file, copying.PIECE, at):
         digest.update(piece)
         at += len(piece)
-    etag = digest.hexdigest()
-    # A file that changed a moment ago may change again within the resolution of its time stamp.
-    if time.time() - info.modified_at > 1:
-        _remember_etag(file, etag)
-    return ObjectInfo(info.key, at, info.modified_at, etag)
-
-
-if sys.platform == "linux":
-
-    def _known_etag(file: int, found: os.stat_result) -> str:
-        try:
-            etag, _, of = os.getxattr(file, _ETAG).decode().partition(" ")
-        except (OSError, UnicodeDecodeError):  # none, or a file system without attributes: it will be computed
-            return ""
-        return etag if of == _state(found) else ""
-
-    def _remember_etag(file: int, etag: str) -> None:
-        with contextlib.suppress(OSError):  # it only saves work
-            os.setxattr(file, _ETAG, f"{etag} {_state(os.fstat(file))}".encode())
-
-    def _state(found: os.stat_result) -> str:
-        return f"{found.st_size} {found.st_mtime_ns}"
-
-else:
-
-    def _known_etag(file: int, found: os.stat_result) -> str:  # noqa: ARG001  (the signature is Linux's)
-        return ""
-
-    def _remember_etag(file: int, etag: str) -> None:
-        pass
+    return digest
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -642,4 +615,6 @@ def _no_object(bucket: str, key: str) -> ObjectNotFound:
 
 def _object_error(error: OSError, bucket: str, key: str = "") -> ObjectError:
     what = f"s3://{bucket}/{key}" if bucket else "The directory of the objects"
+    if error.errno in _FULL:
+        return NoRoom(f"There is no room left for {what}: {error.strerror}.")
     return ObjectError(f"{what} cannot be read or written: {error.strerror or error}.")

@@ -6,12 +6,14 @@ import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
-from treadle.errors import ObjectError, ObjectNotFound
+from treadle.errors import BucketNotEmpty, BucketNotFound, ObjectError, ObjectNotFound
+from treadle.objects.browsing import grouped
 from treadle.objects.uri import check_bucket, check_key
-from treadle.seams import ObjectInfo
+from treadle.seams import CommonPrefix, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
 
 __all__ = ["MemoryObjects"]
 
@@ -23,42 +25,80 @@ class _Stored:
     info: ObjectInfo
     content: bytes
 
+    def read(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
+        end = len(self.content) if length is None else min(len(self.content), start + length)
+        return (self.content[at : min(at + _PIECE, end)] for at in range(start, end, _PIECE))
+
+    def close(self) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+@dataclass(frozen=True, slots=True)
+class _Bucket:
+    made_at: float
+    objects: dict[str, _Stored]
+
 
 class MemoryObjects:
     """Objects in a dictionary; they are gone with it. Any thread may call."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._buckets: dict[str, dict[str, _Stored]] = {}
+        self._buckets: dict[str, _Bucket] = {}
 
     def list(self, bucket: str, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
-        """Give the objects whose key starts with `prefix`, in UTF-8 binary order. Raises `ObjectNotFound`."""
+        """Give the objects whose key starts with `prefix`, in UTF-8 binary order. Raises `BucketNotFound`."""
         with self._lock:
             # The order of code points, in which Python compares strings, is the order of their UTF-8 bytes.
             stored = sorted(self._bucket(bucket).items())
         return iter([each.info for key, each in stored if key.startswith(prefix) and key > start_after])
 
+    def browse(
+        self, bucket: str, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
+    ) -> Iterator[ObjectInfo | CommonPrefix]:
+        """List by a delimiter. Raises `BucketNotFound`."""
+        return grouped(self.list(bucket, prefix, start_after=start_after), prefix, delimiter)
+
     def head(self, bucket: str, key: str) -> ObjectInfo:
         """Give one object's information. Raises `ObjectNotFound`."""
         return self._get(bucket, key).info
 
+    def open(self, bucket: str, key: str) -> ObjectReader:
+        """Open the object that is there now. Raises `ObjectNotFound`."""
+        return self._get(bucket, key)
+
     def read(self, bucket: str, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Give the object's bytes in pieces. Raises `ObjectNotFound`."""
-        content = self._get(bucket, key).content
-        end = len(content) if length is None else min(len(content), start + length)
-        return (content[at : min(at + _PIECE, end)] for at in range(start, end, _PIECE))
+        return self._get(bucket, key).read(start, length)
 
     def write(self, bucket: str, key: str, pieces: Iterator[bytes]) -> ObjectInfo:
-        """Store an object, replacing one of the same key. Raises `ObjectNotFound` when there is no such bucket."""
+        """Store an object, replacing one of the same key. Raises `BucketNotFound`."""
         check_key(key)
+        with self.stage(bucket) as stage:
+            for piece in pieces:
+                stage.write(piece)
+            return stage.commit(key)
+
+    def stage(self, bucket: str) -> _Stage:
+        """Begin an object of this bucket. Raises `BucketNotFound`."""
         with self._lock:
             self._bucket(bucket)
-        content = b"".join(pieces)
-        etag = hashlib.md5(content, usedforsecurity=False).hexdigest()
-        info = ObjectInfo(key, len(content), time.time(), etag)
+        return _Stage(self, bucket)
+
+    def keep(self, bucket: str, stored: _Stored, check: ObjectCheck | None) -> None:
+        """Put a stored object in the place that its key says."""
         with self._lock:
-            self._bucket(bucket)[key] = _Stored(info, content)
-        return info
+            objects = self._bucket(bucket)
+            present = objects.get(stored.info.key)
+            if check is not None:
+                check(present.info if present else None)
+            objects[stored.info.key] = stored
 
     def download(self, bucket: str, key: str, to: Path) -> None:
         """Write the object to a file."""
@@ -86,13 +126,16 @@ class MemoryObjects:
             if source not in objects:
                 raise _no_object(bucket, source)
             stored = objects.pop(source)
-            info = ObjectInfo(target, stored.info.size, stored.info.modified_at, stored.info.etag)
-            objects[target] = _Stored(info, stored.content)
+            objects[target] = _Stored(replace(stored.info, key=target), stored.content)
 
-    def delete(self, bucket: str, key: str) -> None:
-        """Remove an object; no error when there is none."""
+    def delete(self, bucket: str, key: str, *, check: ObjectCheck | None = None) -> None:
+        """Remove an object; no error when there is none. What `check` raises is raised, and changes nothing."""
         with self._lock:
-            self._bucket(bucket).pop(key, None)
+            objects = self._bucket(bucket)
+            present = objects.get(key)
+            if check is not None:
+                check(present.info if present else None)
+            objects.pop(key, None)
 
     def buckets(self) -> Sequence[str]:
         """Give the names of the buckets, sorted."""
@@ -103,13 +146,19 @@ class MemoryObjects:
         """Make a bucket; no error when it is there."""
         check_bucket(bucket)
         with self._lock:
-            self._buckets.setdefault(bucket, {})
+            self._buckets.setdefault(bucket, _Bucket(time.time(), {}))
+
+    def bucket_made_at(self, bucket: str) -> float:
+        """Tell when a bucket was made, in Unix seconds. Raises `BucketNotFound`."""
+        with self._lock:
+            self._bucket(bucket)
+            return self._buckets[bucket].made_at
 
     def delete_bucket(self, bucket: str) -> None:
-        """Remove an empty bucket. Raises `ObjectNotFound`, and `ObjectError` while there are objects in it."""
+        """Remove an empty bucket. Raises `BucketNotFound`, and `BucketNotEmpty` while there are objects in it."""
         with self._lock:
             if self._bucket(bucket):
-                raise ObjectError(f"The bucket {bucket!r} is not empty.")
+                raise BucketNotEmpty(f"The bucket {bucket!r} is not empty.")
             del self._buckets[bucket]
 
     def _get(self, bucket: str, key: str) -> _Stored:
@@ -122,8 +171,45 @@ class MemoryObjects:
     def _bucket(self, bucket: str) -> dict[str, _Stored]:
         check_bucket(bucket)
         if bucket not in self._buckets:
-            raise ObjectNotFound(f"There is no bucket {bucket!r}.")
-        return self._buckets[bucket]
+            raise BucketNotFound(f"There is no bucket {bucket!r}.")
+        return self._buckets[bucket].objects
+
+
+class _Stage:
+    """An object in the making: its bytes so far."""
+
+    def __init__(self, objects: MemoryObjects, bucket: str) -> None:
+        self._objects = objects
+        self._bucket = bucket
+        self._content = bytearray()
+
+    def write(self, piece: bytes) -> None:
+        self._content += piece
+
+    def append(self, source: ObjectReader, start: int = 0, length: int | None = None) -> None:
+        for piece in source.read(start, length):
+            self.write(piece)
+
+    def digest(self) -> str:
+        return hashlib.md5(self._content, usedforsecurity=False).hexdigest()
+
+    def commit(
+        self, key: str, *, properties: ObjectProperties | None = None, etag: str = "", check: ObjectCheck | None = None
+    ) -> ObjectInfo:
+        check_key(key)
+        content = bytes(self._content)
+        info = ObjectInfo(key, len(content), time.time(), etag or self.digest(), properties or ObjectProperties())
+        self._objects.keep(self._bucket, _Stored(info, content), check)
+        return info
+
+    def close(self) -> None:
+        self._content = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
 
 def _no_object(bucket: str, key: str) -> ObjectNotFound:

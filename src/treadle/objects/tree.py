@@ -1,0 +1,250 @@
+"""The tree of names below a bucket: the way to an object's file, changes of names, and walks in the order of the keys.
+
+Everything starts from the open directory of the bucket and goes one name at a time, never through a symbolic link. The
+rules that callers keep stand in `filesystem`, the spelling in `keys`. What changes names needs the bucket's lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, TypeAlias
+
+from treadle.objects.keys import DISPLACED, MORE, displaced, segment_of, spell_key
+
+__all__ = [
+    "DIRECTORY",
+    "NOT_THERE",
+    "READ",
+    "Names",
+    "browse",
+    "is_file",
+    "only_name",
+    "open_directory",
+    "open_file",
+    "plain",
+    "prune",
+    "remove_empty",
+    "settle",
+    "walk",
+]
+
+Names: TypeAlias = tuple[bytes, ...]
+
+DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: a FIFO that somebody put there must not hold us up before we see that it is none of ours.
+READ: Final = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+NOT_THERE: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Names
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def open_directory(top: int, names: Sequence[bytes], *, make: bool = False) -> Iterator[int]:
+    """Open the directory that the names lead to. With `make` (and the bucket's lock) it is there afterwards."""
+    here = os.dup(top)
+    try:
+        for name in names:
+            there = _make_directory(here, name) if make else _enter(here, name)
+            os.close(here)
+            here = there
+        yield here
+    finally:
+        os.close(here)
+
+
+def _enter(here: int, name: bytes) -> int:
+    try:
+        return os.open(name, DIRECTORY, dir_fd=here)
+    except OSError as error:
+        if error.errno in NOT_THERE:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name) from error
+        raise
+
+
+def _make_directory(here: int, name: bytes) -> int:
+    with contextlib.suppress(FileNotFoundError):
+        return _enter(here, name)
+    if is_file(here, name):
+        os.rename(name, displaced(name), src_dir_fd=here, dst_dir_fd=here)
+    os.mkdir(name, dir_fd=here)
+    os.fsync(here)
+    return _enter(here, name)
+
+
+@contextlib.contextmanager
+def open_file(top: int, key: bytes) -> Iterator[int]:
+    """Open an object's file. Raises FileNotFoundError."""
+    *directories, name = spell_key(key)
+    with open_directory(top, directories) as parent:
+        file = _open_one(parent, (name, displaced(name), name))
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
+def _open_one(parent: int, candidates: Iterable[bytes]) -> int:
+    for candidate in candidates:
+        try:
+            file = os.open(candidate, READ, dir_fd=parent)
+        except OSError as error:
+            if error.errno not in NOT_THERE:
+                raise
+            continue
+        if stat.S_ISREG(os.fstat(file).st_mode):
+            return file
+        os.close(file)
+    raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+
+def only_name(parent: int, name: bytes) -> bytes:
+    """Give the one of its two names that an object has; a second one that a crash left goes. Needs the lock."""
+    if not is_file(parent, name):
+        return displaced(name)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(displaced(name), dir_fd=parent)
+    return name
+
+
+def is_file(parent: int, name: bytes) -> bool:
+    """Tell whether the name is that of a regular file."""
+    return _kind(parent, name) == stat.S_IFREG
+
+
+def _kind(parent: int, name: bytes) -> int:
+    try:
+        return stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return 0
+
+
+def settle(source: Path | bytes, source_parent: int | None, parent: int, name: bytes) -> None:
+    """Rename a file into an object's place. Needs the bucket's lock."""
+    # Trying, and looking at the error, would not do: for a directory above the file it is another one (ENOTEMPTY).
+    if _kind(parent, name) == stat.S_IFDIR:
+        os.rename(source, displaced(name), src_dir_fd=source_parent, dst_dir_fd=parent)
+        return
+    os.rename(source, name, src_dir_fd=source_parent, dst_dir_fd=parent)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(displaced(name), dir_fd=parent)
+
+
+def prune(top: int, names: Sequence[bytes]) -> None:
+    """Remove directories that have become empty, from the inside out. Needs the bucket's lock."""
+    for depth in range(len(names), 0, -1):
+        try:
+            with open_directory(top, names[: depth - 1]) as parent:
+                os.rmdir(names[depth - 1], dir_fd=parent)
+                os.fsync(parent)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                return
+            raise
+
+
+def remove_empty(top: int) -> None:
+    """Remove all directories that have nothing in them but such directories. Needs the bucket's lock."""
+    for _, directories, _, here in os.fwalk(".", topdown=False, dir_fd=top):
+        for name in directories:
+            with contextlib.suppress(OSError):  # there is something in it, or it is a link
+                os.rmdir(name, dir_fd=here)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Listings
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Entry:
+    """A file, `key` its key; or a directory, `key` what the keys in it start with, its "/" included.
+
+    Sorted by `key`, entries give their keys in order: a name without "/" stands before or after all of `s/…`.
+    """
+
+    key: bytes
+    is_directory: bool
+
+
+def walk(top: int, prefix: bytes, after: bytes) -> Iterator[bytes]:
+    """Give the keys that start with `prefix` and come after `after`, in order."""
+    open_directories = [iter(_entries(top, prefix[: prefix.rfind(b"/") + 1]))]
+    while open_directories:
+        entry = next(open_directories[-1], None)
+        if entry is None:
+            open_directories.pop()
+        elif entry.is_directory:
+            if _may_hold(entry.key, prefix, after):
+                open_directories.append(iter(_entries(top, entry.key)))
+        elif entry.key.startswith(prefix) and entry.key > after:
+            yield entry.key
+
+
+def browse(top: int, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Give the keys that start with `prefix` and have no "/" after it, and the beginnings, up to "/", of those that do.
+
+    With each, whether it is a beginning. Directories are looked into only to see that there is something in them.
+    """
+    for entry in _entries(top, prefix[: prefix.rfind(b"/") + 1]):
+        if not entry.key.startswith(prefix):
+            continue
+        if not entry.is_directory:
+            if entry.key > after:
+                yield entry.key, False
+        elif _may_hold(entry.key, prefix, after) and next(walk(top, entry.key, after), None) is not None:
+            yield entry.key, True
+
+
+def _may_hold(directory: bytes, prefix: bytes, after: bytes) -> bool:
+    inside = directory.startswith(prefix) or prefix.startswith(directory)
+    return inside and (directory > after or after.startswith(directory))
+
+
+def _entries(top: int, key: bytes) -> list[_Entry]:
+    """Give what is in the directory whose keys start with `key` ("" or ending in "/"), sorted."""
+    names = spell_key(key)[:-1]
+    try:
+        # Two entries are equal where a crash left an object in both of its places.
+        return sorted(set(_scan(top, names, (), key)))
+    except FileNotFoundError:
+        return []
+
+
+def _scan(top: int, names: Names, begun: Names, key: bytes) -> Iterator[_Entry]:
+    """Read one directory; `begun` are the names of the pieces of a long segment that lead to it."""
+    with open_directory(top, names) as here, os.scandir(here) as entries:
+        found = [(os.fsencode(each.name), each.is_dir(follow_symlinks=False), each.is_file(follow_symlinks=False))
+                 for each in entries]  # fmt: skip
+    for name, is_directory, is_file in found:
+        if is_directory and name.endswith(MORE):
+            with contextlib.suppress(FileNotFoundError):
+                yield from _scan(top, (*names, name), (*begun, name), key)
+        elif is_directory or is_file:
+            own = name if is_directory else name.removesuffix(DISPLACED)
+            segment = segment_of((*begun, own))
+            if segment is not None:
+                yield _Entry(key + segment + (b"/" if is_directory else b""), is_directory)
+
+
+def plain(top: int, names: Names) -> bool:
+    """Tell whether everything below a directory is an object whose key is its path. Raises FileNotFoundError."""
+    with open_directory(top, names) as here, os.scandir(here) as entries:
+        found = [(os.fsencode(each.name), each.is_dir(follow_symlinks=False), each.is_file(follow_symlinks=False))
+                 for each in entries]  # fmt: skip
+    return all(
+        b"%" not in name
+        and segment_of((name,)) is not None
+        and (plain(top, (*names, name)) if is_directory else is_file)
+        for name, is_directory, is_file in found
+    )
