@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
-import threading
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.end_to_end.relay import Relay, keys
 from tests.end_to_end.world import Gate, Process, World, steps, until
 
 WHOLE = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
@@ -208,65 +207,14 @@ def test_a_service_that_is_killed_at_the_end_of_a_job(patient: World) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class Between:
-    """Stands between a client and the service, and can keep the service's answers to itself."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self.passing = threading.Event()
-        self.passing.set()
-        self.held = threading.Event()
-        """An answer has come and is held."""
-        self._listener = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
-        self._sockets = [self._listener]
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            server = socket.create_connection(("127.0.0.1", self._port))
-            self._sockets += [client, server]
-            threading.Thread(target=self._pass, args=(client, server, False), daemon=True).start()
-            threading.Thread(target=self._pass, args=(server, client, True), daemon=True).start()
-
-    def _pass(self, one: socket.socket, other: socket.socket, answers: bool) -> None:
-        try:
-            while data := one.recv(65536):
-                if answers and not self.passing.is_set():
-                    self.held.set()
-                    self.passing.wait()
-                other.sendall(data)
-            other.shutdown(socket.SHUT_WR)
-        except OSError:
-            pass  # one of the two has gone: that is what this is for
-
-    def close(self) -> None:
-        """Let go of everything."""
-        self.passing.set()
-        for each in self._sockets:
-            each.close()
-
-
 @pytest.fixture
-def between(world: World) -> Iterator[Between]:
+def relay(world: World) -> Iterator[Relay]:
     """Something between the client and the service of the world, which is started."""
     world.gate()
     world.image("patient", PATIENT)
     world.serve()
-    endpoint = world.home.endpoint()
-    assert endpoint is not None
-    made = Between(int(endpoint.url.rpartition(":")[2]))
-    yield made
-    made.close()
-
-
-def aws(world: World) -> dict[str, str]:
-    key, secret = world.home.credentials()
-    return {"AWS_ACCESS_KEY_ID": key, "AWS_SECRET_ACCESS_KEY": secret, "AWS_REGION": "us-east-1"}
+    with Relay(world) as made:
+        yield made
 
 
 def run_id(world: World) -> str:
@@ -275,14 +223,14 @@ def run_id(world: World) -> str:
     return found
 
 
-def test_a_client_that_is_killed_while_it_creates_does_not_create_twice(world: World, between: Between) -> None:
+def test_a_client_that_is_killed_while_it_creates_does_not_create_twice(world: World, relay: Relay) -> None:
     """The service has the job, the client never heard: the run is in doubt, and resume does not send it again."""
-    between.passing.clear()
-    run = world.start(*world.run_arguments("once", "patient", on=between.url), **aws(world))
-    assert between.held.wait(20), run.err
+    relay.passing.clear()
+    run = world.start(*world.run_arguments("once", "patient", on=relay.url), **keys(world))
+    assert relay.held.wait(20), run.err
     run.kill()
-    between.passing.set()
-    resumed = world.treadle("resume", run_id(world), **aws(world))
+    relay.passing.set()
+    resumed = world.treadle("resume", run_id(world), **keys(world))
     assert resumed.code == 1
     assert "in doubt at createTrainingJob" in resumed.err
     assert "--resend" in resumed.err
@@ -292,15 +240,15 @@ def test_a_client_that_is_killed_while_it_creates_does_not_create_twice(world: W
     assert world.ended("once")["TrainingJobStatus"] == "Completed"
 
 
-def test_a_client_that_is_killed_in_the_middle_of_a_poll_goes_on(world: World, between: Between) -> None:
+def test_a_client_that_is_killed_in_the_middle_of_a_poll_goes_on(world: World, relay: Relay) -> None:
     """resume goes on to the end of the same job, and gives the outputs."""
-    run = world.start(*world.run_arguments("polled", "patient", "--json", on=between.url), **aws(world))
+    run = world.start(*world.run_arguments("polled", "patient", "--json", on=relay.url), **keys(world))
     run.says("pollTrainingJob", 3)
-    between.passing.clear()
-    assert between.held.wait(20)
+    relay.passing.clear()
+    assert relay.held.wait(20)
     run.kill()
-    between.passing.set()
-    resumed: Process = world.start("resume", run_id(world), "--json", **aws(world))
+    relay.passing.set()
+    resumed: Process = world.start("resume", run_id(world), "--json", **keys(world))
     resumed.says("pollTrainingJob")
     gate(world).open()
     done = resumed.ended()
