@@ -61,7 +61,7 @@ class Settings:
     auth: bool = True
     stop_grace: float = 120.0
     max_volume: int | None = None
-    tick: float = 2.0
+    tick: float = 1.0
     linger: float = 5.0
 
 
