@@ -269,7 +269,9 @@ def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
             "etc_hosts": f"{name}/etc-hosts",
             "hidden": [f"{name}/hidden"],
             "readable": [],
+            "mounts": [],
             "network": False,
+            "network_namespace": None,
         }
         done = subprocess.run(
             [python, "-I", "-c", _UNPRIVILEGED, str(directory / "enter.py"), json.dumps(plan)],

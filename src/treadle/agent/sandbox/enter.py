@@ -143,7 +143,7 @@ def _descendants(root: int) -> list[int]:
 
 def _namespace(plan: dict[str, Any], status: int) -> int:
     _die_with_parent(plan["parent"], signal.SIGKILL)
-    _unshare(plan["network"])
+    _unshare(plan["network"], plan["network_namespace"])
     alive, held = os.pipe()
     init = os.fork()
     if init == 0:
@@ -161,8 +161,13 @@ def _signal_init(init: int, number: int) -> None:
         os.kill(init, number)
 
 
-def _unshare(network: bool) -> None:
-    wanted = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWPID | _CLONE_NEWIPC | (0 if network else _CLONE_NEWNET)
+def _unshare(network: bool, network_namespace: int | None) -> None:
+    wanted = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWPID | _CLONE_NEWIPC
+    if network_namespace is not None:
+        _checked(_libc.setns(network_namespace, _CLONE_NEWNET), "setns")
+        os.close(network_namespace)
+    elif not network:
+        wanted |= _CLONE_NEWNET
     user, group = os.geteuid(), os.getegid()
     try:
         _checked(_libc.unshare(wanted), "unshare")
@@ -201,17 +206,21 @@ def _furnish(plan: dict[str, Any]) -> None:
     ml = _opened(plan["ml"])
     readable = {path: _opened(path) for path in plan["readable"] if Path(path).exists()}
     etc_hosts = _opened(plan["etc_hosts"])
+    mounts = [(_opened(source), target, writable) for source, target, writable in plan["mounts"]]
     _furnish_opt(ml)
     covers = [cover for path in plan["hidden"] if (cover := _cover(path))]
     for path, opened in readable.items():
         _bind_read_only(opened, path)
+    for opened, target, writable in mounts:
+        (_bind if writable else _bind_read_only)(opened, target)
     for cover in covers:
         _mount(None, cover, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     if Path("/etc/hosts").exists():
         _bind(etc_hosts, "/etc/hosts")
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
     socket.sethostname(plan["host"])
-    if not plan["network"]:
+    if not plan["network"] or plan["network_namespace"] is not None:
+        _show_own_devices()
         _loopback_up()
 
 
@@ -259,6 +268,16 @@ def _bind_read_only(opened: int, target: str) -> None:
     _bind(opened, target)
     kept = os.statvfs(target).f_flag & _KEPT_FLAGS
     _mount(None, target, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept)
+
+
+def _show_own_devices() -> None:
+    """Put a new /sys in the place of the machine's, whose /sys/class/net has the machine's devices."""
+    groups = _opened("/sys/fs/cgroup") if Path("/sys/fs/cgroup").is_dir() else -1
+    # Where a user namespace may not, programs see devices that they do not have: a blemish, no reason not to train.
+    with contextlib.suppress(OSError):
+        _mount("sysfs", "/sys", "sysfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
+        if groups >= 0:
+            _bind(groups, "/sys/fs/cgroup")
 
 
 def _loopback_up() -> None:

@@ -62,8 +62,12 @@ class NamespaceSandbox:
                 "etc_hosts": str(etc_hosts),
                 "hidden": [str(path) for path in command.hidden],
                 "readable": [str(path) for path in command.readable],
+                "mounts": [(str(each.source), each.target, each.writable) for each in command.mounts],
                 "network": command.network,
-            }
+                "network_namespace": command.network_namespace,
+            },
+            cgroups=command.cgroups,
+            descriptors=() if command.network_namespace is None else (command.network_namespace,),
         )
 
 

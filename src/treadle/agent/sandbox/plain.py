@@ -13,9 +13,10 @@ __all__ = ["PlainSandbox"]
 
 
 class PlainSandbox:
-    """`seams.Sandbox` with nothing but a session of its own. `hidden`, `readable`, `network`, `hosts` have no effect.
+    """`seams.Sandbox` with nothing but a session of its own.
 
-    Arguments and variables that are paths below `/opt/ml` are turned into paths below the job's directory.
+    `hidden`, `readable`, `mounts`, `network` and `hosts` have no effect. Arguments and variables that are paths below
+    `/opt/ml` are turned into paths below the job's directory.
     """
 
     name = "plain"
@@ -37,7 +38,8 @@ class PlainSandbox:
                     "SAGEMAKER_BASE_DIR": str(command.ml),
                 },
                 "directory": _relocated(command.directory, command.ml),
-            }
+            },
+            cgroups=command.cgroups,
         )
 
 

@@ -1,7 +1,8 @@
 """A training program behind an `enter` process, as the agent holds it; both sandboxes give this.
 
 The plan that `enter` reads is JSON: `kind`, `parent` (who must be alive), `argv`, `environment`, `directory`; for a
-namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `network`.
+namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts` (source, target, writable), `network`,
+`network_namespace` (a descriptor that it inherits, or null).
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ import select
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
@@ -70,11 +72,12 @@ class EnteredProcess:
         return "" if code == 0 else said or f"a trial program ended with exit code {code}"
 
 
-def start(plan: Mapping[str, Json]) -> EnteredProcess:
+def start(plan: Mapping[str, Json], *, cgroups: Sequence[Path] = (), descriptors: Sequence[int] = ()) -> EnteredProcess:
     """Start `enter` with a plan and wait until it has started the program. Raises `LaunchError` with its reason.
 
-    Must be called from a thread that lives as long as the program may: the kernel takes the end of the thread that
-    started a process for the death of its parent.
+    It is in its control groups, and has the descriptors, before it is told what to do. Must be called from a thread
+    that lives as long as the program may: the kernel takes the end of the thread that started a process for the death
+    of its parent.
     """
     output, output_end = os.pipe()
     status, status_end = os.pipe()
@@ -84,7 +87,7 @@ def start(plan: Mapping[str, Json]) -> EnteredProcess:
             stdin=subprocess.PIPE,
             stdout=output_end,
             stderr=subprocess.STDOUT,
-            pass_fds=(status_end,),
+            pass_fds=(status_end, *descriptors),
             start_new_session=True,
             cwd="/",
             env=_environment(plan["environment"]),
@@ -97,7 +100,7 @@ def start(plan: Mapping[str, Json]) -> EnteredProcess:
         os.close(output_end)
         os.close(status_end)
     process = EnteredProcess(popen, output)
-    refusal = _told(popen, status, msgspec.json.encode({**plan, "parent": os.getpid()}))
+    refusal = _told(popen, status, msgspec.json.encode({**plan, "parent": os.getpid()}), cgroups)
     if refusal:
         popen.kill()
         popen.wait()
@@ -106,18 +109,29 @@ def start(plan: Mapping[str, Json]) -> EnteredProcess:
     return process
 
 
+def _put_into(cgroups: Sequence[Path], pid: int) -> str:
+    try:
+        for each in cgroups:
+            (each / "cgroup.procs").write_text(str(pid))
+    except OSError as error:
+        return f"the program cannot be put into the control group {error.filename}: {error.strerror}"
+    return ""
+
+
 def _environment(program: Mapping[str, str]) -> dict[str, str]:
     # The marker, so that this process is found with the others; the rest is what an interpreter may need to start.
     wanted = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
     return wanted | {name: program[name] for name in (MARKER,) if name in program}
 
 
-def _told(popen: subprocess.Popen[bytes], status: int, plan: bytes) -> str:
+def _told(popen: subprocess.Popen[bytes], status: int, plan: bytes, cgroups: Sequence[Path]) -> str:
     """Hand the plan over and wait for the answer: "" when the program runs."""
     with os.fdopen(status, "rb") as answer:
         if popen.stdin is None:  # it was asked for as a pipe
             return "no pipe to hand the plan over"
         with contextlib.suppress(BrokenPipeError), popen.stdin as pipe:
+            if problem := _put_into(cgroups, popen.pid):
+                return problem
             pipe.write(plan)
         ready, _, _ = select.select([answer], [], [], _START_TIMEOUT)
         return answer.read().decode(errors="replace") if ready else f"no answer within {_START_TIMEOUT:.0f} s"

@@ -1,0 +1,297 @@
+"""The private network of a job with several hosts on one machine: each host has its own `eth0`, ports never collide.
+
+    namespace "switch"            the bridge; nobody's program is in it, and neither are the machine's packet filters
+      ├── veth ── eth0 of algo-1  10.0.0.1, a network namespace that the program of algo-1 is started in
+      └── veth ── eth0 of algo-2  10.0.0.2
+
+Nothing of it has a name on the machine, and nothing has an address there: every part is held by descriptors of the
+agents alone, so when they end, however they end, the kernel takes all of it away, and there is nothing to clean up. All
+jobs use the same addresses; they never meet.
+
+The agents of a job find each other by an abstract Unix socket whose name comes from the token of the attempt: who binds
+it first makes the switch, the others are handed its descriptor. The kernel lets go of that name, too, with its holder.
+
+A host has no route to anywhere else. The service is reached all the same, at the address that the program was told:
+inside the namespace a relay listens there, outside the agent passes on what comes (`Relay`). Not chosen: routes and
+address translation through the machine, which would need its packet filters and its forwarding changed, and would let
+the addresses of two jobs meet; the price is that a job with several hosts does not see the internet.
+
+It takes the right to make network namespaces and devices, which root has. Without it all hosts share the machine's
+network, with a loopback address each (`contract.addresses`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import ipaddress
+import os
+import socket
+import struct
+import sys
+from collections.abc import Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Self
+from urllib.parse import urlsplit
+
+from treadle.agent.sandbox import netlink
+from treadle.errors import LaunchError
+
+__all__ = ["Membership", "Relay", "addresses", "endpoints", "problem"]
+
+_NETWORK = ipaddress.ip_network("10.0.0.0/16")
+_BRIDGE = "hosts"
+_DEVICE = "eth0"  # as resourceconfig.json says
+# Handing a descriptor over takes no time; an agent that is stopped in the middle of it is not waited for for ever.
+_PATIENCE = 30.0
+_PIECE = 64 * 1024
+
+
+def problem() -> str:
+    """Give "" where a private network can be made, else why not. It really makes one."""
+    if sys.platform != "linux":
+        return f"network namespaces are Linux's; this is {sys.platform}"
+    try:
+        switch = _new_switch()
+        try:
+            _plug_in(switch, "trial", "10.0.0.1")
+        finally:
+            os.close(switch)
+    except OSError as error:
+        return f"{error.strerror} ({error.filename or 'network'})"
+    return ""
+
+
+def addresses(hosts: Iterable[str]) -> dict[str, str]:
+    """Give every host's address, in the order of their numbers.
+
+    >>> addresses(["algo-1", "algo-10", "algo-2"])["algo-10"]
+    '10.0.0.3'
+    """
+    ordered = sorted(hosts, key=lambda host: (len(host), host))
+    return {host: str(_NETWORK[number]) for number, host in enumerate(ordered, 1)}
+
+
+def _new_switch() -> int:
+    switch = netlink.new_namespace()
+    try:
+        netlink.within(switch, lambda: netlink.add_bridge(_BRIDGE))
+    except BaseException:
+        os.close(switch)
+        raise
+    return switch
+
+
+def _plug_in(switch: int, host: str, address: str) -> int:
+    """Make a host's namespace with its `eth0` on the switch, and give a descriptor of it."""
+    namespace = netlink.new_namespace()
+
+    def furnish() -> None:
+        netlink.set_up("lo")
+        netlink.add_address(_DEVICE, address, _NETWORK.prefixlen)
+        netlink.set_up(_DEVICE)
+
+    try:
+        end = f"v{hashlib.sha256(host.encode()).hexdigest()[:12]}"  # a name of 15 characters at most
+        netlink.within(switch, lambda: netlink.add_veth(end, bridge=_BRIDGE, peer=_DEVICE, namespace=namespace))
+        netlink.within(namespace, furnish)
+    except BaseException:
+        os.close(namespace)
+        raise
+    return namespace
+
+
+class Membership:
+    """A host's place in the network of its job: `namespace` is where its program belongs. An async context manager."""
+
+    def __init__(self) -> None:
+        self.namespace = -1
+        self._switch = -1
+        self._listener: socket.socket | None = None
+        self._serving: asyncio.Task[None] | None = None
+
+    @classmethod
+    async def join(cls, secret: str, host: str, address: str, meeting_place: Path) -> Self:
+        """Join the network of the attempt that has this secret; `meeting_place` is a directory that its agents share.
+
+        Raises `LaunchError`.
+        """
+        membership = cls()
+        try:
+            await membership._join(f"\0treadle-{_digest(secret)}", meeting_place)
+            membership.namespace = _plug_in(membership._switch, host, address)
+        except BaseException as error:
+            await membership.leave()
+            if isinstance(error, OSError | TimeoutError):
+                raise LaunchError(f"The network of the job's hosts cannot be made for {host}: {error}.") from error
+            raise
+        return membership
+
+    async def _join(self, name: str, meeting_place: Path) -> None:
+        ours, first = _bind_or_connect(name, meeting_place)
+        if not first:
+            self._switch = await _handed_over(ours)
+            return
+        self._listener = ours
+        self._switch = _new_switch()
+        self._serving = asyncio.create_task(_hand_over(ours, self._switch))
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        """Let go of everything; the kernel removes what nobody else holds."""
+        if self._serving is not None:
+            self._serving.cancel()
+            await asyncio.gather(self._serving, return_exceptions=True)
+        if self._listener is not None:
+            self._listener.close()
+        for descriptor in (self.namespace, self._switch):
+            if descriptor >= 0:
+                os.close(descriptor)
+        self.namespace = self._switch = -1
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(f"network of {secret}".encode()).hexdigest()
+
+
+def _bind_or_connect(name: str, meeting_place: Path) -> tuple[socket.socket, bool]:
+    """Be the first, who listens, or reach who was. Under a lock: nobody meets a name that does not listen yet."""
+    with _locked(meeting_place):
+        ours = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            ours.bind(name)
+        except OSError:
+            ours.connect(name)
+            return ours, False
+        ours.listen(1024)
+        return ours, True
+
+
+@contextlib.contextmanager
+def _locked(directory: Path) -> Iterator[None]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+async def _hand_over(listener: socket.socket, switch: int) -> None:
+    """Give the switch to everybody of this user who asks."""
+    loop = asyncio.get_running_loop()
+    while True:
+        channel, _ = await loop.sock_accept(listener)
+        with channel, contextlib.suppress(OSError):  # who has gone again needs nothing
+            if _user_of(channel) == os.geteuid():
+                socket.send_fds(channel, [b"!"], [switch])
+
+
+async def _handed_over(channel: socket.socket) -> int:
+    loop = asyncio.get_running_loop()
+    readable = asyncio.Event()
+    loop.add_reader(channel, readable.set)
+    try:
+        await asyncio.wait_for(readable.wait(), _PATIENCE)
+    finally:
+        loop.remove_reader(channel)
+    with channel:
+        if _user_of(channel) != os.geteuid():
+            raise PermissionError(1, "the one who has the network is another user")
+        _, descriptors, _, _ = socket.recv_fds(channel, 1, 1)
+    if not descriptors:
+        raise ConnectionError(104, "the one who had the network is gone")
+    os.set_inheritable(descriptors[0], False)  # noqa: FBT003  (it takes no keyword)
+    return descriptors[0]
+
+
+def _user_of(channel: socket.socket) -> int:
+    credentials = channel.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+    return int(struct.unpack("3i", credentials)[1])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The way to the service
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def endpoints(environment: Mapping[str, str]) -> set[tuple[str, int]]:
+    """Give the addresses and ports of the services that a program is told of.
+
+    >>> sorted(endpoints({"AWS_ENDPOINT_URL": "http://127.0.0.1:8000", "AWS_REGION": "http://[::1]:1"}))
+    [('127.0.0.1', 8000)]
+    """
+    found = set()
+    for name, value in environment.items():
+        if name.startswith("AWS_ENDPOINT_URL") or name == "S3_ENDPOINT_URL":
+            parts = urlsplit(value)
+            host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+            with contextlib.suppress(ValueError):  # a name: who looks it up in there finds nothing either
+                address = str(ipaddress.ip_address(host or ""))
+                found.add((address, parts.port or (443 if parts.scheme == "https" else 80)))
+    return found
+
+
+class Relay:
+    """Listens in a namespace at the services' own addresses, and passes on, both ways, what comes."""
+
+    def __init__(self, servers: list[asyncio.Server]) -> None:
+        self._servers = servers
+
+    @classmethod
+    async def start(cls, namespace: int, targets: Iterable[tuple[str, int]]) -> Self:
+        """Begin to listen. Raises OSError."""
+        servers = []
+        for address, port in sorted(targets):
+            listener = netlink.within(namespace, partial(_listener, address, port))
+            servers.append(await asyncio.start_server(partial(_pass_on, address, port), sock=listener, limit=_PIECE))
+        return cls(servers)
+
+    async def stop(self) -> None:
+        """Listen no more; connections that are open end with the programs at their ends."""
+        for server in self._servers:
+            server.close()
+
+
+def _listener(address: str, port: int) -> socket.socket:
+    ip = ipaddress.ip_address(address)
+    if not ip.is_loopback:
+        netlink.add_address("lo", address, ip.max_prefixlen)
+    listener = socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((address, port))
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+async def _pass_on(address: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        there_reader, there_writer = await asyncio.open_connection(address, port, limit=_PIECE)
+    except OSError:
+        writer.transport.abort()  # as it would be without us: nobody answers
+        return
+    await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer), return_exceptions=True)
+    for each in (writer, there_writer):
+        each.close()
+
+
+async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Copy until the end, and pass the end on; what breaks one way breaks both."""
+    try:
+        while piece := await source.read(_PIECE):
+            target.write(piece)
+            await target.drain()
+        target.write_eof()
+    except OSError:
+        target.transport.abort()
