@@ -18,6 +18,7 @@ __all__ = [
     "AnswerReceived",
     "CriteriaJudged",
     "Event",
+    "MessageReceived",
     "RequestSent",
     "Resumed",
     "RunFinished",
@@ -63,7 +64,10 @@ class StepStarted(_Fact, frozen=True, kw_only=True, tag=True):
 
 
 class RequestSent(_Fact, frozen=True, kw_only=True, tag=True):
-    """A request goes out. `url` carries no secrets."""
+    """A request goes out. `url` carries no secrets.
+
+    For a channel `method` is SEND or RECEIVE (the step begins to wait for a message) and `url` the channel's.
+    """
 
     step_id: str
     method: str
@@ -78,6 +82,14 @@ class AnswerReceived(_Fact, frozen=True, kw_only=True, tag=True):
     seconds: float
     size: int
     problem: str = ""
+
+
+class MessageReceived(_Fact, frozen=True, kw_only=True, tag=True):
+    """A message came that the step waited for, `seconds` after it began to wait."""
+
+    step_id: str
+    channel: str
+    seconds: float
 
 
 class Trouble(_Fact, frozen=True, kw_only=True, tag=True):
@@ -176,6 +188,7 @@ Event: TypeAlias = (
     | StepStarted
     | RequestSent
     | AnswerReceived
+    | MessageReceived
     | Trouble
     | CriteriaJudged
     | StepSucceeded

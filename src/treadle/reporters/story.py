@@ -23,6 +23,7 @@ from treadle.arazzo.events import (
     AnswerReceived,
     CriteriaJudged,
     Event,
+    MessageReceived,
     RequestSent,
     Resumed,
     RunFinished,
@@ -96,6 +97,7 @@ _StepEvent: TypeAlias = (
     StepStarted
     | RequestSent
     | AnswerReceived
+    | MessageReceived
     | Trouble
     | CriteriaJudged
     | StepSucceeded
@@ -165,6 +167,10 @@ class Story:
                 memory.said["seconds"] = event.seconds
                 said = memory.news("problem", event.problem) and event.problem
                 return [(f"{event.status}, but {event.problem}", "warn")] if said else []
+            case MessageReceived():
+                self.now = replace(self.now, trouble="")
+                text = f"a message came on {event.channel} after {duration(event.seconds)}"
+                return [(text, "faint")] if memory.news("message", event.channel) else []
             case Trouble():
                 return self._trouble(event, memory)
             case CriteriaJudged():

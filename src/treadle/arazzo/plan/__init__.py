@@ -12,6 +12,7 @@ What is checked elsewhere: the structure of the document (`build`), its rules (`
 """
 
 from treadle.arazzo.plan.documents import OpenedDescription, OpenedSource
+from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.planner import plan
 from treadle.arazzo.plan.values import (
     Plan,
@@ -31,6 +32,7 @@ __all__ = [
     "PlanOptions",
     "PlannedAction",
     "PlannedArgument",
+    "PlannedChannel",
     "PlannedReplacement",
     "PlannedStep",
     "PlannedWorkflow",

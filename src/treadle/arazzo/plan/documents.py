@@ -19,15 +19,16 @@ from treadle.arazzo.location import Document, join
 from treadle.arazzo.plan.values import PlanOptions
 from treadle.arazzo.rules import dialect
 from treadle.errors import Diagnostic, Severity
-from treadle.seams import Json, Source
+from treadle.seams import ChannelSource, Json, Source
 
 __all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "did_you_mean"]
 
 
 @dataclass(frozen=True, slots=True)
 class OpenedSource:
-    """A source description after an attempt to open it: OpenAPI (`source`) or Arazzo (`description`).
+    """A source description after an attempt to open it.
 
+    It is one of OpenAPI (`source`), AsyncAPI (`channels`) and Arazzo (`description`).
     `problem` says why it could not be read. Both `source` and `problem`: it could not be read, but a server was named
     for it, so steps that spell their request out can be sent there.
     """
@@ -36,6 +37,7 @@ class OpenedSource:
     problem: Diagnostic | None = None
     base_url: str = ""
     description: OpenedDescription | None = None
+    channels: ChannelSource | None = None
 
 
 @dataclass(frozen=True, eq=False, slots=True)

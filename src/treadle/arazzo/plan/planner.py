@@ -11,7 +11,9 @@ from treadle.arazzo.criteria import Criterion, compile_criterion
 from treadle.arazzo.effective import Effective, effective, expand_parameters
 from treadle.arazzo.expressions import Scope, Template, compile_value
 from treadle.arazzo.location import Document, join
+from treadle.arazzo.plan.channels import plan_channel, uses_channel
 from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSource, Part, did_you_mean
+from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import find_operation
 from treadle.arazzo.plan.order import ordered
 from treadle.arazzo.plan.requests import check_media_type, check_parameters
@@ -78,6 +80,7 @@ _LOCATIONS: Final[Mapping[str, ArgumentLocation]] = {
     "header": "header",
     "cookie": "cookie",
     "querystring": "querystring",
+    "channel": "path",
 }
 
 
@@ -125,6 +128,24 @@ class _Planner:
             actions = [each for step in planned.steps for each in (*step.on_success, *step.on_failure)]
             waiting += [action.workflow for action in actions if action.workflow]
         self.check_awaited()
+        self.check_dependencies()
+
+    def check_dependencies(self) -> None:
+        """Report workflows that depend on themselves by way of another document; within one a rule does."""
+        for key, workflow in self.workflows.items():
+            seen: set[str] = set()
+            waiting = list(workflow.depends_on)
+            while waiting:
+                each = waiting.pop()
+                if each == key and len({self.parts.of(other).name for other in seen}) > 1:
+                    message = (
+                        f"the workflow {workflow.workflow_id!r} depends on itself, by way of {', '.join(sorted(seen))}"
+                    )
+                    self.parts.of(key).report("depends-on", message, f"{workflow.pointer}/dependsOn", key=True)
+                    return
+                if each not in seen and each in self.workflows:
+                    seen.add(each)
+                    waiting += self.workflows[each].depends_on
 
     def workflow(self, part: Part, workflow: model.Workflow) -> PlannedWorkflow:
         """Plan one workflow."""
@@ -219,7 +240,7 @@ class _Planner:
     ) -> PlannedStep:
         """Plan one step."""
         holds = effective(step, workflow, part.description.components)
-        operation = self.operation(part, step, holds)
+        channel, operation = self.target(part, step, holds, scope)
         arguments = _arguments(part, holds.parameters, scope, for_workflow=step.workflow_id is not None)
         body = step.request_body
         if operation is not None:
@@ -232,6 +253,7 @@ class _Planner:
             step_id=step.step_id,
             pointer=step.pointer,
             operation=operation,
+            channel=channel,
             workflow=callee,
             arguments=arguments,
             content_type=body.content_type if body else None,
@@ -249,18 +271,26 @@ class _Planner:
             reads_request=_mentions("$request.", step, holds),
         )
 
-    def operation(self, part: Part, step: model.Step, holds: Effective) -> Operation | None:
-        """Find the operation of a step that calls one."""
+    def target(
+        self, part: Part, step: model.Step, holds: Effective, scope: Scope
+    ) -> tuple[PlannedChannel | None, Operation | None]:
+        """Find the channel or the operation of a step that does not call a workflow."""
         if step.workflow_id is not None:
-            return None
-        if step.channel_path is not None:
-            part.report(
-                "asyncapi-step",
-                f"the step {step.step_id!r} uses an AsyncAPI channel, and no transport for channels is configured",
-                f"{step.pointer}/channelPath",
-            )
-            return None
-        return find_operation(part, step, holds.parameters)
+            return None, None
+        if uses_channel(part, step):
+            for each in holds.parameters:
+                if each.in_ not in {"header", "path", "channel"}:
+                    part.report(
+                        "parameter-location",
+                        f"the parameter {each.name!r} is `in: {each.in_}`, and messages have only headers",
+                        each.pointer,
+                        hint="one of: header, channel (for a parameter of the channel's address)",
+                    )
+            return plan_channel(part, step, scope), None
+        if step.action is not None:
+            message = f"the step {step.step_id!r} uses no channel, so its `action` means nothing"
+            part.report("step-target", message, f"{step.pointer}/action", severity="warning", key=True)
+        return None, find_operation(part, step, holds.parameters)
 
     # -- actions ------------------------------------------------------------------------------------------------------
 

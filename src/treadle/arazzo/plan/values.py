@@ -10,8 +10,9 @@ from typing import Literal
 from treadle.arazzo.criteria import Criterion
 from treadle.arazzo.expressions import Context, EvaluationError, Expression, Template
 from treadle.arazzo.inputs import Inputs
+from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.replacements import Form, PlannedReplacement, replaced
-from treadle.seams import MISSING, Argument, ArgumentLocation, Call, Json, Operation, Request
+from treadle.seams import MISSING, Argument, ArgumentLocation, Call, Channel, Json, Message, Operation, Request
 
 __all__ = [
     "Plan",
@@ -67,11 +68,12 @@ class StepKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlannedStep:
-    """A step that is ready to be tried. Exactly one of `operation` and `workflow` (a key of the plan) is set."""
+    """A step that is ready to be tried. Exactly one of `operation`, `channel` and `workflow` (a key) is set."""
 
     step_id: str
     pointer: str
     operation: Operation | None = None
+    channel: PlannedChannel | None = None
     workflow: str | None = None
     arguments: tuple[PlannedArgument, ...] = ()
     content_type: str | None = None
@@ -107,6 +109,7 @@ class PlannedStep:
         templates = [each.value for each in self.arguments]
         templates += [] if self.payload is None else [self.payload]
         templates += [each.value for each in self.replacements]
+        templates += [self.channel.correlation] if self.channel and self.channel.correlation else []
         templates += self.outputs.values()
         templates += [each.value for action in actions for each in action.parameters]
         criteria = [*self.success, *(each for action in actions for each in action.criteria)]
@@ -129,6 +132,14 @@ class PlannedStep:
             values = [(each.target, each.value.evaluate(context, notes)) for each in self.replacements]
             payload = replaced(payload, self.form, values)
         return Call(tuple(arguments), self.content_type, payload)
+
+    def message(self, context: Context, notes: list[str]) -> tuple[Channel, Message]:
+        """Evaluate what the step says on its channel. Raises `EvaluationError`; what was dropped goes to `notes`."""
+        if self.channel is None:
+            msg = f"the step {self.step_id!r} uses no channel"
+            raise AssertionError(msg)
+        call = self.call(context, notes)
+        return self.channel.channel(call.arguments), self.channel.message(call)
 
 
 @dataclass(frozen=True, kw_only=True)

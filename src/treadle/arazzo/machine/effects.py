@@ -1,0 +1,179 @@
+"""What comes into the machine, what it asks for, and what one turn of it gives."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from treadle.arazzo import events
+from treadle.arazzo.machine.state import State
+from treadle.errors import TransportFault
+from treadle.seams import Channel, Json, Message, Request, Response
+
+__all__ = [
+    "Answered",
+    "Begin",
+    "Continue",
+    "Due",
+    "Effect",
+    "Faulted",
+    "Finish",
+    "Interrupt",
+    "MachineEvent",
+    "MachineOptions",
+    "Publish",
+    "Published",
+    "Receive",
+    "Received",
+    "Send",
+    "Turn",
+    "Wait",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Begin:
+    """A new run starts."""
+
+    now: float
+    run_id: str
+    inputs: dict[str, Json]
+    references: tuple[str, ...] = ()
+    """Those values of inputs that are references to secrets."""
+
+
+@dataclass(frozen=True, slots=True)
+class Continue:
+    """A stored run goes on. `resend` allows to repeat a request whose outcome is not known."""
+
+    now: float
+    resend: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """The time of the last `Wait` has come."""
+
+    now: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer to the last `Send`. `request` is what was really sent."""
+
+    now: float
+    request: Request
+    response: Response
+    seconds: float
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """The message of the last `Publish` was handed over to the broker."""
+
+    now: float
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """The end of the last `Receive`: a message, or None when none came in time."""
+
+    now: float
+    message: Message | None
+    seconds: float
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Faulted:
+    """No answer to the last `Send`; `sent` is False when the server certainly did not get it."""
+
+    now: float
+    fault: TransportFault
+    message: str
+    sent: bool
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupt:
+    """The user wants to stop; never given while a request with effects is out, at most before one is sent."""
+
+    now: float
+
+
+MachineEvent: TypeAlias = Begin | Continue | Due | Answered | Published | Received | Faulted | Interrupt
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Perform a request within `timeout` seconds. `intent`: the state must be on the disk before it goes out."""
+
+    step_id: str
+    request: Request
+    intent: bool
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """Send a message within `timeout` seconds; the state must be on the disk before it goes out."""
+
+    step_id: str
+    channel: Channel
+    message: Message
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Receive:
+    """Wait for the first message that is `wanted`, `timeout` seconds at most."""
+
+    step_id: str
+    channel: Channel
+    wanted: Callable[[Message], bool]
+    timeout: float
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Come back at `until`, a Unix time, possibly past."""
+
+    until: float
+    why: Literal["poll", "retry", "Retry-After", "trouble", "resumed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run is over, or goes no further without help."""
+
+    result: events.RunFinished
+
+
+Effect: TypeAlias = Send | Publish | Receive | Wait | Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What one event led to. `durable`: something changed that a resumed run must know, so save before going on."""
+
+    state: State
+    effect: Effect
+    facts: tuple[events.Event, ...]
+    durable: bool
+
+
+@dataclass(frozen=True, slots=True)
+class MachineOptions:
+    """What the caller decides: times in seconds. `poll` None means paced, else the exact wait between polls.
+
+    `reveal` gives the secret that a reference in `State.references` stands for.
+    """
+
+    poll: float | None = None
+    timeout: float = 31 * 24 * 3600.0
+    request_timeout: float = 60.0
+    reveal: Callable[[str], str] = str
