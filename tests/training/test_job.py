@@ -276,6 +276,37 @@ def test_the_first_failure_of_a_host_is_the_jobs_and_stops_the_others() -> None:
     assert (job.outcome, job.failure_reason) == ("failed", "first")
 
 
+def test_a_job_that_fails_has_no_model() -> None:
+    """Hosts that were stopped because another failed have uploaded theirs; their other outputs are kept."""
+    job = placed(new(), hosts=("algo-1", "algo-2"))
+    job = ran(job, [(130.0, "ended")], "algo-2", outcome="failed", failure_reason="x")
+    outputs = [StagedOutput(bucket="b", staged=each, target=each, model=each == "m") for each in ("m", "o")]
+    job = ran(job, [(131.0, "ended")], "algo-1", outcome="stopped", outputs=outputs)
+    assert [each.target for each in job.outputs] == ["o"]
+
+
+def test_hosts_begin_to_train_together() -> None:
+    """Each is told to start when all are ready, also one that says so again; the job goes on downloading till then."""
+    job = placed(new(), hosts=("algo-1", "algo-2"))
+    job = ran(job, [(105.0, "downloading"), (106.0, "ready")], "algo-1")
+    assert (commands(job, "algo-1"), job.secondary_status) == ([], "Downloading")
+    job = ran(job, [(105.0, "downloading"), (108.0, "ready")], "algo-2")
+    assert [commands(job, each) for each in ("algo-1", "algo-2")] == [["start"], ["start"]]
+    job = ran(job, [(109.0, "training")], "algo-1")
+    assert [commands(job, each) for each in ("algo-1", "algo-2")] == [[], ["start"]]
+    job = ran(job, [(110.0, "training")], "algo-2")
+    assert job.secondary_status == "Training"
+    assert advance(job, StopRequested(111.0)).stop_requested
+
+
+def test_a_stop_outranks_a_start() -> None:
+    """A host that waits for the others is stopped where it is."""
+    job = placed(new(), hosts=("algo-1", "algo-2"))
+    for each in ("algo-1", "algo-2"):
+        job = ran(job, [(105.0, "downloading"), (106.0, "ready")], each)
+    assert commands(advance(job, StopRequested(107.0)), "algo-1") == ["stop"]
+
+
 def test_repeats_and_gaps_change_nothing() -> None:
     """An event counts once and in its order."""
     job = placed(new())
@@ -350,6 +381,16 @@ def test_an_interrupted_job_begins_again_from_its_checkpoints() -> None:
         "Uploading",
         "Completed",
     ]
+
+
+def test_training_time_is_the_sum_of_the_attempts() -> None:
+    """The time without instances, between an interruption and the next download, is not in it."""
+    job = advance(ran(placed(new()), ALL[:2]), InterruptRequested(111.0))
+    job = ran(job, [(115.0, "ended")], outcome="interrupted")
+    job = ran(placed(job, at=1020.0), [(at + 1000, kind) for at, kind in ALL], outcome="completed")
+    job = advance(job, Settled(1126.0))
+    assert (job.training_started_at, job.training_ended_at) == (105.0, 1126.0)
+    assert job.training_seconds == (115 - 105) + (1126 - 1105)
 
 
 def test_an_interruption_costs_runtime_and_no_retry() -> None:
@@ -458,9 +499,9 @@ def _host_event() -> st.SearchStrategy[HostEvent]:
     return st.builds(
         HostEvent,
         seq=st.integers(1, 5),
-        kind=st.sampled_from(["downloading", "training", "uploading", "ended"]),
+        kind=st.sampled_from(["downloading", "ready", "training", "uploading", "ended"]),
         at=TIMES,
-        outcome=st.sampled_from(["", "completed", "failed", "stopped", "max-runtime"]),
+        outcome=st.sampled_from(["", "completed", "failed", "stopped", "interrupted", "max-runtime"]),
         failure_reason=st.sampled_from(["", "AlgorithmError: x", "InternalServerError: y"]),
     )
 

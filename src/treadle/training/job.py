@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
@@ -70,14 +70,16 @@ Secondary = Literal[
     "Completed",
     "Failed",
 ]
-Phase = Literal["placed", "downloading", "training", "uploading"]
+Phase = Literal["placed", "downloading", "ready", "training", "uploading"]
 Limit = Literal["", "max-wait", "max-pending"]
+HostOutcome = Literal["", "completed", "failed", "stopped", "interrupted", "max-runtime"]
 Outcome = Literal["", "completed", "failed", "stopped", "max-runtime", "max-wait", "max-pending"]
 Trigger = Literal[
     "waiting",
     "placed",
     "claimed",
     "downloading",
+    "ready",
     "training",
     "uploading",
     "stop",
@@ -96,6 +98,9 @@ FINAL: Final = frozenset({"Completed", "Failed", "Stopped"})
 
 INTERNAL_ERROR: Final = "InternalServerError: We encountered an internal error. Please try again."
 """AWS's text for a fault of the platform; the only kind of failure that `RetryStrategy` retries."""
+
+# The statuses in which instances work for the job. It is in Starting before them, and in Interrupted without.
+_WITH_INSTANCES: Final = frozenset({"Downloading", "Training", "Uploading", "Stopping"})
 
 # FailureReason has at most so many characters.
 _LONGEST_REASON = 1024
@@ -119,7 +124,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     """One host of the current attempt.
 
     `handle` is the launcher's; `agent` the id that claimed the host first; `seq` the last event taken; `reached` the
-    furthest phase reported; `outcome` is set when it has ended.
+    furthest phase reported; `outcome` is set when it has ended; `gpus` are the machine's that only it uses.
     """
 
     name: str
@@ -128,10 +133,11 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     seq: int = 0
     reached: Phase = "placed"
     training_since: float | None = None
-    outcome: Outcome = ""
+    outcome: HostOutcome = ""
     exit_code: int | None = None
     failure_reason: str = ""
     ended_at: float = 0.0
+    gpus: tuple[int, ...] = ()
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,10 +189,14 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def training_seconds(self) -> int | None:
-        """TrainingTimeInSeconds: whole seconds, cut, at least 1; None before the end and for a job that never began."""
+        """TrainingTimeInSeconds: whole seconds, cut, at least 1; None before the end and for a job that never began.
+
+        The sum over all attempts, without the time in which the job had no instances.
+        """
         if self.training_started_at is None or self.training_ended_at is None:
             return None
-        return max(1, math.floor(self.training_ended_at - self.training_started_at))
+        had = [each for each in self.transitions if each.status in _WITH_INSTANCES and each.end is not None]
+        return max(1, math.floor(sum((each.end or each.start) - each.start for each in had)))
 
     @property
     def runtime_left(self) -> int:
@@ -347,11 +357,12 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A new attempt begins: its hosts are about to be launched. `token_hash` is its token's."""
+    """A new attempt begins: its hosts are about to be launched. `token_hash` is its token's; `gpus` by host."""
 
     at: float
     token_hash: str
     hosts: tuple[str, ...]
+    gpus: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -498,7 +509,11 @@ def commands(job: Job, host: str) -> list[Command]:
     others_failed = any(each.outcome == "failed" for each in job.hosts)
     if job.stop_requested or job.limit or (others_failed and not job.interrupting):
         return ["stop"]
-    return ["interrupt"] if job.interrupting else []
+    if job.interrupting:
+        return ["interrupt"]
+    # All hosts begin to train together, so that none waits in vain for another's address.
+    together = its.reached == "ready" and all(_ORDER.index(each.reached) >= _READY for each in job.hosts)
+    return ["start"] if together else []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -544,7 +559,7 @@ def _placed(job: Job, event: Placed) -> Job:
         attempt=job.attempt + 1,
         interrupting=False,
         tokens=(*job.tokens, event.token_hash),
-        hosts=tuple(Host(name=each) for each in event.hosts),
+        hosts=tuple(Host(name=each, gpus=event.gpus.get(each, ())) for each in event.hosts),
         abandoned=(*job.abandoned, *given_up),
     )
     return _move(placed, "placed", event.at)
@@ -575,7 +590,8 @@ def _claimed(job: Job, event: Claimed) -> Job:
     return _move(claimed, "claimed", event.at) if all(each.agent for each in claimed.hosts) else claimed
 
 
-_ORDER: tuple[Phase, ...] = ("placed", "downloading", "training", "uploading")
+_ORDER: tuple[Phase, ...] = ("placed", "downloading", "ready", "training", "uploading")
+_READY: Final = _ORDER.index("ready")
 
 
 def _reported(job: Job, report: HostReported) -> Job:
@@ -604,7 +620,7 @@ def _host_reached(job: Job, host: Host, phase: Phase, at: float) -> Job:
 
 
 def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
-    outcome: Outcome = _OUTCOMES.get(event.outcome, "failed")
+    outcome: HostOutcome = _OUTCOMES.get(event.outcome, "failed")
     reason = event.failure_reason if outcome == "failed" else ""
     host = msgspec.structs.replace(host, outcome=outcome, exit_code=event.exit_code, failure_reason=reason, ended_at=at)
     if outcome == "failed" and reason.startswith("InternalServerError") and not job.interrupting:
@@ -621,10 +637,11 @@ def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
     return _interrupted(job, at) if job.interrupting and unfinished else _decided(job)
 
 
-_OUTCOMES: Mapping[str, Outcome] = {
+_OUTCOMES: Mapping[str, HostOutcome] = {
     "completed": "completed",
     "failed": "failed",
     "stopped": "stopped",
+    "interrupted": "interrupted",
     "max-runtime": "max-runtime",
 }
 
@@ -633,8 +650,11 @@ def _decided(job: Job) -> Job:
     """All hosts have ended. The first failure is the job's; else the least happy end of a host is."""
     failed = sorted((each for each in job.hosts if each.outcome == "failed"), key=lambda each: each.ended_at)
     if failed:
-        return _failed(job, failed[0].failure_reason)
-    ends = {each.outcome for each in job.hosts}
+        # The others have been stopped, and have a model; the job has none.
+        without_model = tuple(each for each in job.outputs if not each.model)
+        return _failed(_with(job, outputs=without_model), failed[0].failure_reason)
+    # An interruption that a Stop has overtaken has become one.
+    ends = {"stopped" if each.outcome == "interrupted" else each.outcome for each in job.hosts}
     order: tuple[Outcome, ...] = ("max-runtime", "stopped", "completed")
     outcome = next(each for each in order if each in ends)
     return _with(job, outcome=job.limit if job.limit and outcome == "stopped" else outcome)
