@@ -835,6 +835,8 @@ class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
     volume_bytes: int
     stop_grace: float = 120.0
     """Seconds between SIGTERM and SIGKILL."""
+    log_bytes: int = 1 << 30
+    """How much of the program's output goes to the log; of what is more, the last lines do."""
     hidden: list[str] = []
     """Paths that the program must not see: the home's credentials and databases."""
     cpus: float = 0.0

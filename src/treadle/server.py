@@ -50,7 +50,8 @@ _GRACE: Final = 5.0
 class Settings:
     """How a service is set up. `port` 0 is any that is free; `linger` is how long an unused embedded service stays.
 
-    `stop_grace` is the time between SIGTERM and SIGKILL, `max_volume` the most bytes that a job's volume may have.
+    `stop_grace` is the time between SIGTERM and SIGKILL. `max_volume` and `max_log` are the most bytes that the volume
+    and the log of a host may have.
     """
 
     host: str = "127.0.0.1"
@@ -61,6 +62,7 @@ class Settings:
     auth: bool = True
     stop_grace: float = 120.0
     max_volume: int | None = None
+    max_log: int = 1 << 30
     tick: float = 1.0
     linger: float = 5.0
 
@@ -84,6 +86,7 @@ def serve(
     auth: bool = True,
     stop_grace: float = 120.0,
     max_volume: int | None = None,
+    max_log: int = 1 << 30,
     on_ready: Callable[[Endpoint], None] | None = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; an embedded one also ends when nobody needs it.
@@ -104,7 +107,15 @@ def serve(
             hint="Use that one, stop it first, or set TREADLE_HOME to another directory.",
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = Settings(host=host, port=port, sandbox=sandbox, auth=auth, stop_grace=stop_grace, max_volume=max_volume)
+    settings = Settings(
+        host=host,
+        port=port,
+        sandbox=sandbox,
+        auth=auth,
+        stop_grace=stop_grace,
+        max_volume=max_volume,
+        max_log=max_log,
+    )
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             unneeded = runner.run(_serve(home, settings, embedded=embedded, on_ready=on_ready or _announce(home)))
@@ -160,7 +171,14 @@ async def running(
             objects=objects,
             launcher=launcher or LocalLauncher(),
             logs=logs,
-            place=Place(home, settings.region, settings.sandbox, settings.stop_grace, settings.max_volume),
+            place=Place(
+                home,
+                settings.region,
+                settings.sandbox,
+                settings.stop_grace,
+                max_volume=settings.max_volume,
+                max_log=settings.max_log,
+            ),
             endpoint=lambda: url,
             tick=settings.tick,
         )

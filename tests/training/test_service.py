@@ -253,8 +253,7 @@ async def test_the_host_gets_what_was_decided(service: TrainingService, control:
     assert (spec.max_runtime, spec.volume_bytes, spec.region) == (60, 1 << 30, "us-east-1")
     assert spec.staging == "s3://data/.treadle/staging/j/1/"
     assert spec.request["OutputDataConfig"]["CompressionType"] == "GZIP"
-    assert str(control.home.credentials_file) in spec.hidden
-    assert f"{control.home.service_db}-wal" in spec.hidden
+    assert spec.hidden == [str(control.home.root)]
 
 
 # ---------------------------------------------------------------------------------------------------------------------

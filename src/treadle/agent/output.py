@@ -17,14 +17,23 @@ __all__ = ["JobLog", "Pump"]
 _READ = 64 * 1024
 _TAIL_LINES = 50
 _TAIL_WIDTH = 1024
+# What a line costs beside its text: its time, its place in an index.
+_LINE_COST = 32
 
 
 class JobLog:
-    """The log of a job: lines of the program and lines of the agent. `tail` holds the program's last ones."""
+    """The log of a job: lines of the program and lines of the agent. `tail` holds the program's last ones.
 
-    def __init__(self, spool: Spool, metrics: Metrics) -> None:
+    A program that never stops talking must not fill the disk of the control plane: beyond `limit` bytes its lines are
+    left out, but for the last ones. All of them are watched for metrics.
+    """
+
+    def __init__(self, spool: Spool, metrics: Metrics, limit: int) -> None:
         self._spool = spool
         self._metrics = metrics
+        self._limit = limit
+        self._room = limit
+        self._left_out = 0
         self.tail: deque[str] = deque(maxlen=_TAIL_LINES)
 
     def say(self, text: str) -> None:
@@ -37,10 +46,30 @@ class JobLog:
         for line in lines:
             self._metrics.observe(line, now / 1000)
         self.tail.extend(line[-_TAIL_WIDTH:] for line in lines[-_TAIL_LINES:])
-        self._spool.add_lines([(now, line) for line in lines])
+        kept = 0 if self._left_out else self._fitting(lines)
+        self._spool.add_lines([(now, line) for line in lines[:kept]])
+        if kept < len(lines):
+            if not self._left_out:
+                self.say(
+                    f"the log has its limit of {self._limit / 1024**2:g} MB; of what follows the last lines are kept"
+                )
+            self._left_out += len(lines) - kept
+
+    def _fitting(self, lines: Sequence[str]) -> int:
+        """Give how many of the lines there is still room for, and take it."""
+        for count, line in enumerate(lines):
+            self._room -= len(line.encode("utf-8", "replace")) + _LINE_COST
+            if self._room < 0:
+                return count
+        return len(lines)
 
     def close(self) -> None:
         """No more lines follow."""
+        if self._left_out:
+            last = list(self.tail)[-self._left_out :]
+            self.say(f"{self._left_out} lines did not fit in the log; the last {len(last)} of them are:")
+            now = _now()
+            self._spool.add_lines([(now, line) for line in last])
         self._spool.close_log(_now())
 
 

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -88,7 +89,7 @@ class Work:
         self._tools = tools
         self._stop = stop
         self._metrics = Metrics(spec.request.get("AlgorithmSpecification", {}).get("MetricDefinitions") or ())
-        self._log = JobLog(spool, self._metrics)
+        self._log = JobLog(spool, self._metrics, spec.log_bytes)
         self._process: SandboxProcess | None = None
 
     async def run(self) -> None:
@@ -185,6 +186,10 @@ class Work:
     def _command(self) -> SandboxCommand:
         spec = self._spec
         image = spec.image.get("directory")
+        hidden = (*(Path(each) for each in spec.hidden), self._directory)
+        # Whoever keeps the interpreter in the home must be able to run it all the same.
+        interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix)}
+        within = [each for each in interpreter if any(each.is_relative_to(other) for other in hidden)]
         return SandboxCommand(
             argv=contract.command(spec),
             environment={**contract.environment(spec), processes.MARKER: self._marker},
@@ -192,8 +197,8 @@ class Work:
             ml=self._ml,
             host=spec.host,
             hosts=contract.addresses(spec.hosts),
-            hidden=(*(Path(each) for each in spec.hidden), self._directory),
-            readable=(Path(image),) if image else (),
+            hidden=hidden,
+            readable=(*([Path(image)] if image else []), *within),
             network=not spec.request.get("EnableNetworkIsolation", False),
         )
 

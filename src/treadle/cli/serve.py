@@ -53,6 +53,13 @@ __all__ = ["serve"]
     type=SIZE,
     help="The largest volume that a job gets, however large its VolumeSizeInGB is. Default: what it asks for.",
 )
+@click.option(
+    "--max-log",
+    type=SIZE,
+    default="1GB",
+    show_default=True,
+    help="The longest log that a host of a job gets. Of what is more, the last lines are kept.",
+)
 @click.option("--no-auth", is_flag=True, help="Take requests without a valid signature. Prints a warning.")
 @click.option("--stop", "stopping", is_flag=True, help="Stop the service that runs in the background instead.")
 @click.option("--embedded", is_flag=True, hidden=True, help="Go away after the last job and client.")
@@ -62,6 +69,7 @@ def serve(
     sandbox: str,
     stop_grace: float,
     max_volume: int | None,
+    max_log: int,
     no_auth: bool,
     stopping: bool,
     embedded: bool,
@@ -85,6 +93,7 @@ def serve(
         auth=not no_auth,
         stop_grace=stop_grace,
         max_volume=max_volume,
+        max_log=max_log,
         embedded=embedded,
     )
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 
 from treadle.errors import ObjectError, ServiceError
@@ -216,6 +215,8 @@ class Place:
     stop_grace: float = 120.0
     max_volume: int | None = None
     """The most bytes that a job's volume may have, None for what it asks for."""
+    max_log: int = 1 << 30
+    """The most bytes of a program's output that its log takes."""
 
 
 def host_names(request: Mapping[str, Json]) -> tuple[str, ...]:
@@ -253,11 +254,7 @@ def host_spec(job: Job, host: Host, place: Place) -> HostSpec:
         max_runtime=job.runtime_left,
         volume_bytes=volume if place.max_volume is None else min(volume, place.max_volume),
         stop_grace=place.stop_grace,
-        hidden=[str(path) for path in _hidden(place.home)],
+        log_bytes=place.max_log,
+        # All of it, not the files that hold keys today: databases grow side files, and files are replaced by new ones.
+        hidden=[str(place.home.root)],
     )
-
-
-def _hidden(home: Home) -> list[Path]:
-    """Give what a program must not see: keys, databases, other jobs, and data that is not its own."""
-    databases = [Path(f"{each}{end}") for each in (home.service_db, home.runs_db) for end in ("", "-wal", "-shm")]
-    return [home.credentials_file, *databases, home.endpoint_file, home.service_log, home.logs, home.jobs, home.s3]
