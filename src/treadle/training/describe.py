@@ -7,10 +7,10 @@ from typing import Any, Final
 
 from treadle.training.job import Job, Transition
 
-__all__ = ["describe", "model_artifacts", "summary"]
+__all__ = ["describe", "model_artifacts", "summary", "warm_pool"]
 
 # Members of the request that the answer does not echo.
-_SILENT: Final = frozenset({"Tags", "SessionChainingConfig", "TrainingJobName"})
+_SILENT: Final = frozenset({"SessionChainingConfig", "TrainingJobName"})
 
 
 def describe(job: Job) -> dict[str, Any]:
@@ -42,7 +42,39 @@ def describe(job: Job) -> dict[str, Any]:
         ]
     if "ProfilerConfig" in job.request:
         answer["ProfilingStatus"] = "Disabled" if job.request["ProfilerConfig"].get("DisableProfiler") else "Enabled"
-    return answer
+    if pool := warm_pool(job):
+        answer["WarmPoolStatus"] = pool
+    return answer | _rules(job)
+
+
+_RULES: Final = {
+    "DebugRuleConfigurations": "DebugRuleEvaluationStatuses",
+    "ProfilerRuleConfigurations": "ProfilerRuleEvaluationStatuses",
+}
+
+
+def _rules(job: Job) -> dict[str, Any]:
+    """Give the statuses of configured rules. Nobody evaluates them here, and a client that waits for them must know."""
+    return {
+        statuses: [
+            {
+                "RuleConfigurationName": each["RuleConfigurationName"],
+                "RuleEvaluationStatus": "Stopped",
+                "StatusDetails": "Treadle does not evaluate rules.",
+                "LastModifiedTime": _time(job.created_at),
+            }
+            for each in job.request[rules]
+        ]
+        for rules, statuses in _RULES.items()
+        if job.request.get(rules)
+    }
+
+
+def warm_pool(job: Job) -> dict[str, Any] | None:
+    """Give the WarmPoolStatus of an ended job that asked for a warm pool: nothing was retained, so nothing is left."""
+    if not job.finished or not job.request["ResourceConfig"].get("KeepAlivePeriodInSeconds"):
+        return None
+    return {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 0}
 
 
 def summary(job: Job) -> dict[str, Any]:
@@ -57,6 +89,8 @@ def summary(job: Job) -> dict[str, Any]:
     }
     if job.training_ended_at is not None:
         answer["TrainingEndTime"] = _time(job.training_ended_at)
+    if pool := warm_pool(job):
+        answer["WarmPoolStatus"] = pool
     return answer
 
 

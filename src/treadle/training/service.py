@@ -7,23 +7,19 @@ far as they are known, AWS's texts (§2.4): clients compare them.
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, Protocol
-
-import msgspec
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
 
 from treadle.errors import ImageError, ServiceError
 from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION
-from treadle.seams import Capacity, JobRecord, JobStore, Json, Objects
-from treadle.training import describe, instances, spec
-from treadle.training.job import Job, created, decode
+from treadle.seams import Capacity, JobStore, Json, Objects
+from treadle.training import describe, instances, lists, spec, tags, update
+from treadle.training.job import Event, InterruptRequested, Job, Tagged, Updated, created, decode
+from treadle.training.search import search
 
 __all__ = ["Caller", "Images", "Jobs", "TrainingService"]
-
-_PAGE: Final = 10
 
 
 class Caller(Protocol):
@@ -65,6 +61,18 @@ class Jobs(Protocol):
         """Begin to stop a job."""
         ...
 
+    async def edit(self, name: str, decide: Callable[[Job], Event]) -> Job | None:
+        """Apply the event that `decide` makes of a job; None when there is none. What `decide` raises is raised."""
+        ...
+
+    async def delete(self, name: str) -> bool:
+        """Remove an ended job with its logs; False when there is none."""
+        ...
+
+    async def prune(self, *, dry: bool) -> Sequence[Path]:
+        """Remove what belongs to no job any more; give what that is."""
+        ...
+
     async def capacity(self) -> Capacity:
         """Give what the machines have."""
         ...
@@ -98,6 +106,7 @@ class TrainingService:
         account, region = caller.account or self._account, caller.region or self._region
         arn = f"arn:aws:sagemaker:{region}:{account}:training-job/{name}"
         spec.check(values)
+        tags.check(values.get("Tags") or ())
         if await self._supervisor.find(name):
             raise _taken(arn)
         request = spec.with_defaults(values)
@@ -140,35 +149,132 @@ class TrainingService:
         """StopTrainingJob. A job that is stopping already stays so; one that has ended is refused."""
         job = await self._job(values["TrainingJobName"])
         if job.finished:
-            raise ServiceError(
-                "ValidationException",
-                f"The request was rejected because the training job is in status {job.status}.",
-            )
+            raise _in_status(job)
         await self._supervisor.request_stop(job.name)
+
+    async def update_training_job(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
+        """UpdateTrainingJob, while the job is in progress. A warm pool that is gone cannot be kept any longer."""
+        update.check(values)
+
+        def decide(job: Job) -> Event:
+            if job.status != "InProgress":
+                raise _in_status(job)
+            return Updated(self._clock(), update.members(job.request, values))
+
+        return {"TrainingJobArn": (await self._edit(values["TrainingJobName"], decide)).arn}
+
+    async def delete_training_job(self, values: dict[str, Any], _caller: Caller) -> None:
+        """DeleteTrainingJob: an ended job and its logs are gone, its name is free; its artifacts stay."""
+        job = await self._job(values["TrainingJobName"])
+        if not job.finished:
+            # The code is the one that the model names for this operation, the text that of StopTrainingJob [guess].
+            raise _in_status(job, code="ResourceInUse")
+        if not await self._supervisor.delete(job.name):
+            raise _not_found()
+
+    async def list_training_jobs(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
+        """ListTrainingJobs."""
+        return lists.list_jobs(await self._jobs.all(), values)
+
+    async def list_training_jobs_for_hyper_parameter_tuning_job(
+        self, values: dict[str, Any], _caller: Caller
+    ) -> dict[str, Any]:
+        """ListTrainingJobsForHyperParameterTuningJob: there are no tuning jobs here, and AWS says it like this."""
+        name = values["HyperParameterTuningJobName"]
+        raise ServiceError(
+            "ResourceNotFound", f"Amazon SageMaker can't find a tuning job called {name}. Type another name."
+        )
+
+    async def search(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
+        """Search, over training jobs."""
+        stored = await self._jobs.all() if values["Resource"] == "TrainingJob" else ()
+        # Every job is looked at, which takes its time where there are many.
+        return await asyncio.to_thread(lambda: search(map(decode, stored), values))
+
+    # -- tags ---------------------------------------------------------------------------------------------------------
+
+    async def add_tags(self, values: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """AddTags; gives all tags of the job."""
+
+        def decide(job: Job) -> Event:
+            return Tagged(self._clock(), tags.added(job.tags, values["Tags"]))
+
+        job = await self._edit(self._named(values["ResourceArn"], caller), decide)
+        return {"Tags": tags.as_list(job.tags)}
+
+    async def list_tags(self, values: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """ListTags."""
+        return tags.page((await self._job(self._named(values["ResourceArn"], caller))).tags, values)
+
+    async def delete_tags(self, values: dict[str, Any], caller: Caller) -> dict[str, Any]:
+        """DeleteTags."""
+
+        def decide(job: Job) -> Event:
+            return Tagged(self._clock(), tags.removed(job.tags, values["TagKeys"]))
+
+        await self._edit(self._named(values["ResourceArn"], caller), decide)
+        return {}
+
+    def _named(self, arn: str, caller: Caller) -> str:
+        name = tags.job_name(arn, account=caller.account or self._account, region=caller.region or self._region)
+        if name is None:
+            raise _not_found()
+        return name
+
+    # -- what AWS does by itself --------------------------------------------------------------------------------------
+
+    async def interrupt_training_job(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
+        """Take the instances of a managed spot job away, as AWS does when it needs them (§1.9)."""
+
+        def decide(job: Job) -> Event:
+            if job.status != "InProgress":
+                raise _in_status(job)
+            if not job.request["EnableManagedSpotTraining"]:
+                raise _invalid(f"{job.name} is not a managed spot job: EnableManagedSpotTraining is not set.")
+            if not job.hosts:
+                raise _invalid(
+                    f"{job.name} has no instances now that could be taken away: its status is {job.secondary_status}."
+                )
+            return InterruptRequested(self._clock())
+
+        job = await self._edit(values["TrainingJobName"], decide)
+        return {"TrainingJobArn": job.arn}
+
+    async def prune_training_jobs(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
+        """Delete the jobs that ended long ago, their logs, and what belongs to no job any more; artifacts stay."""
+        dry = values.get("DryRun", False)
+        before = self._clock() - values["OlderThanSeconds"]
+        old = [each.name for each in await self._jobs.all() if each.modified_at < before and decode(each).finished]
+        gone = old if dry else [name for name in old if await self._supervisor.delete(name)]
+        left = await self._supervisor.prune(dry=dry)
+        return {"TrainingJobNames": gone, "Leftovers": [str(each) for each in left]}
+
+    # -- small things -------------------------------------------------------------------------------------------------
 
     async def _job(self, name: str) -> Job:
         job = await self._supervisor.find(name)
         if job is None:
-            # Clients take this very text for "there is no such job".
-            raise ServiceError("ValidationException", "Requested resource not found.")
+            raise _not_found()
         return job
 
-    async def list_training_jobs(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
-        """ListTrainingJobs. Filters come before paging, so that only the last page is short.
+    async def _edit(self, name: str, decide: Callable[[Job], Event]) -> Job:
+        job = await self._supervisor.edit(name, decide)
+        if job is None:
+            raise _not_found()
+        return job
 
-        Newest first unless asked otherwise [guess]: the documentation says both "Ascending" and "most current first".
-        """
-        order = _Order(values.get("SortBy", "CreationTime"), values.get("SortOrder", "Descending"))
-        after = _read_token(values["NextToken"], order) if values.get("NextToken") else None
-        found = order.sorted(each for each in await self._jobs.all() if _wanted(each, values))
-        if after is not None:
-            found = [each for each in found if order.follows(each, after)]
-        size = values.get("MaxResults", _PAGE)
-        page = found[:size]
-        answer: dict[str, Any] = {"TrainingJobSummaries": [describe.summary(decode(each)) for each in page]}
-        if len(found) > size:
-            answer["NextToken"] = _token(order, order.key(page[-1]))
-        return answer
+
+def _invalid(message: str) -> ServiceError:
+    return ServiceError("ValidationException", message)
+
+
+def _not_found() -> ServiceError:
+    # Clients take this very text for "there is no such job".
+    return _invalid("Requested resource not found.")
+
+
+def _in_status(job: Job, code: str = "ValidationException") -> ServiceError:
+    return ServiceError(code, f"The request was rejected because the training job is in status {job.status}.")
 
 
 def _taken(arn: str) -> ServiceError:
@@ -177,61 +283,3 @@ def _taken(arn: str) -> ServiceError:
         "Training job names must be unique within an AWS account and region, and a training job with this name "
         f"already exists ({arn})",
     )
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Lists
-# ---------------------------------------------------------------------------------------------------------------------
-
-_Key = tuple[float | str, str]
-
-
-class _Order(msgspec.Struct, frozen=True):
-    """How a list is sorted; equals are sorted by name."""
-
-    by: str
-    order: str
-
-    def key(self, record: JobRecord) -> _Key:
-        values: Mapping[str, float | str] = {"Name": record.name, "Status": record.status}
-        return values.get(self.by, record.created_at), record.name
-
-    def sorted(self, records: Iterable[JobRecord]) -> list[JobRecord]:
-        return sorted(records, key=self.key, reverse=self.order == "Descending")
-
-    def follows(self, record: JobRecord, after: _Key) -> bool:
-        """Tell whether a record comes behind a place in the list; who had the place may be gone or elsewhere."""
-        return self.key(record) < after if self.order == "Descending" else self.key(record) > after
-
-
-def _wanted(record: JobRecord, values: Mapping[str, Any]) -> bool:
-    return (
-        record.created_at > values.get("CreationTimeAfter", float("-inf"))
-        and record.created_at < values.get("CreationTimeBefore", float("inf"))
-        and record.modified_at > values.get("LastModifiedTimeAfter", float("-inf"))
-        and record.modified_at < values.get("LastModifiedTimeBefore", float("inf"))
-        and values.get("NameContains", "") in record.name
-        and values.get("StatusEquals", record.status) == record.status
-        # There are neither warm pools nor training plans here, so no job belongs to one.
-        and "WarmPoolStatusEquals" not in values
-        and "TrainingPlanArnEquals" not in values
-    )
-
-
-class _Token(msgspec.Struct, frozen=True, array_like=True):
-    order: _Order
-    after: tuple[float | str, str]
-
-
-def _token(order: _Order, after: _Key) -> str:
-    return base64.urlsafe_b64encode(msgspec.json.encode(_Token(order, after))).decode("ascii")
-
-
-def _read_token(text: str, order: _Order) -> _Key:
-    try:
-        token = msgspec.json.decode(base64.b64decode(text, altchars=b"-_", validate=True), type=_Token)
-    except (binascii.Error, ValueError, msgspec.DecodeError):
-        token = None
-    if token is None or token.order != order or isinstance(token.after[0], str) != (order.by != "CreationTime"):
-        raise ServiceError("ValidationException", "The given NextToken is not one of this list.")
-    return token.after

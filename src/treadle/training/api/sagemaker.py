@@ -32,6 +32,34 @@ class Training(Protocol):
         """Begin to stop a job."""
         ...
 
+    async def update_training_job(self, values: Values, caller: Caller, /) -> Values:
+        """Change a job in progress: `TrainingJobArn`."""
+        ...
+
+    async def delete_training_job(self, values: Values, caller: Caller, /) -> None:
+        """Remove an ended job."""
+        ...
+
+    async def list_training_jobs_for_hyper_parameter_tuning_job(self, values: Values, caller: Caller, /) -> Values:
+        """List the jobs of a tuning job."""
+        ...
+
+    async def search(self, values: Values, caller: Caller, /) -> Values:
+        """Search: `Results`, `NextToken`."""
+        ...
+
+    async def add_tags(self, values: Values, caller: Caller, /) -> Values:
+        """Add tags to a job: all its `Tags`."""
+        ...
+
+    async def list_tags(self, values: Values, caller: Caller, /) -> Values:
+        """List the tags of a job: `Tags`, `NextToken`."""
+        ...
+
+    async def delete_tags(self, values: Values, caller: Caller, /) -> Values:
+        """Remove tags of a job."""
+        ...
+
 
 def sagemaker_api(service: Training) -> Api:
     """Give the SageMaker API over a training service."""
@@ -45,5 +73,12 @@ def sagemaker_api(service: Training) -> Api:
             "DescribeTrainingJob": service.describe_training_job,
             "ListTrainingJobs": service.list_training_jobs,
             "StopTrainingJob": service.stop_training_job,
+            "UpdateTrainingJob": service.update_training_job,
+            "DeleteTrainingJob": service.delete_training_job,
+            "ListTrainingJobsForHyperParameterTuningJob": service.list_training_jobs_for_hyper_parameter_tuning_job,
+            "Search": service.search,
+            "AddTags": service.add_tags,
+            "ListTags": service.list_tags,
+            "DeleteTags": service.delete_tags,
         },
     )
