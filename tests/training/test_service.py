@@ -15,10 +15,10 @@ from tests.training.control import REQUEST, Control, new_job, obedient
 
 from treadle.errors import ImageError, ServiceError
 from treadle.launchers.scripted import ScriptedHost
-from treadle.seams import Json
+from treadle.seams import HostEvent, Json
 from treadle.training.api.operations import Caller
 from treadle.training.describe import describe, model_artifacts, summary
-from treadle.training.job import Placed, Settled, StopRequested, advance, record
+from treadle.training.job import HostReported, Placed, Settled, StopRequested, advance, record
 from treadle.training.service import TrainingService
 
 CALLER = Caller("AKIA", "000000000000", "us-east-1", "arn:aws:iam::000000000000:root")
@@ -284,11 +284,12 @@ async def test_a_stop_and_a_second_one(service: TrainingService, control: Contro
 def test_the_end_of_a_job_as_described() -> None:
     """Failure reason, metrics as AWS's floats, whole seconds, and a list of transitions that ends in a point."""
     job = new_job(ProfilerConfig={"S3OutputPath": "s3://data/p"})
+    job = advance(job, Placed(1_000_001.0, "h", ("algo-1",)))
+    began = HostEvent(seq=1, kind="downloading", at=1_000_002.0)
     job = msgspec.structs.replace(
-        advance(job, Placed(1_000_001.0, "h", ("algo-1",))),
+        advance(job, HostReported(1_000_002.0, 1, "algo-1", began)),
         outcome="failed",
         failure_reason="AlgorithmError: , exit code: 1",
-        training_started_at=1_000_002.0,
         metrics={"loss": (1.19876, 1_000_003.7)},
     )
     found = describe(advance(job, Settled(1_000_127.026)))
