@@ -62,6 +62,15 @@ class Jobs:
     async def stop_training_job(self, values: Values, _caller: Caller) -> None:
         self.jobs[values["TrainingJobName"]]["TrainingJobStatus"] = "Stopped"
 
+    async def delete_training_job(self, values: Values, _caller: Caller) -> None:
+        del self.jobs[values["TrainingJobName"]]
+
+    async def _nothing(self, _values: Values, _caller: Caller) -> Values:
+        return {}
+
+    update_training_job = list_training_jobs_for_hyper_parameter_tuning_job = search = _nothing
+    add_tags = list_tags = delete_tags = _nothing
+
 
 async def _agents(scope: Any, _receive: Any, send: Any) -> None:
     """Tell where it is mounted, as an application below the path must see it."""

@@ -232,9 +232,7 @@ class TrainingService:
             if not job.request["EnableManagedSpotTraining"]:
                 raise _invalid(f"{job.name} is not a managed spot job: EnableManagedSpotTraining is not set.")
             if not job.hosts:
-                raise _invalid(
-                    f"{job.name} has no instances now that could be taken away: its status is {job.secondary_status}."
-                )
+                raise _invalid(f"{job.name} has no instances that could be taken away; it is {job.secondary_status}.")
             return InterruptRequested(self._clock())
 
         job = await self._edit(values["TrainingJobName"], decide)
