@@ -78,6 +78,7 @@ __all__ = [
     "Sandbox",
     "SandboxCommand",
     "SandboxProcess",
+    "Schema",
     "Source",
     "StagedOutput",
     "Transport",
@@ -220,6 +221,22 @@ class OperationParameter:
     schema: Json = None
 
 
+class Schema(Protocol):
+    """A JSON Schema of a description, walked only where somebody asks; references are followed, within limits."""
+
+    @property
+    def keywords(self) -> Mapping[str, Json]:
+        """Its keywords, its own `$ref` followed; none for the schemas `true` and `false`."""
+        ...
+
+    def below(self, *tokens: str | int) -> Schema | None:
+        """Give the schema at this way through the keywords, ("properties", "name"); None where there is none.
+
+        None also where a reference is broken, leads into another document, or leads back to itself.
+        """
+        ...
+
+
 class Operation(Protocol):
     """One operation of a source: turns a call into a request, and a response into an answer. It does no I/O."""
 
@@ -251,6 +268,24 @@ class Operation(Protocol):
     @property
     def request_media_types(self) -> Sequence[str]:
         """The media types of the request body, in the description's order."""
+        ...
+
+    @property
+    def body_required(self) -> bool:
+        """Whether the description calls the request body required."""
+        ...
+
+    @property
+    def statuses(self) -> Sequence[str]:
+        """The responses that are described: `200`, `4XX`, `default`; none where nothing is known about them."""
+        ...
+
+    def request_schema(self, media_type: str = "") -> Schema | None:
+        """Give the schema of the request body; without a media type that of the first JSON one. None: unknown."""
+        ...
+
+    def response_schema(self, status: str, media_type: str = "") -> Schema | None:
+        """Give the schema of the body of one of `statuses`; the media type as above. None: unknown."""
         ...
 
     def read_only(self, call: Call) -> bool:

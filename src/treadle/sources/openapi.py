@@ -25,6 +25,7 @@ from treadle.sources.calls import Recipe, RuleKey, build, rule_key
 from treadle.sources.parameters import Rule, known_style
 from treadle.sources.paths import parse_path_key
 from treadle.sources.reads import AMZ_TARGET, certainly_reads
+from treadle.sources.schemas import DescribedSchema, schema_of
 from treadle.sources.servers import described_server, root_server, server_of
 from treadle.sources.walk import Fetch, Node, UnreadReference, split_pointer
 
@@ -230,6 +231,25 @@ class _OpenApiOperation:
     def request_media_types(self) -> Sequence[str]:
         return self._media_types
 
+    @property
+    def body_required(self) -> bool:
+        body = self._request_body
+        return bool(body and isinstance(body.value, dict) and body.value.get("required") is True)
+
+    @property
+    def statuses(self) -> Sequence[str]:
+        return list(self._responses)
+
+    def request_schema(self, media_type: str = "") -> DescribedSchema | None:
+        return _schema_of(self._body, media_type)
+
+    def response_schema(self, status: str, media_type: str = "") -> DescribedSchema | None:
+        try:
+            response = self._responses[status.upper()].followed()
+            return _schema_of(response.get("content"), media_type)
+        except (DescriptionError, KeyError):
+            return None
+
     def read_only(self, call: Call) -> bool:
         stated = next((each.value for each in call.arguments if each.name.lower() == AMZ_TARGET.lower()), None)
         fixed = next((value for name, value in self._fixed if name.lower() == AMZ_TARGET.lower()), None)
@@ -278,10 +298,22 @@ class _OpenApiOperation:
         return declared
 
     @cached_property
-    def _body(self) -> Node | None:
+    def _request_body(self) -> Node | None:
         raw = self._node.raw("requestBody")
-        body = self._source.followed(raw) if raw else None
-        return body.get("content") if body else None
+        return self._source.followed(raw) if raw else None
+
+    @cached_property
+    def _body(self) -> Node | None:
+        return self._request_body.get("content") if self._request_body else None
+
+    @cached_property
+    def _responses(self) -> Mapping[str, Node]:
+        """The described responses by status, references not followed; none where they are broken."""
+        try:
+            responses = self._node.get("responses")
+            return {key.upper(): node for key, node in responses.items()} if responses else {}
+        except DescriptionError:
+            return {}
 
     @cached_property
     def _media_types(self) -> Sequence[str]:
@@ -386,6 +418,23 @@ def _parameter(node: Node) -> tuple[OperationParameter, Rule]:
         next(iter(content.members()), "") if content else "",
     )
     return parameter, rule
+
+
+def _schema_of(content: Node | None, media_type: str) -> DescribedSchema | None:
+    """Give the schema of a media type of a `content`, or of its first JSON one."""
+    if content is None:
+        return None
+    wanted = media_type.partition(";")[0].strip().lower()
+    types = [each for each in content.members() if _fits(each, wanted)]
+    described = content.child(types[0]) if types else None
+    return schema_of(described.child("schema")) if described else None
+
+
+def _fits(described: str, wanted: str) -> bool:
+    stated = described.partition(";")[0].strip().lower()
+    if not wanted:
+        return bodies.is_json(stated) or stated == "*/*"
+    return stated in {wanted, "*/*"} or (stated.endswith("/*") and wanted.startswith(stated[:-1]))
 
 
 def _schema(node: Node) -> Json:

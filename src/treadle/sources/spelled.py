@@ -63,6 +63,8 @@ class _SpelledOutOperation:
     path = "/"
     parameters = (OperationParameter(AMZ_TARGET, "header", required=True),)
     request_media_types = (_JSON_1_1,)
+    body_required = False
+    statuses = ()
 
     def __init__(self, source: SpelledOutSource, operation_id: str) -> None:
         self._source = source
@@ -71,6 +73,12 @@ class _SpelledOutOperation:
     @property
     def source(self) -> str:
         return self._source.name
+
+    def request_schema(self, media_type: str = "") -> None:
+        """Nothing is known."""
+
+    def response_schema(self, status: str, media_type: str = "") -> None:
+        """Nothing is known."""
 
     def read_only(self, call: Call) -> bool:
         return certainly_reads(self.method, _amz_target(call))

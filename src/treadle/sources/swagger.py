@@ -82,7 +82,10 @@ def _field(node: Node) -> Json:
 
 
 def _response(node: Node, types: list[str]) -> Json:
-    return {"content": {media_type: {} for media_type in types}} if "schema" in node.members() else {}
+    members = node.members()
+    return (
+        {"content": {media_type: {"schema": members["schema"]} for media_type in types}} if "schema" in members else {}
+    )
 
 
 def _types(node: Node, member: str) -> list[str]:

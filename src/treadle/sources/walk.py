@@ -118,7 +118,7 @@ class Node:
             raise self.error("reference-anchor", f"the reference {reference!r} is no JSON Pointer")
         node = self._other(reference, other) if other else Node.whole(self.root, self.uri, self.fetch)
         for token in split_pointer(unquote(fragment)):
-            below = node._child(token)  # noqa: SLF001  (another node of the same class)
+            below = node.child(token)
             if below is None:
                 raise self.error("reference-unknown", f"the reference {reference!r} leads nowhere")
             node = below
@@ -137,7 +137,8 @@ class Node:
         hint = "bundle the description into one file, for example with `redocly bundle`"
         raise UnreadReference([self._finding("reference-external", message, hint)])
 
-    def _child(self, token: str) -> Node | None:
+    def child(self, token: str) -> Node | None:
+        """Give a member or element as it stands, or None. Raises nothing."""
         if isinstance(self.value, dict) and token in self.value:
             return self._below(token, self.value[token])
         if isinstance(self.value, list) and token.isascii() and token.isdigit() and int(token) < len(self.value):
