@@ -18,14 +18,19 @@ from treadle.arazzo.rules import (
     duplicate_id,
     duplicate_parameter,
     endless_loop,
+    endless_recursion,
     name_pattern,
     number_range,
     parameter_place,
+    plain_secret,
     step_target,
     unknown_component,
     unknown_source,
     unknown_step,
     unknown_workflow,
+    unreachable_action,
+    unreachable_step,
+    unused_input,
 )
 from treadle.arazzo.rules.context import Checked
 from treadle.errors import Diagnostic
@@ -46,7 +51,12 @@ ALL: Final[tuple[ModuleType, ...]] = (
     criterion_context,
     depends_on,
     endless_loop,
+    endless_recursion,
+    unreachable_step,
+    unreachable_action,
     number_range,
+    unused_input,
+    plain_secret,
 )
 
 

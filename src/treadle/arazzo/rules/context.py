@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description, FailureAction, ReusableObject, Step, SuccessAction, Workflow
 from treadle.arazzo.rules import dialect
+from treadle.arazzo.rules.flow import Flow
 from treadle.errors import Diagnostic, Severity
 
 __all__ = ["Checked", "source_reference"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Checked:
     """A description under check. `off` names dialect rules that are switched off; `strict` switches off all of them."""
 
@@ -21,6 +23,16 @@ class Checked:
     document: Document
     strict: bool = False
     off: frozenset[str] = frozenset()
+
+    @cached_property
+    def flows(self) -> list[Flow]:
+        """Where the steps of each workflow can lead to."""
+        return [Flow(workflow, self.description.components) for workflow in self.description.workflows]
+
+    @cached_property
+    def workflows(self) -> Mapping[str, Workflow]:
+        """The workflows by their ids."""
+        return {workflow.workflow_id: workflow for workflow in self.description.workflows}
 
     def lenient(self, name: str, message: str, pointer: str, *, key: bool = False) -> Diagnostic:
         """Make the diagnostic of something that only a dialect rule allows: an error where it is switched off."""
