@@ -37,6 +37,7 @@ COMMANDS: Final = (
     Entry("Workflows", "runs", "treadle.cli.runs:runs", "List runs, or show one."),
     Entry("Workflows", "check", "treadle.cli.check:check", "Find the mistakes in documents. Sends nothing."),
     Entry("Workflows", "plan", "treadle.cli.plan:plan", "Show what a run would send. Sends nothing."),
+    Entry("Workflows", "mock", "treadle.cli.mock:mock", "Serve what documents call, to try them offline."),
     Entry("Training", "jobs", "treadle.cli.jobs:jobs", "List, show and stop training jobs, read their logs."),
     Entry("Training", "data", "treadle.cli.data:data", "Move files to and from s3:// URIs."),
     Entry("Training", "images", "treadle.cli.images:images", "Register local training images."),
