@@ -8,13 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from treadle.seams import HostSpec, Json
+from treadle.training import hosts
 
 __all__ = ["Channel", "addresses", "channels", "command", "environment", "instance_groups", "lay_out"]
 
@@ -114,23 +115,10 @@ def _resource_config(spec: HostSpec) -> dict[str, Json]:
 
 
 def instance_groups(spec: HostSpec) -> list[dict[str, Json]]:
-    """Give the groups of instances with their hosts; which hosts a group gets is AWS's secret, here it is in order."""
-    resources = spec.request.get("ResourceConfig", {})
-    wanted = resources.get("InstanceGroups") or [
-        {
-            "InstanceGroupName": "homogeneousCluster",
-            "InstanceType": resources.get("InstanceType", ""),
-            "InstanceCount": len(spec.hosts),
-        }
-    ]
-    hosts = iter(sorted(spec.hosts, key=lambda host: (len(host), host)))
+    """Give the groups of instances with their hosts, as resourceconfig.json has them."""
     return [
-        {
-            "instance_group_name": each["InstanceGroupName"],
-            "instance_type": each["InstanceType"],
-            "hosts": sorted(host for _, host in zip(range(each["InstanceCount"]), hosts, strict=False)),
-        }
-        for each in wanted
+        {"instance_group_name": each.name, "instance_type": each.instance_type, "hosts": list(each.hosts)}
+        for each in hosts.instance_groups(spec.request, spec.hosts)
     ]
 
 
@@ -170,8 +158,8 @@ def command(spec: HostSpec) -> tuple[str, ...]:
     return (sys.executable if missing else first, *rest)
 
 
-def addresses(hosts: list[str]) -> dict[str, str]:
-    """Give the hosts' addresses: all hosts of a job are on this machine, each has its own loopback address."""
+def addresses(names: Sequence[str]) -> dict[str, str]:
+    """Give the hosts addresses on the machine's own network, where they have none of their own: loopback ones."""
     return {
-        host: f"127.0.0.{number}" for number, host in enumerate(sorted(hosts, key=lambda each: (len(each), each)), 1)
+        host: f"127.0.0.{number}" for number, host in enumerate(sorted(names, key=lambda each: (len(each), each)), 1)
     }

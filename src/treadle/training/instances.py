@@ -7,14 +7,14 @@ that), the others stand in the table. A type that is not here, and `ml.local.cpu
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from treadle.errors import ServiceError
 from treadle.seams import Capacity
 
-__all__ = ["Instance", "Need", "instance", "need"]
+__all__ = ["Instance", "Need", "instance", "need", "needs"]
 
 _GIB: Final = 1 << 30
 
@@ -158,11 +158,32 @@ def need(name: str, machine: Capacity) -> Need:
     return Need(given, (notice,))
 
 
-def _refused(name: str, what: str, machine: Capacity) -> ServiceError:
+def needs(types: Sequence[str], machine: Capacity) -> Need:
+    """Say what instances of these types, one for each host of a job, take of the machine together.
+
+    They share the machine's CPUs and memory where these are not enough for all, and a notice says so; GPUs are never
+    shared. Raises `ServiceError`.
+    """
+    each = [need(name, machine) for name in types]
+    notices = dict.fromkeys(notice for its in each for notice in its.notices)
+    cpus, memory = sum(its.capacity.cpus for its in each), sum(its.capacity.memory for its in each)
+    gpus = sum(its.capacity.gpus for its in each)
+    if gpus > machine.gpus:
+        names = " and ".join(dict.fromkeys(types))
+        raise _refused(names, f"{gpus} GPUs for its {len(types)} instances", machine, len(types))
+    if len(types) > 1 and (cpus > machine.cpus or memory > machine.memory):
+        notices[
+            f"The {len(types)} instances of the job share this machine's {machine.cpus:g} CPUs and "
+            f"{machine.memory / _GIB:.1f} GiB."
+        ] = None
+    return Need(Capacity(min(cpus, machine.cpus), min(memory, machine.memory), gpus), tuple(notices))
+
+
+def _refused(name: str, what: str, machine: Capacity, count: int = 1) -> ServiceError:
     # AWS's words for a quota of 0 (§2.4), then the truth.
     return ServiceError(
         "ResourceLimitExceeded",
         f"The account-level service limit '{name} for training job usage' is 0 Instances, with current utilization of "
-        f"0 Instances and a request delta of 1 Instances. It needs {what}, and this machine has {machine.gpus} "
+        f"0 Instances and a request delta of {count} Instances. It needs {what}, and this machine has {machine.gpus} "
         f"GPU{'' if machine.gpus == 1 else 's'}.",
     )

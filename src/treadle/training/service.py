@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from treadle.errors import ImageError, ServiceError
 from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION
 from treadle.seams import Capacity, JobStore, Json, Objects
-from treadle.training import describe, instances, lists, spec, tags, update
+from treadle.training import describe, hosts, instances, lists, spec, tags, update
 from treadle.training.job import Event, InterruptRequested, Job, Tagged, Updated, created, decode
 from treadle.training.search import search
 
@@ -110,7 +110,8 @@ class TrainingService:
         if await self._supervisor.find(name):
             raise _taken(arn)
         request = spec.with_defaults(values)
-        need = instances.need(request["ResourceConfig"]["InstanceType"], await self._supervisor.capacity())
+        types = list(hosts.instance_types(request).values())
+        need = instances.needs(types, await self._supervisor.capacity())
         image, command = await asyncio.to_thread(self._resolve, request["AlgorithmSpecification"])
         await asyncio.to_thread(spec.check_data, request, self._objects, region)
         job = created(

@@ -15,10 +15,12 @@ from typing import Any, Final
 
 from treadle.errors import ObjectError, ServiceError
 from treadle.home import DEFAULT_REGION, Home
-from treadle.seams import HostSpec, Json, Objects
+from treadle.seams import Capacity, HostSpec, Json, Objects
+from treadle.training import instances
+from treadle.training.hosts import instance_types
 from treadle.training.job import Host, Job
 
-__all__ = ["Place", "check", "check_data", "host_names", "host_spec", "notices", "staging", "with_defaults"]
+__all__ = ["Place", "check", "check_data", "host_spec", "notices", "staging", "with_defaults"]
 
 _DAY: Final = 86_400
 _GIB: Final = 1 << 30
@@ -184,7 +186,8 @@ def with_defaults(request: Mapping[str, Json]) -> dict[str, Json]:
     job: dict[str, Json] = copy.deepcopy(dict(request))
     job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **job["OutputDataConfig"]}
     job["AlgorithmSpecification"] = {"EnableSageMakerMetricsTimeSeries": False, **job["AlgorithmSpecification"]}
-    job["ResourceConfig"] = {"InstanceCount": 1, **job["ResourceConfig"]}
+    if not job["ResourceConfig"].get("InstanceGroups"):
+        job["ResourceConfig"] = {"InstanceCount": 1, **job["ResourceConfig"]}
     # The model takes 0, which no program could do anything with.
     job["ResourceConfig"]["VolumeSizeInGB"] = job["ResourceConfig"].get("VolumeSizeInGB") or _VOLUME
     job["StoppingCondition"] = {"MaxRuntimeInSeconds": _DAY, **job.get("StoppingCondition", {})}
@@ -219,11 +222,6 @@ class Place:
     """The most bytes of a program's output that its log takes."""
 
 
-def host_names(request: Mapping[str, Json]) -> tuple[str, ...]:
-    """Give `algo-1` …, sorted as strings, as resourceconfig.json has them."""
-    return tuple(sorted(f"algo-{number}" for number in range(1, request["ResourceConfig"]["InstanceCount"] + 1)))
-
-
 def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
     """Give bucket and prefix where outputs wait until they are committed: of one attempt, or of all."""
     bucket, _ = _bucket_and_key("outputDataConfig.s3OutputPath", job.request["OutputDataConfig"]["S3OutputPath"])
@@ -233,9 +231,10 @@ def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
     return bucket, f".treadle/staging/{job.name}/{below}"
 
 
-def host_spec(job: Job, host: Host, place: Place) -> HostSpec:
+def host_spec(job: Job, host: Host, place: Place, machine: Capacity) -> HostSpec:
     """Give what the agent of a host of the current attempt must know."""
     bucket, prefix = staging(job, job.attempt)
+    has = instances.need(instance_types(job.request)[host.name], machine).capacity
     volume = job.request["ResourceConfig"]["VolumeSizeInGB"] * _GIB
     return HostSpec(
         job=job.name,
@@ -257,4 +256,8 @@ def host_spec(job: Job, host: Host, place: Place) -> HostSpec:
         log_bytes=place.max_log,
         # All of it, not the files that hold keys today: databases grow side files, and files are replaced by new ones.
         hidden=[str(place.home.root)],
+        # What is all of the machine's needs no limit.
+        cpus=has.cpus if has.cpus < machine.cpus else 0.0,
+        memory=has.memory if has.memory < machine.memory else 0,
+        gpus=list(host.gpus),
     )

@@ -24,7 +24,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
@@ -45,6 +45,7 @@ from treadle.seams import (
     StagedOutput,
 )
 from treadle.training import instances, spec
+from treadle.training.hosts import host_names, instance_types
 from treadle.training.job import (
     INTERNAL_ERROR,
     Announced,
@@ -144,6 +145,8 @@ class _Live:
     told: dict[tuple[int, str], tuple[float, tuple[str, ...]]] = field(default_factory=dict)
     """(attempt, host) → when it was last told commands, and which."""
     streams: dict[str, asyncio.Lock] = field(default_factory=dict)
+    promised: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    """GPUs of the hosts that are being placed at this moment."""
 
     @property
     def busy(self) -> bool:
@@ -380,7 +383,7 @@ class Supervisor:
         its = _owned(now, attempt, host, agent)
         if its.outcome:
             raise AttemptOverError("The host has ended.")
-        return ClaimAnswer(spec=spec.host_spec(now, its, self._place))
+        return ClaimAnswer(spec=spec.host_spec(now, its, self._place, await self._launcher.capacity()))
 
     async def report(self, token: str, report: Report) -> ReportAnswer:
         """Take what an agent has to tell; held while there is neither news nor a command, for at most `wait` seconds.
@@ -544,7 +547,13 @@ class Supervisor:
         await self._kill(live.job.abandoned)
         token = secrets.token_urlsafe(32)
         before = live.job
-        job = await self._apply(live, Placed(self._clock(), _hash(token), spec.host_names(before.request)))
+        machine = await self._launcher.capacity()
+        live.promised = self._free_gpus(live, machine)
+        try:
+            placed = Placed(self._clock(), _hash(token), host_names(before.request), live.promised)
+            job = await self._apply(live, placed)
+        finally:
+            live.promised = {}
         if job.attempt == before.attempt:
             return  # it was stopped meanwhile
         # What was placed before and never found is not alive for long: its attempt is over.
@@ -562,6 +571,17 @@ class Supervisor:
             its = now.host(host.name) if now.attempt == job.attempt else None
             if its is None or its.handle != handle:
                 await self._kill([handle])  # the attempt is over before it began
+
+    def _free_gpus(self, live: _Live, machine: Capacity) -> dict[str, tuple[int, ...]]:
+        """Give every host of a job GPUs of its own, of those that no other job has."""
+        others = [each for each in self._live.values() if each is not live]
+        taken = {number for each in others for host in each.job.hosts for number in host.gpus}
+        taken |= {number for each in others for numbers in each.promised.values() for number in numbers}
+        free = iter([number for number in range(machine.gpus) if number not in taken])
+        return {
+            host: tuple(number for _, number in zip(range(_gpus(kind, machine)), free, strict=False))
+            for host, kind in instance_types(live.job.request).items()
+        }
 
     def _host_launch(self, job: Job, host: Host, token: str) -> HostLaunch:
         return HostLaunch(
@@ -699,12 +719,18 @@ def _unplaced(job: Job) -> bool:
 
 
 def _need(job: Job, machine: Capacity) -> Capacity:
-    resources: Mapping[str, Any] = job.request["ResourceConfig"]
     try:
-        return instances.need(resources["InstanceType"], machine).capacity
+        return instances.needs(list(instance_types(job.request).values()), machine).capacity
     except ServiceError:
         # It was taken when the machine had what it needs; it gets the machine, and its program says what it misses.
         return machine
+
+
+def _gpus(kind: str, machine: Capacity) -> int:
+    try:
+        return instances.need(kind, machine).capacity.gpus
+    except ServiceError:  # as above
+        return machine.gpus
 
 
 def _fits(need: Capacity, machine: Capacity, used: Sequence[Capacity]) -> bool:
