@@ -36,7 +36,17 @@ import msgspec
 from treadle.errors import ServiceError, UsageError
 from treadle.seams import Json
 
-__all__ = ["Fault", "Operation", "ServiceModel", "Shape", "Structure", "load_service", "validation_error"]
+__all__ = [
+    "Fault",
+    "ListShape",
+    "MapShape",
+    "Operation",
+    "ServiceModel",
+    "Shape",
+    "Structure",
+    "load_service",
+    "validation_error",
+]
 
 # A value is shown in a message up to this length: AWS shows all of it, and a megabyte of text helps nobody.
 _LONGEST_SHOWN: Final = 1024
@@ -126,6 +136,9 @@ def _misfit(value: Json, wanted: str) -> _MisfitError:
 class Shape(Protocol):
     """A compiled shape. The base of them all checks nothing."""
 
+    kind: str
+    """The type of the model: "string", "integer", "list" …"""
+
     def read(self, value: Json) -> Any:
         """Turn JSON into a plain value."""
         ...
@@ -150,9 +163,10 @@ class Shape(Protocol):
 class _Scalar:
     """What scalars have in common: their faults stand at their own path."""
 
-    __slots__ = ("sensitive",)
+    __slots__ = ("kind", "sensitive")
 
     def __init__(self, definition: _Definition) -> None:
+        self.kind = definition.type
         self.sensitive = definition.sensitive
 
     def check(self, value: Any, path: str, faults: list[Fault]) -> None:
@@ -361,16 +375,20 @@ class _Document(_Scalar):
         return value
 
 
-class _List:
-    __slots__ = ("length_rules", "max", "member", "min")
+class ListShape:
+    """A list of `member`."""
+
+    __slots__ = ("kind", "length_rules", "max", "member", "min")
 
     member: Shape
 
     def __init__(self, definition: _Definition) -> None:
+        self.kind = "list"
         self.min, self.max = definition.min, definition.max
         self.length_rules = _length_rules(definition)
 
     def read(self, value: Json) -> list[Any]:
+        """Give the items that are not null."""
         if type(value) is not list:
             raise _misfit(value, "") if type(value) is dict else _MisfitError("Expected list or null")
         read = self.member.read
@@ -384,6 +402,7 @@ class _List:
         return out
 
     def check(self, value: list[Any], path: str, faults: list[Fault]) -> None:
+        """Add what the list and its items break."""
         _check_size(self, value, path, faults)
         rules = self.member.rules()
         if not rules:
@@ -393,27 +412,34 @@ class _List:
             faults.append(Fault(_shown(value), path, f"Member must satisfy constraint: [{', '.join(rules)}]"))
 
     def rules(self) -> list[str]:
+        """Give nothing: a collection reports at its own paths."""
         return []
 
-    def broken(self, value: Any) -> list[str]:  # noqa: ARG002  (a collection reports at its own paths)
+    def broken(self, value: Any) -> list[str]:  # noqa: ARG002  (as `rules`)
+        """Give nothing: a collection reports at its own paths."""
         return []
 
     def write(self, value: Any) -> Json:
+        """Turn a plain value into JSON."""
         write = self.member.write
         return [write(item) for item in value]
 
 
-class _Map:
-    __slots__ = ("key", "length_rules", "max", "min", "value")
+class MapShape:
+    """A map of `key` to `value`."""
+
+    __slots__ = ("key", "kind", "length_rules", "max", "min", "value")
 
     key: Shape
     value: Shape
 
     def __init__(self, definition: _Definition) -> None:
+        self.kind = "map"
         self.min, self.max = definition.min, definition.max
         self.length_rules = _length_rules(definition)
 
     def read(self, value: Json) -> dict[str, Any]:
+        """Give the values that are not null."""
         if type(value) is not dict:
             raise _misfit(value, "") if type(value) is list else _MisfitError("Expected null")
         read = self.value.read
@@ -427,6 +453,7 @@ class _Map:
         return out
 
     def check(self, value: dict[str, Any], path: str, faults: list[Fault]) -> None:
+        """Add what the map, its keys and its values break."""
         _check_size(self, value, path, faults)
         if any(self.key.broken(key) for key in value):
             rules = ", ".join(self.key.rules())
@@ -440,17 +467,20 @@ class _Map:
             faults.append(Fault(_shown(value), path, f"Map value must satisfy constraint: [{rules}]"))
 
     def rules(self) -> list[str]:
+        """Give nothing: a collection reports at its own paths."""
         return []
 
-    def broken(self, value: Any) -> list[str]:  # noqa: ARG002  (a collection reports at its own paths)
+    def broken(self, value: Any) -> list[str]:  # noqa: ARG002  (as `rules`)
+        """Give nothing: a collection reports at its own paths."""
         return []
 
     def write(self, value: Any) -> Json:
+        """Turn a plain value into JSON."""
         write = self.value.write
         return {key: write(item) for key, item in value.items() if item is not None}
 
 
-def _check_size(shape: _List | _Map, value: list[Any] | dict[str, Any], path: str, faults: list[Fault]) -> None:
+def _check_size(shape: ListShape | MapShape, value: list[Any] | dict[str, Any], path: str, faults: list[Fault]) -> None:
     if shape.max is not None and len(value) > shape.max:
         faults.append(Fault(_shown(value), path, shape.length_rules[0]))
     if shape.min is not None and len(value) < shape.min:
@@ -460,9 +490,10 @@ def _check_size(shape: _List | _Map, value: list[Any] | dict[str, Any], path: st
 class Structure:
     """A structure: members by name, some of them required. `union` ones have exactly one member."""
 
-    __slots__ = ("members", "required", "union")
+    __slots__ = ("kind", "members", "required", "union")
 
     def __init__(self, definition: _Definition) -> None:
+        self.kind = "structure"
         self.members: dict[str, Shape] = {}
         self.required = definition.required
         self.union = definition.union
@@ -620,7 +651,7 @@ class _Definition(msgspec.Struct, frozen=True):
     union: bool = False
     document: bool = False
     sensitive: bool = False
-    timestamp_format: str = msgspec.field(default="unixTimestamp", name="timestampFormat")
+    timestamp_format: str = msgspec.field(default="", name="timestampFormat")
     error: _ErrorTrait | None = None
 
 
@@ -723,24 +754,29 @@ class ServiceModel:
 
     def _compile(self, name: str) -> Shape:
         definition = _definition_decoder.decode(self._raw[name])
+        if not definition.timestamp_format and self.protocol in _XML:
+            definition = msgspec.structs.replace(definition, timestamp_format="iso8601")
         shape = _new(definition, self._also.get(name))
         # Known before its members are compiled: shapes may contain themselves.
         self._shapes[name] = shape
         match shape:
             case Structure():
                 shape.members = {key: self.shape(member.shape) for key, member in definition.members.items()}
-            case _List() if definition.member:
+            case ListShape() if definition.member:
                 shape.member = self.shape(definition.member.shape)
-            case _Map() if definition.key and definition.value:
+            case MapShape() if definition.key and definition.value:
                 shape.key = self.shape(definition.key.shape)
                 shape.value = self.shape(definition.value.shape)
         return shape
 
 
+# Protocols whose answers are XML: a timestamp without a format of its own is text there.
+_XML: Final = frozenset({"ec2", "query", "rest-xml"})
+
 _KINDS: Final[Mapping[str, Callable[[_Definition], Shape]]] = {
     "structure": Structure,
-    "list": _List,
-    "map": _Map,
+    "list": ListShape,
+    "map": MapShape,
     "blob": _Blob,
     "boolean": _Boolean,
     "integer": _Integer,
