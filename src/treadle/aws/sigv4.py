@@ -21,18 +21,30 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from treadle.errors import ServiceError
 from treadle.seams import Headers, Request
 
-__all__ = ["UNSIGNED_PAYLOAD", "Credentials", "Identity", "Scope", "claimed_scope", "payload_hash", "sign", "verify"]
+__all__ = [
+    "UNSIGNED_PAYLOAD",
+    "Credentials",
+    "Fault",
+    "Identity",
+    "Scope",
+    "SignatureError",
+    "claimed_scope",
+    "payload_hash",
+    "sign",
+    "signing_key",
+    "verify",
+]
 
 ALGORITHM: Final = "AWS4-HMAC-SHA256"
 UNSIGNED_PAYLOAD: Final = "UNSIGNED-PAYLOAD"
 
-# How far the clocks may be apart: AWS takes old signatures for longer than early ones.
+# How far the clocks may be apart: AWS takes old signatures for longer than early ones, except for S3.
 _OLDEST: Final = timedelta(minutes=15)
 _EARLIEST: Final = timedelta(minutes=5)
 
@@ -97,6 +109,22 @@ class Identity:
     signature: str
     session_token: str | None = None
     presigned: bool = False
+    signed_headers: tuple[str, ...] = ()
+
+
+Fault = Literal["missing", "malformed", "unknown key", "scope", "expired", "skewed", "mismatch"]
+
+
+class SignatureError(ServiceError):
+    """A request whose signature does not hold, status 403; code and message are those of the JSON and Query protocols.
+
+    S3 says the same in other words: `fault` is what is wrong, `details` what there is to say about it.
+    """
+
+    def __init__(self, fault: Fault, code: str, message: str, **details: str) -> None:
+        super().__init__(code, message, status=403)
+        self.fault = fault
+        self.details = details
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -233,6 +261,11 @@ def _signature(key: bytes, string_to_sign: str) -> str:
     return hmac.digest(key, string_to_sign.encode("utf-8", "surrogateescape"), "sha256").hex()
 
 
+def signing_key(secret: str, scope: Scope) -> bytes:
+    """Give the key that everything in this scope is signed with."""
+    return _signing_key(secret, scope.date, scope.region, scope.service)
+
+
 # The key depends on the day only. A verifier derives it solely from secrets that it knows, so strangers cannot fill it.
 @lru_cache(maxsize=256)
 def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
@@ -257,6 +290,7 @@ class _Claim:
     signature: str
     session_token: str | None
     expires: int | None
+    payload: str | None = None
 
 
 def verify(
@@ -271,20 +305,23 @@ def verify(
     region: str | None = None,
     service: str | None = None,
 ) -> Identity:
-    """Tell who sent a request, or raise `ServiceError` with AWS's code and wording, status 403.
+    """Tell who sent a request, or raise `SignatureError` with AWS's code and wording, status 403.
 
     `path` and `query` are as they came, still percent-encoded; text that is not UTF-8 comes as surrogate escapes.
     `payload` is the hash of the body; for S3 it is what `X-Amz-Content-SHA256` says, and that this is true is the
-    caller's to check. `secret_for` gives the secret key of an access key id, or None. Where `region` and `service` are
-    given the signature must be for them.
+    caller's to check. A presigned S3 URL has that in its query, or does not say it. `secret_for` gives the secret key
+    of an access key id, or None. Where `region` and `service` are given the signature must be for them.
     """
     values = _collected(headers)
     claim = _claim(values, query)
     scope = claim.scope
     secret = secret_for(scope.access_key_id)
     if secret is None:
-        raise ServiceError(
-            "UnrecognizedClientException", "The security token included in the request is invalid.", status=403
+        raise SignatureError(
+            "unknown key",
+            "UnrecognizedClientException",
+            "The security token included in the request is invalid.",
+            key=scope.access_key_id,
         )
     _check_scope(claim, region=region, service=service)
     _check_time(claim, now)
@@ -301,16 +338,22 @@ def verify(
         _canonical_path(path, s3=s3),
         _canonical_query(query, without="X-Amz-Signature" if presigned else ""),
         [(name, values[name]) for name in claim.signed_headers],
-        UNSIGNED_PAYLOAD if presigned and s3 else payload,
+        (claim.payload or UNSIGNED_PAYLOAD) if presigned and s3 else payload,
     )
     string_to_sign = _string_to_sign(claim.timestamp, str(scope), canonical)
     key = _signing_key(secret, scope.date, scope.region, scope.service)
     if not _same(_signature(key, string_to_sign), claim.signature):
-        raise _invalid(
+        raise SignatureError(
+            "mismatch",
+            "InvalidSignatureException",
             "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
             "Access Key and signing method. Consult the service documentation for details.\n\n"
             f"The Canonical String for this request should have been\n'{_printable(canonical)}'\n\n"
-            f"The String-to-Sign should have been\n'{_printable(string_to_sign)}'\n"
+            f"The String-to-Sign should have been\n'{_printable(string_to_sign)}'\n",
+            key=scope.access_key_id,
+            signature=_printable(claim.signature),
+            canonical=_printable(canonical),
+            string_to_sign=_printable(string_to_sign),
         )
     return Identity(
         access_key_id=scope.access_key_id,
@@ -320,6 +363,7 @@ def verify(
         signature=claim.signature,
         session_token=claim.session_token,
         presigned=presigned,
+        signed_headers=claim.signed_headers,
     )
 
 
@@ -337,7 +381,7 @@ def _claim(headers: dict[str, str], query: str) -> _Claim:
         return _claim_of_header(authorization, headers)
     if "X-Amz-Signature=" in query or "X-Amz-Algorithm=" in query:
         return _claim_of_query(query)
-    raise ServiceError("MissingAuthenticationTokenException", "Missing Authentication Token", status=403)
+    raise SignatureError("missing", "MissingAuthenticationTokenException", "Missing Authentication Token")
 
 
 def _claim_of_header(authorization: str, headers: dict[str, str]) -> _Claim:
@@ -405,6 +449,7 @@ def _claim_of_query(query: str) -> _Claim:
         signature=found["X-Amz-Signature"],
         session_token=found.get("X-Amz-Security-Token"),
         expires=int(expires),
+        payload=found.get("X-Amz-Content-Sha256") or found.get("X-Amz-Content-SHA256"),
     )
 
 
@@ -442,17 +487,19 @@ def _read_date(text: str) -> str:
 def _check_scope(claim: _Claim, *, region: str | None, service: str | None) -> None:
     scope = claim.scope
     if scope.date != claim.timestamp[:8]:
-        raise _invalid(
+        raise _scoped(
             "Date in Credential scope does not match YYYYMMDD from ISO-8601 version of date from HTTP: "
             f"'{_printable(scope.date)}' != '{claim.timestamp[:8]}', from '{claim.timestamp}'."
         )
     if region is not None and scope.region != region:
-        raise _invalid(
+        raise _scoped(
             f"Credential should be scoped to a valid region, not '{_printable(scope.region)}'. "
-            f"This service is in '{region}'."
+            f"This service is in '{region}'.",
+            given=_printable(scope.region),
+            expected=region,
         )
     if service is not None and scope.service != service:
-        raise _invalid(f"Credential should be scoped to correct service: '{service}'.")
+        raise _scoped(f"Credential should be scoped to correct service: '{service}'.")
 
 
 def _check_time(claim: _Claim, now: datetime) -> None:
@@ -461,19 +508,32 @@ def _check_time(claim: _Claim, now: datetime) -> None:
     except ValueError:
         raise _incomplete(f"The date '{claim.timestamp}' does not exist.") from None
     oldest = _OLDEST if claim.expires is None else timedelta(seconds=claim.expires)
+    earliest = _OLDEST if claim.scope.service == "s3" else _EARLIEST
     # Differences, because a date near the year 1 or 9999 cannot be moved by a quarter of an hour.
     age = now - signed
     if age > oldest:
         if claim.expires is not None and claim.scope.service == "s3":
-            raise ServiceError("AccessDenied", "Request has expired", status=403)
-        raise _invalid(
+            raise SignatureError(
+                "expired",
+                "AccessDenied",
+                "Request has expired",
+                seconds=str(claim.expires),
+                expires=(signed + oldest).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            )
+        raise SignatureError(
+            "skewed",
+            "InvalidSignatureException",
             f"Signature expired: {claim.timestamp} is now earlier than {_timestamp(now - oldest)} "
-            f"({_timestamp(now)} - {_span(oldest)})"
+            f"({_timestamp(now)} - {_span(oldest)})",
+            signed=claim.timestamp,
         )
-    if -age > _EARLIEST:
-        raise _invalid(
-            f"Signature not yet current: {claim.timestamp} is still later than {_timestamp(now + _EARLIEST)} "
-            f"({_timestamp(now)} + {_span(_EARLIEST)})"
+    if -age > earliest:
+        raise SignatureError(
+            "skewed",
+            "InvalidSignatureException",
+            f"Signature not yet current: {claim.timestamp} is still later than {_timestamp(now + earliest)} "
+            f"({_timestamp(now)} + {_span(earliest)})",
+            signed=claim.timestamp,
         )
 
 
@@ -500,8 +560,12 @@ def _printable(text: str) -> str:
 
 
 def _incomplete(message: str) -> ServiceError:
-    return ServiceError("IncompleteSignatureException", message, status=403)
+    return SignatureError("malformed", "IncompleteSignatureException", message)
 
 
 def _invalid(message: str) -> ServiceError:
-    return ServiceError("InvalidSignatureException", message, status=403)
+    return SignatureError("malformed", "InvalidSignatureException", message)
+
+
+def _scoped(message: str, **details: str) -> ServiceError:
+    return SignatureError("scope", "InvalidSignatureException", message, **details)
