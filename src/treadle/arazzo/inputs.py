@@ -80,6 +80,21 @@ class Inputs:
         """The names of the inputs that hold, or contain, what the schema calls secret (`password`, `writeOnly`)."""
         return frozenset(name for name, each in self.declared.items() if each.secret)
 
+    def secret_texts(self, values: Mapping[str, Json]) -> frozenset[str]:
+        """Give the texts among the values that the schema calls secret, however deep they stand."""
+        return frozenset(self._secret_texts(self.schema, values)) if self.secrets else frozenset()
+
+    def _secret_texts(self, schema: Json, value: Json) -> Iterator[str]:
+        for part, _ in self._resolver.parts(schema, ""):
+            if isinstance(value, str) and (part.get("format") == "password" or part.get("writeOnly") is True):
+                yield value
+            elif isinstance(value, dict):
+                for name, inner in _members(part, "properties").items():
+                    yield from self._secret_texts(inner, value[name]) if name in value else ()
+            elif isinstance(value, list) and isinstance(part.get("items"), dict):
+                for each in value:
+                    yield from self._secret_texts(part["items"], each)
+
     @cached_property
     def problems(self) -> tuple[Diagnostic, ...]:
         """What is wrong with the schema itself, whatever is given."""

@@ -6,6 +6,9 @@ on the disk is O(steps), never O(polls).
 
 Interruption: `Interruption.interrupt` ends a wait or a read at once; a request with effects is waited for first,
 because its outcome would be unknown otherwise.
+
+Secrets are masked in every event before anybody sees it: those of the inputs, and those that workflows hand to each
+other.
 """
 
 from __future__ import annotations
@@ -15,9 +18,9 @@ import json
 import random
 import secrets
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
-from typing import Final, Literal
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -33,14 +36,28 @@ from treadle.arazzo.machine import (
     Machine,
     MachineEvent,
     MachineOptions,
+    Publish,
+    Published,
+    Receive,
+    Received,
     Send,
     State,
     Turn,
     Wait,
 )
-from treadle.arazzo.plan import Plan
-from treadle.errors import StoreError, TransportError, TransportFault, UsageError
-from treadle.seams import Authoriser, Json, Reporter, RunRecord, RunStore, Transport
+from treadle.arazzo.plan import Plan, PlannedStep
+from treadle.arazzo.references import References
+from treadle.errors import StoreError, TransportError, TransportFault, TreadleError, UsageError
+from treadle.seams import (
+    Authoriser,
+    Channel,
+    Json,
+    MessageTransport,
+    Reporter,
+    RunRecord,
+    RunStore,
+    Transport,
+)
 
 __all__ = ["Clock", "Interruption", "Outcome", "RunOptions", "Secrets", "new_run_id", "resume", "run"]
 
@@ -128,24 +145,33 @@ class Secrets:
         values = [inputs[name] for name in names if isinstance(inputs.get(name), str)]
         return cls(frozenset(text for text in (*values, *more) if len(text) >= _SHORTEST_SECRET))
 
+    def also(self, texts: Iterable[str]) -> Secrets:
+        """Give the same with more texts."""
+        more = {text for text in texts if len(text) >= _SHORTEST_SECRET}
+        return self if more <= self.texts else Secrets(self.texts | more)
+
     def mask(self, event: events.Event) -> events.Event:
         """Give the event without the secrets."""
         if not self.texts:
             return event
-        written = events.encode(event).decode()
+        written = masked = events.encode(event).decode()
         for text in sorted(self.texts, key=len, reverse=True):
-            written = written.replace(json.dumps(text, ensure_ascii=False)[1:-1], "•••")
-        return events.decode(written.encode())
+            masked = masked.replace(json.dumps(text, ensure_ascii=False)[1:-1], "•••")
+        return event if masked == written else events.decode(masked.encode())
 
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """What the caller decides about a run. `setup` is stored with it: what is needed to build its plan again."""
+    """What the caller decides about a run. `setup` is stored with it: what is needed to build its plan again.
+
+    `references` are those values of secret inputs that stand for a secret: `env:NAME`, `file:PATH`.
+    """
 
     machine: MachineOptions = field(default_factory=MachineOptions)
     run_id: str = ""
     setup: bytes = b"{}"
     secrets: Secrets = field(default_factory=Secrets)
+    references: tuple[str, ...] = ()
 
 
 def new_run_id() -> str:
@@ -168,11 +194,17 @@ async def run(
     options: RunOptions | None = None,
     clock: Clock | None = None,
     interruption: Interruption | None = None,
+    messages: MessageTransport | None = None,
 ) -> Outcome:
-    """Run a plan to its end. `inputs` are prepared already: valid, and with their defaults."""
+    """Run a plan to its end. `inputs` are prepared already: valid, and with their defaults.
+
+    `messages` is what steps that use channels need. Raises `UsageError` where there is none, before anything is sent.
+    """
     options = options or RunOptions()
-    driver = _Driver(plan, transport, authoriser, store, reporter, options, clock or Clock(), interruption)
-    begin = Begin(driver.clock.now(), options.run_id or new_run_id(), inputs)
+    parts = _Parts(transport, authoriser, store, reporter, messages)
+    driver = _Driver(plan, parts, options, References(options.references), clock or Clock(), interruption)
+    begin = Begin(driver.clock.now(), options.run_id or new_run_id(), inputs, options.references)
+    await driver.listen()
     return await driver.drive(driver.machine.begin(begin))
 
 
@@ -187,6 +219,7 @@ async def resume(
     options: RunOptions | None = None,
     clock: Clock | None = None,
     interruption: Interruption | None = None,
+    messages: MessageTransport | None = None,
     resend: bool = False,
 ) -> Outcome:
     """Go on with a stored run. `resend` repeats a request whose outcome is not known. Raises `UsageError`."""
@@ -197,78 +230,141 @@ async def resume(
         state = msgspec.json.decode(record.state, type=State)
     except msgspec.MsgspecError as error:
         raise StoreError(f"the stored state of the run {record.run_id} cannot be read: {error}") from error
-    driver = _Driver(plan, transport, authoriser, store, reporter, options, clock or Clock(), interruption)
+    parts = _Parts(transport, authoriser, store, reporter, messages)
+    driver = _Driver(plan, parts, options, References(state.references), clock or Clock(), interruption)
+    await driver.listen()
     return await driver.drive(driver.machine.advance(state, Continue(driver.clock.now(), resend=resend)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    transport: Transport
+    authoriser: Authoriser
+    store: RunStore
+    reporter: Reporter
+    messages: MessageTransport | None
 
 
 class _Driver:
     def __init__(
         self,
         plan: Plan,
-        transport: Transport,
-        authoriser: Authoriser,
-        store: RunStore,
-        reporter: Reporter,
+        parts: _Parts,
         options: RunOptions,
+        references: References,
         clock: Clock,
         interruption: Interruption | None,
     ) -> None:
         self.plan = plan
-        self.machine = Machine(plan, options.machine)
-        self.transport = transport
-        self.authoriser = authoriser
-        self.store = store
-        self.reporter = reporter
+        self.machine = Machine(plan, replace(options.machine, reveal=references.reveal))
+        self.parts = parts
         self.options = options
+        self.references = references
+        self.secrets = options.secrets
         self.clock = clock
         self.interruption = interruption or Interruption()
 
+    async def listen(self) -> None:
+        """Have the broker keep what arrives on the channels that steps wait for. Raises `UsageError`."""
+        steps = [step for each in self.plan.workflows.values() for step in each.steps if step.channel is not None]
+        if not steps:
+            return
+        if self.parts.messages is None:
+            raise UsageError(
+                f"the step {steps[0].step_id!r} uses an AsyncAPI channel, and no transport for messages is configured",
+                hint="in a program, give run(…, messages=…) one; treadle.messages has one that works in memory",
+            )
+        await self.parts.messages.subscribe([channel for step in steps if (channel := _known_channel(step))])
+
     async def drive(self, turn: Turn) -> Outcome:
         while True:
-            facts = [self.options.secrets.mask(fact) for fact in turn.facts]
+            if turn.durable:
+                self.learn(turn.state)
+            facts = [self.secrets.mask(fact) for fact in turn.facts]
             finish = turn.effect if isinstance(turn.effect, Finish) else None
             if turn.durable:
-                ended = [self.options.secrets.mask(finish.result)] if finish else []
+                ended = [self.secrets.mask(finish.result)] if finish else []
                 await self.save(turn.state, [*facts, *ended])
             for fact in facts:
-                self.reporter.report(fact)
+                self.parts.reporter.report(fact)
             if finish is not None:
-                self.reporter.report(self.options.secrets.mask(finish.result))
+                self.parts.reporter.report(self.secrets.mask(finish.result))
                 return _outcome(finish.result)
             turn = self.machine.advance(turn.state, await self.perform(turn.effect))
 
-    async def perform(self, effect: Send | Wait | Finish) -> MachineEvent:
+    def learn(self, state: State) -> None:
+        """Take notice of the secrets that workflows were given; only a turn that is stored can bring new ones."""
+        texts = set(self.references.texts)
+        for frame in state.frames:
+            workflow = self.plan.workflows[frame.workflow]
+            if workflow.secrets:
+                texts |= workflow.inputs.secret_texts(frame.inputs) - set(state.references)
+        self.secrets = self.secrets.also(texts)
+
+    async def perform(self, effect: Send | Publish | Receive | Wait | Finish) -> MachineEvent:
         if self.interruption.requested:
             return Interrupt(self.clock.now())
-        if isinstance(effect, Send):
-            return await self.send(effect)
-        return await self.wait(effect)
+        match effect:
+            case Publish():
+                return await self.publish(effect)
+            case Send(intent=True):
+                return await self.exchange(effect)
+            case Send():
+                return await self.interruptible(self.exchange(effect))
+            case Receive():
+                return await self.interruptible(self.receive(effect))
+            case Wait():
+                return await self.interruptible(self.wait(effect.until))
+            case Finish():
+                return Due(self.clock.now())
 
-    async def wait(self, effect: object) -> MachineEvent:
-        until = effect.until if isinstance(effect, Wait) else self.clock.now()
+    async def interruptible(self, doing: Coroutine[Any, Any, MachineEvent]) -> MachineEvent:
+        """Do something that can be broken off without harm."""
         try:
             with self.interruption:
-                await self.clock.sleep_until(until)
+                return await doing
         except asyncio.CancelledError:
             if not self.interruption.caught():
                 raise
             return Interrupt(self.clock.now())
+
+    async def wait(self, until: float) -> MachineEvent:
+        await self.clock.sleep_until(until)
         return Due(self.clock.now())
 
-    async def send(self, effect: Send) -> MachineEvent:
-        if effect.intent:
-            return await self.exchange(effect)
+    # -- messages -----------------------------------------------------------------------------------------------------
+
+    @property
+    def messages(self) -> MessageTransport:
+        if self.parts.messages is None:  # `listen` has seen to it
+            msg = "a step uses a channel, and there is no transport for messages"
+            raise AssertionError(msg)
+        return self.parts.messages
+
+    async def publish(self, effect: Publish) -> MachineEvent:
         try:
-            with self.interruption:
-                return await self.exchange(effect)
-        except asyncio.CancelledError:
-            if not self.interruption.caught():
-                raise
-            return Interrupt(self.clock.now())
+            async with asyncio.timeout(effect.timeout):
+                await self.messages.send(effect.channel, effect.message)
+        except TransportError as error:
+            return self.fault(error.fault, error.message, sent=error.sent)
+        except TimeoutError:
+            return self.fault("timeout", f"the broker of {effect.channel.url} did not take the message", sent=True)
+        return Published(self.clock.now(), self.clock.jitter())
+
+    async def receive(self, effect: Receive) -> MachineEvent:
+        begun = time.perf_counter()
+        try:
+            message = await self.messages.receive(effect.channel, effect.wanted, timeout=effect.timeout)
+        except TransportError as error:
+            return self.fault(error.fault, error.message, sent=error.sent)
+        seconds = time.perf_counter() - begun
+        return Received(self.clock.now(), message, seconds, self.clock.jitter())
+
+    # -- requests -----------------------------------------------------------------------------------------------------
 
     async def exchange(self, effect: Send) -> MachineEvent:
         try:
-            request = await self.authoriser.authorise(effect.request)
+            request = await self.parts.authoriser.authorise(effect.request)
         except UsageError as error:
             hint = f" ({error.hint})" if error.hint else ""
             return self.fault("credentials", f"{error.message}{hint}", sent=False)
@@ -277,7 +373,7 @@ class _Driver:
             return self.fault(error.fault, error.message, sent=False)
         begun = time.perf_counter()
         try:
-            response = await self.transport.send(request, timeout=effect.timeout)
+            response = await self.parts.transport.send(request, timeout=effect.timeout)
         except TransportError as error:
             return self.fault(error.fault, error.message, sent=error.sent)
         seconds = time.perf_counter() - begun
@@ -298,7 +394,17 @@ class _Driver:
             state=msgspec.json.encode(state),
             setup=self.options.setup,
         )
-        await self.store.save(record, [events.encode(fact) for fact in facts])
+        await self.parts.store.save(record, [events.encode(fact) for fact in facts])
+
+
+def _known_channel(step: PlannedStep) -> Channel | None:
+    """Give the channel that a step waits on, where its address does not depend on the run."""
+    if step.channel is None or step.channel.action != "receive":
+        return None
+    try:
+        return step.channel.channel([])
+    except TreadleError:
+        return None
 
 
 def _outcome(result: events.RunFinished) -> Outcome:

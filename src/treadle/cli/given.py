@@ -10,6 +10,7 @@ import click
 
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.load import load
+from treadle.arazzo.references import prepared as judged
 from treadle.cli.errors import styled
 from treadle.cli.opening import Setup
 from treadle.errors import DescriptionError, Diagnostic, UsageError
@@ -67,9 +68,14 @@ def _from_file(file: str) -> dict[str, Json]:
     return dict(values)
 
 
-def prepared(inputs: Inputs, values: Mapping[str, Json]) -> tuple[dict[str, Json], list[Diagnostic]]:
-    """Give the inputs with their defaults, and warnings. Raises `DescriptionError` with everything that is wrong."""
-    complete, found = inputs.prepare(values)
+def prepared(
+    inputs: Inputs, values: Mapping[str, Json], references: Iterable[str] = ()
+) -> tuple[dict[str, Json], list[Diagnostic]]:
+    """Give the inputs with their defaults, and warnings. Raises `DescriptionError` with everything that is wrong.
+
+    `references` are those values that stand for a secret; `UsageError` where one stands for nothing.
+    """
+    complete, found = judged(inputs, values, references)
     if any(each.severity == "error" for each in found):
         raise DescriptionError(found)
     return complete, found

@@ -20,6 +20,7 @@ from treadle.arazzo.registry import Registry, base_uri, kind_of
 from treadle.arazzo.rules import check
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.seams import Json, Source
+from treadle.sources.asyncapi import AsyncApiSource
 from treadle.sources.openapi import OpenApiSource
 from treadle.sources.servers import LocalService, Target, described_server, region_of, target_for
 from treadle.sources.spelled import SpelledOutSource
@@ -116,8 +117,10 @@ class Opener:
         kind = kind_of(described.value)
         if kind == "arazzo":
             return self._arazzo(sources, source, described)
+        if kind == "asyncapi":
+            return self._asyncapi(sources, source, described)
         if kind != "openapi":
-            return OpenedSource(None, self._problem(sources, source, "is no description that can be used"))
+            return OpenedSource(None, self._problem(sources, source, "is no OpenAPI, AsyncAPI or Arazzo description"))
         try:
             # A region that the user's profile names counts as much as one in the environment.
             environment = {"AWS_REGION": self._region} if self._region else None
@@ -130,6 +133,15 @@ class Opener:
         if target is not None:
             self.targets[called] = target
         return OpenedSource(opened, None, base)
+
+    def _asyncapi(self, sources: _Sources, source: SourceDescription, document: Document) -> OpenedSource:
+        called = sources.called(source)
+        named = self.setup.servers.get(called, self.setup.servers.get(source.name))
+        try:
+            channels = AsyncApiSource(called, document.value, uri=document.uri, server=named)
+        except DescriptionError as error:
+            return OpenedSource(None, error.diagnostics[0])
+        return OpenedSource(None, channels=channels)
 
     # -- Arazzo -------------------------------------------------------------------------------------------------------
 

@@ -68,7 +68,7 @@ def _lines(plan: Plan, inputs: Mapping[str, Json]) -> Iterator[str]:
     for key, workflow in plan.workflows.items():
         if key != plan.entry:
             yield ""
-            yield f"{workflow.workflow_id}"
+            yield key
         for number, each in enumerate(previews(plan, workflow, inputs if key == plan.entry else {}), start=1):
             yield ""
             yield from _step(number, each)

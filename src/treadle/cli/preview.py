@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from treadle.arazzo.expressions import Context, EvaluationError
-from treadle.arazzo.plan import Plan, PlannedStep, PlannedWorkflow
+from treadle.arazzo.plan import Plan, PlannedChannel, PlannedStep, PlannedWorkflow
 from treadle.errors import TreadleError
 from treadle.http.redaction import redact_headers
 from treadle.seams import MISSING, Call, Headers, Json, Missing
@@ -37,7 +37,10 @@ def previews(plan: Plan, workflow: PlannedWorkflow, inputs: Mapping[str, Json]) 
     """Give the steps of a workflow in their order. Secret inputs are hidden, unknown values stand as their names."""
     context = _context(workflow, inputs)
     for step in workflow.steps:
-        yield Preview(step=step) if step.operation is None else _preview(plan, step, context)
+        if step.channel is not None:
+            yield _message(step, step.channel, context)
+        else:
+            yield Preview(step=step) if step.operation is None else _preview(plan, step, context)
 
 
 def _context(workflow: PlannedWorkflow, inputs: Mapping[str, Json]) -> Context:
@@ -83,6 +86,21 @@ def _preview(plan: Plan, step: PlannedStep, context: Context) -> Preview:
         body=call.payload,
         changes=not operation.read_only(call),
     )
+
+
+def _message(step: PlannedStep, use: PlannedChannel, context: Context) -> Preview:
+    operation = use.operation
+    name = operation.operation_id or operation.address
+    method, sends = use.action.upper(), use.action == "send"
+    try:
+        channel, message = step.message(context, [])
+    except TreadleError as error:
+        return Preview(
+            step=step, operation=name, method=method, url=operation.address, changes=sends, problem=error.message
+        )
+    headers = tuple((key, str(value)) for key, value in message.headers.items())
+    body = message.payload if sends else MISSING
+    return Preview(step=step, operation=name, method=method, url=channel.url, headers=headers, body=body, changes=sends)
 
 
 def _asked(step: PlannedStep, context: Context) -> Call:

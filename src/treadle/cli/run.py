@@ -19,6 +19,7 @@ import click
 import msgspec
 
 from treadle.arazzo.events import decode
+from treadle.arazzo.references import referring
 from treadle.cli import local
 from treadle.cli.aftermath import Jobs, aftermath, interrupted
 from treadle.cli.errors import INTERRUPTED, problem
@@ -124,10 +125,11 @@ def run(
         opened = open_plan(setup, local=service, fetch=fetch)
         entry = opened.plan.workflows[opened.plan.entry]
         wanted = expectations(expected, entry.outputs)
-        inputs, found = prepared(entry.inputs, inputs_of(entry.inputs, given, inputs_file))
+        values, references = referring(entry.inputs, inputs_of(entry.inputs, given, inputs_file))
+        inputs, found = prepared(entry.inputs, values, references)
         if not telling.quiet:
             briefly([*opened.diagnostics, *found], notes=telling.explain)
-        code = asyncio.run(_begin(opened, inputs, wanted, telling, service, yes=yes))
+        code = asyncio.run(_begin(opened, inputs, references, wanted, telling, service, yes=yes))
     sys.exit(code)
 
 
@@ -182,6 +184,7 @@ def _stored_setup(record: RunRecord) -> Setup:
 async def _begin(
     opened: Opened,
     inputs: dict[str, Json],
+    references: tuple[str, ...],
     wanted: Sequence[Expectation],
     telling: Telling,
     service: local.Service,
@@ -198,6 +201,7 @@ async def _begin(
         run_id=engine.new_run_id(),
         setup=msgspec.json.encode(opened.setup),
         secrets=engine.Secrets.of(inputs, entry.secrets),
+        references=references,
     )
     jobs = Jobs()
     async with _parts(opened, service) as parts:
