@@ -18,7 +18,7 @@ from pathlib import Path
 import msgspec
 
 from treadle.errors import LaunchError
-from treadle.launchers import processes
+from treadle.launchers import cgroups, gpus, processes
 from treadle.launchers.processes import Identity
 from treadle.seams import Capacity, HostLaunch
 
@@ -31,7 +31,6 @@ _AGENT_LOG = "agent.log"
 # The keeper of a program hears of the agent's death from the kernel, and ends what it keeps; then it is gone.
 _KEEPER_PATIENCE = 5.0
 _CGROUP = Path("/sys/fs/cgroup")
-_NVIDIA = Path("/proc/driver/nvidia/gpus")
 
 
 class _Handle(msgspec.Struct, frozen=True):
@@ -49,7 +48,7 @@ class LocalLauncher:
 
     async def capacity(self) -> Capacity:
         """Give what this machine has, within the limits of this process's cgroup (v2, v1 or none)."""
-        return Capacity(cpus=_cpus(), memory=_memory(), gpus=_gpus())
+        return Capacity(cpus=_cpus(), memory=_memory(), gpus=len(gpus.devices()))
 
     async def launch(self, host: HostLaunch) -> str:
         """Start an agent in a session of its own. Raises `LaunchError`."""
@@ -116,6 +115,7 @@ def _end(handle: _Handle) -> None:
         if not processes.gone(program, _KEEPER_PATIENCE):
             processes.end(program)
     processes.end_marked(handle.marker)
+    cgroups.remove_recorded(Path(handle.directory) / cgroups.RECORD)
 
 
 async def _reaped(popen: subprocess.Popen[bytes]) -> None:
@@ -156,10 +156,6 @@ def _cpus() -> float:
         if quota > 0 and period > 0:
             cpus = min(cpus, quota / period)
     return cpus
-
-
-def _gpus() -> int:
-    return len(list(_NVIDIA.iterdir())) if _NVIDIA.is_dir() else 0
 
 
 def _quota(directory: Path) -> tuple[float, float]:
