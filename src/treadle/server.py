@@ -29,10 +29,13 @@ from treadle.seams import Launcher
 from treadle.stores.sqlite import SqliteJobStore
 from treadle.training.api.agents import agents_app
 from treadle.training.api.app import build_app
+from treadle.training.api.iam import iam_api
 from treadle.training.api.logs import logs_api
+from treadle.training.api.own import own_api
 from treadle.training.api.sagemaker import sagemaker_api
 from treadle.training.api.sts import sts_api
 from treadle.training.images import ImageRegistry
+from treadle.training.keyring import Keyring, environment
 from treadle.training.logs_store import ServiceLogs
 from treadle.training.service import TrainingService
 from treadle.training.spec import Place
@@ -178,10 +181,12 @@ async def running(
                 settings.stop_grace,
                 max_volume=settings.max_volume,
                 max_log=settings.max_log,
+                environment=lambda job: environment(keyring.of_job(job), endpoint=url, region=settings.region),
             ),
             endpoint=lambda: url,
             tick=settings.tick,
         )
+        keyring = Keyring(key, secret, account=settings.account, running=supervisor.running)
         service = TrainingService(
             jobs=jobs,
             objects=objects,
@@ -191,8 +196,9 @@ async def running(
             account=settings.account,
         )
         app = build_app(
-            [sagemaker_api(service), logs_api(logs), sts_api()],
-            secret_for={key: secret}.get,
+            [sagemaker_api(service), logs_api(logs), sts_api(keyring), iam_api(), own_api(service)],
+            secret_for=keyring.secret_for,
+            identify=keyring.identity,
             region=settings.region,
             account=settings.account,
             authenticate=settings.auth,

@@ -27,6 +27,7 @@ from treadle.seams import Request, Response
 from treadle.training.api.app import Api, Caller, Values, build_app
 from treadle.training.api.sagemaker import sagemaker_api
 from treadle.training.api.sts import sts_api
+from treadle.training.keyring import Keyring
 
 KEY, SECRET, REGION, ACCOUNT = "AKIAEXAMPLE", "secret", "us-east-1", "000000000000"
 EPOCH = 1747393850.603
@@ -106,7 +107,7 @@ def jobs() -> Jobs:
 
 @pytest.fixture(scope="module")
 def endpoint(jobs: Jobs) -> Iterator[str]:
-    with serving(_app([sagemaker_api(jobs), sts_api()])) as url:
+    with serving(_app([sagemaker_api(jobs), sts_api(Keyring(KEY, SECRET, account=ACCOUNT))])) as url:
         yield url
 
 
@@ -218,8 +219,8 @@ def test_sts_tells_who_calls(endpoint: str) -> None:
     with pytest.raises(ClientError, match="does not match the signature you provided") as caught:
         _client(endpoint, "sts", "wrong").get_caller_identity()
     assert _code(caught) == ("SignatureDoesNotMatch", 403)
-    with pytest.raises(ClientError, match="'GetSessionToken' of sts is not implemented by Treadle") as caught:
-        _client(endpoint, "sts").get_session_token()
+    with pytest.raises(ClientError, match="'GetAccessKeyInfo' of sts is not implemented by Treadle") as caught:
+        _client(endpoint, "sts").get_access_key_info(AccessKeyId="AKIAIOSFODNN7EXAMPLE")
     assert _code(caught) == ("InvalidAction", 400)
 
 
@@ -233,7 +234,9 @@ def test_a_client_with_a_wrong_clock_is_told(jobs: Jobs) -> None:
 
 def test_without_authentication_nothing_is_asked(jobs: Jobs) -> None:
     """`authenticate=False` takes unsigned requests and wrong secrets, and still tells who it seems to be."""
-    with serving(_app([sagemaker_api(jobs), sts_api()], authenticate=False)) as url:
+    with serving(
+        _app([sagemaker_api(jobs), sts_api(Keyring(KEY, SECRET, account=ACCOUNT))], authenticate=False)
+    ) as url:
         assert "TrainingJobSummaries" in _client(url, secret="wrong").list_training_jobs()
         assert _client(url, "sts", "wrong").get_caller_identity()["UserId"] == KEY
         request = encode_call(load_service("sagemaker"), "ListTrainingJobs", {}, endpoint=url)

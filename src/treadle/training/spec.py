@@ -220,6 +220,8 @@ class Place:
     """The most bytes that a job's volume may have, None for what it asks for."""
     max_log: int = 1 << 30
     """The most bytes of a program's output that its log takes."""
+    environment: Callable[[Job], Mapping[str, str]] = lambda _job: {}
+    """What the training program gets to reach the service by: credentials of its job, endpoints."""
 
 
 def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
@@ -246,7 +248,7 @@ def host_spec(job: Job, host: Host, place: Place, machine: Capacity) -> HostSpec
         request=job.request,
         command=job.command,
         image=job.image,
-        environment={},
+        environment=dict(place.environment(job)),
         objects={"kind": "filesystem", "root": str(place.home.s3)},
         staging=f"s3://{bucket}/{prefix}",
         sandbox=place.sandbox,

@@ -27,10 +27,11 @@ from typing import Any, Final, Protocol, TypeAlias
 import msgspec
 
 from treadle._version import __version__
-from treadle.aws import json11, query
+from treadle.aws import json11, query, sigv4
 from treadle.aws.sigv4 import claimed_scope, payload_hash, verify
 from treadle.errors import ServiceError
 from treadle.seams import Headers
+from treadle.training.access import Identity, allows
 from treadle.training.api.operations import Api, Caller, Handler, Values
 
 __all__ = ["AGENT_PATH", "HEALTH_PATH", "Api", "Caller", "Handler", "Values", "build_app"]
@@ -58,6 +59,7 @@ def build_app(
     region: str,
     account: str,
     authenticate: bool = True,
+    identify: Callable[[sigv4.Identity], Identity] | None = None,
     agents: Asgi | None = None,
     body_limit: int = _BODY_LIMIT,
     body_seconds: float = _BODY_SECONDS,
@@ -66,10 +68,11 @@ def build_app(
     """Compose the application.
 
     `secret_for` gives the secret key of an access key id, or None. Without `authenticate` signatures are not looked at.
+    `identify` tells who made a signature that holds, and raises `ServiceError` where its session token does not.
     `agents` serves what is below `/_treadle/agent`, with that in its `root_path`. `body_limit` in bytes; `body_seconds`
     is how long a client may take to send a body.
     """
-    gate = _Gate(secret_for, region, account, authenticate, clock)
+    gate = _Gate(secret_for, region, account, authenticate, identify, clock)
     return _App(apis, gate, agents, _Limits(body_limit, body_seconds))
 
 
@@ -150,12 +153,14 @@ class _Gate:
     region: str
     account: str
     authenticate: bool
+    identify: Callable[[sigv4.Identity], Identity] | None
     clock: Callable[[], datetime]
 
     def admit(self, head: _Head, body: bytes, service: str | None) -> Caller:
         """Tell who calls `service` (None: not known yet). Raises `ServiceError`."""
+        claimed = claimed_scope(head.headers, head.query)
         if self.authenticate:
-            identity = verify(
+            signed = verify(
                 head.method,
                 head.path,
                 head.query,
@@ -163,14 +168,21 @@ class _Gate:
                 payload_hash(body),
                 secret_for=self.secret_for,
                 now=self.clock(),
-                region=self.region,
+                region=_GLOBAL_REGION if claimed and claimed.service in _GLOBAL else self.region,
                 service=service,
             )
-            key = identity.access_key_id
+            if self.identify is not None:
+                its = self.identify(signed)
+                return Caller(its.access_key_id, self.account, self.region, its.arn, its.user_id, its)
+            key = signed.access_key_id
         else:
-            claimed = claimed_scope(head.headers, head.query)
             key = claimed.access_key_id if claimed else "anonymous"
         return Caller(key, self.account, self.region, f"arn:aws:iam::{self.account}:root")
+
+
+# Services that have one endpoint for all regions; clients sign for this one, whatever theirs is.
+_GLOBAL: Final = frozenset({"iam"})
+_GLOBAL_REGION: Final = "us-east-1"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -212,7 +224,7 @@ class _Json:
             prefix = json11.split_target(head.target)[0]
             raise ServiceError("UnknownOperationException", f"There is no service '{prefix}' here.")
         name = json11.split_target(head.target)[1]
-        handler = _handler(api, name)
+        handler = _handler(api, name, caller)
         operation = api.model.operation(name)
         output = await handler(json11.decode_call(operation, body, head.content_type), caller)
         return _Answer(200, json11.media_type(api.model), json11.encode_answer(operation, output))
@@ -234,15 +246,17 @@ class _Query:
 
     def api(self, head: _Head) -> Api | None:
         scope = claimed_scope(head.headers, head.query)
-        # Without a signature, and where none is needed, there is no scope: the one service of this protocol is meant.
-        return self.apis.get(scope.service) if scope else next(iter(self.apis.values()), None)
+        return self.apis.get(scope.service) if scope else None
 
-    async def call(self, api: Api | None, head: _Head, body: bytes, caller: Caller, request_id: str) -> _Answer:  # noqa: ARG002  (for the other protocol)
+    async def call(self, api: Api | None, head: _Head, body: bytes, caller: Caller, request_id: str) -> _Answer:
         form = query.read_form(body)
         name = form.get("Action", "")
+        if api is None and claimed_scope(head.headers, head.query) is None:
+            # Where no signature is needed there may be none that names the service; names of operations differ.
+            api = next((each for each in self.apis.values() if name in each.operations), None)
         if api is None or not name:
             raise ServiceError("UnknownOperationException", f"There is no operation '{name}' here.")
-        handler = _handler(api, name)
+        handler = _handler(api, name, caller)
         operation = api.model.operation(name)
         output = await handler(query.decode_call(operation, form), caller)
         return _Answer(200, "text/xml", query.encode_answer(api.model, operation, output, request_id))
@@ -252,7 +266,15 @@ class _Query:
         return _Answer(error.status, "text/xml", body)
 
 
-def _handler(api: Api, name: str) -> Handler:
+def _handler(api: Api, name: str, caller: Caller) -> Handler:
+    action = f"{api.name}:{name[:100]}"
+    if caller.identity is not None and not allows(caller.identity, action):
+        raise ServiceError(
+            "AccessDeniedException",
+            f"User: {caller.arn} is not authorized to perform: {action} because no identity-based policy allows the "
+            f"{action} action",
+            status=400 if api.target_prefix else 403,
+        )
     handler = api.operations.get(name)
     if handler is None:
         what = "is not implemented by Treadle" if name in api.model else "does not exist"

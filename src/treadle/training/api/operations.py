@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from treadle.aws.shapes import ServiceModel
+from treadle.training.access import Identity
 
 __all__ = ["Api", "Caller", "Handler", "Values"]
 
@@ -16,12 +17,14 @@ Values: TypeAlias = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Who calls: the owner of the access key that signed the request."""
+    """Who calls: the owner of the access key that signed the request. `identity` says what it may do, None all."""
 
     access_key_id: str
     account: str
     region: str
     arn: str
+    user_id: str = ""
+    identity: Identity | None = None
 
 
 Handler: TypeAlias = Callable[[Values, Caller], Awaitable[Values | None]]
