@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -49,6 +50,7 @@ def test_lines_of_help_fit_a_terminal() -> None:
         text, _, shown = output.partition("Examples:")
         assert [line for line in text.splitlines() if len(line) > 80] == [], path
         assert [line for line in shown.splitlines() if len(line) > 100] == [], path
+        assert not [line for line in text.splitlines() if line.endswith("...") and path not in line], path
 
 
 def walk() -> Iterator[tuple[str, click.Command]]:
@@ -60,6 +62,14 @@ def walk() -> Iterator[tuple[str, click.Command]]:
         yield name, command
         if isinstance(command, click.Group):
             yield from ((f"{name} {each}", below) for each, below in command.commands.items())
+
+
+def test_without_a_command_there_is_help(capsys: pytest.CaptureFixture[str], environment: dict[str, str]) -> None:
+    """The help itself and nothing else: whoever types only `treadle` has made no mistake worth a word."""
+    del environment
+    for args in ([], ["jobs"]):
+        assert app.run(args) == 2
+        assert capsys.readouterr().err.startswith(f"Usage: treadle {' '.join(args)}".rstrip())
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -170,6 +180,39 @@ def test_a_reader_that_leaves_is_no_error(environment: dict[str, str]) -> None:
     os.close(writer)
     assert done.stderr == b""
     assert done.returncode == 1
+
+
+@dataclass(frozen=True, slots=True)
+class Deaf:
+    """Standard streams that take nothing, as a shell makes them, and what comes of a command that writes to them."""
+
+    redirection: str
+    said: str
+    code: int
+
+
+DEAF = [
+    pytest.param(Deaf(">/dev/full", "error: No space left on device.\n", 1), id="a full disk"),
+    pytest.param(Deaf(">&-", "", 0), id="standard output closed"),
+    pytest.param(Deaf("2>&-", "", 0), id="standard error closed"),
+    pytest.param(Deaf(">/dev/full 2>/dev/full", "", 1), id="nobody can be told"),
+]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("case", DEAF)
+def test_streams_that_take_nothing(case: Deaf, environment: dict[str, str]) -> None:
+    """A result that cannot be written is an error, said if it can be said; there is no traceback either way."""
+    command = f'"$0" -m treadle.cli --version {case.redirection}'
+    done = subprocess.run(
+        ["bash", "-c", command, sys.executable],
+        capture_output=True,
+        text=True,
+        env=environment,
+        check=False,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (case.code, case.said)
 
 
 @pytest.mark.parametrize(("shell", "sign"), [("zsh", "#compdef treadle"), ("fish", "function _treadle_completion")])

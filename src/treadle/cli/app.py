@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -18,6 +17,7 @@ import click
 
 from treadle._version import __version__
 from treadle.cli import errors
+from treadle.cli.streams import standard_streams
 
 __all__ = ["COMMANDS", "Entry", "cli", "main"]
 
@@ -111,22 +111,12 @@ def main(args: Sequence[str] | None = None) -> None:
 
 def run(args: list[str]) -> int:
     """Run the command line; give the exit code. Errors are told on standard error, never as a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        # A log file in a C locale must not end a run because a message holds an arrow.
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        result: Any = cli.main(args, prog_name="treadle", standalone_mode=False)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        _silence()
-        return 1
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place where every error ends)
-        return errors.tell(error)
-    return result if isinstance(result, int) else 0
-
-
-def _silence() -> None:
-    """Whoever read our output has gone: say nothing more, also not when the interpreter flushes at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, sys.stdout.fileno())
+    with standard_streams():
+        try:
+            result: Any = cli.main(args, prog_name="treadle", standalone_mode=False)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            return 1  # whoever read our output has gone: there is nobody to tell
+        except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  (the one place where every error ends)
+            return errors.tell(error)
+        return result if isinstance(result, int) else 0

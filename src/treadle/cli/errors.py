@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 import traceback
@@ -15,6 +16,14 @@ __all__ = ["INTERRUPTED", "problem", "styled", "tell"]
 
 INTERRUPTED: Final = 130
 
+# What a machine refuses whoever asks: no mistake of ours, and no traceback would help.
+_OF_THE_MACHINE: Final = frozenset(
+    {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EMFILE, errno.ENFILE, errno.ENOMEM}
+)
+
+# Older versions of click print the help themselves.
+_NO_COMMAND: Final[Any] = getattr(click.exceptions, "NoArgsIsHelpError", ())
+
 
 def tell(error: BaseException) -> int:
     """Say on standard error what went wrong; give the exit code."""
@@ -24,11 +33,18 @@ def tell(error: BaseException) -> int:
         return _known(error)
     if isinstance(error, click.exceptions.Exit):
         return error.exit_code
+    if isinstance(error, _NO_COMMAND):
+        click.echo(str(error), err=True)  # the help, which says all there is to say
+        return 2
     if isinstance(error, click.ClickException):
         return _usage(error)
     if isinstance(error, KeyboardInterrupt | click.Abort):
         click.echo("interrupted", err=True)
         return INTERRUPTED
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        where = f"{error.filename}: " if error.filename else ""
+        problem(f"{where}{error.strerror}.")
+        return 1
     return _unexpected(error)
 
 

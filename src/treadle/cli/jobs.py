@@ -75,7 +75,11 @@ def _row(job: Mapping[str, Any]) -> tuple[str, ...]:
     return job["TrainingJobName"], job["TrainingJobStatus"], moment(job["CreationTime"]), took
 
 
-@jobs.command("show", epilog=examples("treadle jobs show my-job", "treadle jobs show my-job --json"))
+@jobs.command(
+    "show",
+    short_help="Show a training job, and how it got there.",
+    epilog=examples("treadle jobs show my-job", "treadle jobs show my-job --json"),
+)
 @click.argument("name")
 @json_option
 def show(name: str, as_json: bool) -> None:
@@ -116,7 +120,9 @@ def _transition(step: Mapping[str, Any]) -> str:
 
 
 @jobs.command(
-    "logs", epilog=examples("treadle jobs logs my-job", "treadle jobs logs -f my-job", "treadle jobs logs -n 20 my-job")
+    "logs",
+    short_help="Print the log of a training job.",
+    epilog=examples("treadle jobs logs my-job", "treadle jobs logs -f my-job", "treadle jobs logs -n 20 my-job"),
 )
 @click.argument("name")
 @click.option("-f", "--follow", is_flag=True, help="Go on until the job has ended.")
