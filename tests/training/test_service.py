@@ -153,6 +153,12 @@ ALGORITHM = REQUEST["AlgorithmSpecification"]
             id="several instances",
         ),
         pytest.param(
+            {"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 0}},
+            "1 validation error detected: Value '0' at 'resourceConfig.instanceCount' failed to satisfy constraint: "
+            "Member must have value greater than or equal to 1",
+            id="no instances",
+        ),
+        pytest.param(
             {"InputDataConfig": [channel(), channel(ChannelName="b", DataSource={})]},
             "inputDataConfig.2.member.dataSource must have an s3DataSource.",
             id="no source",

@@ -107,6 +107,13 @@ def check(request: Mapping[str, Json]) -> None:
     for number, channel in enumerate(request.get("InputDataConfig") or (), 1):
         if not channel["DataSource"].get("S3DataSource"):
             raise _invalid(f"inputDataConfig.{number}.member.dataSource must have an s3DataSource.")
+    for member, count in (each for path in _COUNTS for each in _at(request, path)):
+        if count < 1:
+            # The model takes 0, which would be a job that nobody ever begins.
+            raise _invalid(
+                f"1 validation error detected: Value '{count}' at '{member}' failed to satisfy constraint: "
+                "Member must have value greater than or equal to 1"
+            )
     channels = [each["ChannelName"] for each in request.get("InputDataConfig") or ()]
     for name in channels:
         if channels.count(name) > 1:
@@ -117,6 +124,7 @@ def check(request: Mapping[str, Json]) -> None:
         _bucket_and_key(member, uri)
 
 
+_COUNTS: Final = ("ResourceConfig.InstanceCount", "ResourceConfig.InstanceGroups.*.InstanceCount")
 _OUTPUT: Final = "OutputDataConfig.S3OutputPath"
 _INPUT: Final = "InputDataConfig.*.DataSource.S3DataSource.S3Uri"
 
