@@ -28,6 +28,7 @@ from treadle.cli.fetching import fetch
 from treadle.cli.given import briefly, inputs_of, prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_plan
 from treadle.cli.options import DOCUMENT, DURATION, Sectioned, describes, examples, gives_inputs, option
+from treadle.cli.tape import Tape, tapes
 from treadle.errors import UsageError
 from treadle.home import Home
 from treadle.seams import Json, RunRecord
@@ -95,6 +96,7 @@ def _tells(command: Any) -> Any:
     help="A condition on the outputs that must hold, or the exit code is 1. Repeatable.",
 )
 @_tells
+@tapes
 @option(_COURSE, "-y", "--yes", is_flag=True, help="Do not ask before something is created on AWS.")
 def run(
     document: str,
@@ -109,6 +111,8 @@ def run(
     timeout: float,
     expected: tuple[str, ...],
     yes: bool,
+    record: str | None,
+    replay: str | None,
     **told: bool,
 ) -> None:
     """Run WORKFLOW of the Arazzo document DOCUMENT, a file or a URL.
@@ -118,18 +122,22 @@ def run(
 
     Exit codes: 0 succeeded; 1 failed; 2 nothing was sent, because document, inputs or usage are wrong; 130 interrupted.
     """
-    setup = setup_of(document, workflow, on=on, servers=servers, sources=sources, strict=strict)
+    tape = Tape.of(record, replay)
+    on, servers = tape.servers(on, servers)
+    setup = setup_of(document, tape.workflow(workflow), on=on, servers=servers, sources=sources, strict=strict)
     setup = msgspec.structs.replace(setup, poll=poll, timeout=timeout, expect=list(expected))
     telling = Telling(**told)
     with local.using() as service:
-        opened = open_plan(setup, local=service, fetch=fetch)
+        opened = open_plan(setup, local=tape.nowhere if tape.replays else service, fetch=fetch)
         entry = opened.plan.workflows[opened.plan.entry]
         wanted = expectations(expected, entry.outputs)
-        values, references = referring(entry.inputs, inputs_of(entry.inputs, given, inputs_file))
+        values, references = referring(entry.inputs, tape.inputs(inputs_of(entry.inputs, given, inputs_file)))
+        # A replay needs no secrets: what they were for was answered already.
+        references = () if tape.replays else references
         inputs, found = prepared(entry.inputs, values, references)
         if not telling.quiet:
             briefly([*opened.diagnostics, *found], notes=telling.explain)
-        code = asyncio.run(_begin(opened, inputs, references, wanted, telling, service, yes=yes))
+        code = asyncio.run(_begin(opened, inputs, references, wanted, telling, service, tape, yes=yes))
     sys.exit(code)
 
 
@@ -188,13 +196,15 @@ async def _begin(
     wanted: Sequence[Expectation],
     telling: Telling,
     service: local.Service,
+    tape: Tape,
     *,
     yes: bool,
 ) -> int:
     from treadle.arazzo import run as engine
     from treadle.cli.confirm import account, confirm, effects_on_aws
 
-    await confirm(effects_on_aws(opened.plan, inputs), account, yes=yes)
+    if not tape.replays:
+        await confirm(effects_on_aws(opened.plan, inputs), account, yes=yes)
     entry = opened.plan.workflows[opened.plan.entry]
     options = engine.RunOptions(
         machine=_machine_options(opened.setup),
@@ -204,11 +214,22 @@ async def _begin(
         references=references,
     )
     jobs = Jobs()
-    async with _parts(opened, service) as parts:
+    async with contextlib.AsyncExitStack() as stack:
+        parts = await stack.enter_async_context(
+            tape.replayed(options.secrets) if tape.replays else _parts(opened, service)
+        )
+        parts["transport"] = tape.recorder(parts["transport"], opened, inputs, options.secrets, references)
+        stack.push_async_callback(parts["transport"].close)
         with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
             outcome = await engine.run(
                 opened.plan, inputs, **parts, reporter=reporter, options=options, interruption=interruption
             )
+    if tape.replays:
+        unasked = tape.unasked(parts["transport"])
+        if unasked:
+            problem(unasked)
+        # What else is told about a run would ask the training service.
+        return _EXIT_CODES.get(outcome.status, 1) or int(bool(unasked)) or _judged(wanted, outcome.outputs)
     return await _conclude(opened, outcome, wanted, jobs)
 
 

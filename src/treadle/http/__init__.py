@@ -2,6 +2,17 @@
 
 from treadle.http.client import AiohttpTransport
 from treadle.http.redaction import MASK, redact_headers, redact_text, redact_url
+from treadle.http.replay import RecordingTransport, ReplayTransport, read_recording
 from treadle.http.scripted import ScriptedTransport
 
-__all__ = ["MASK", "AiohttpTransport", "ScriptedTransport", "redact_headers", "redact_text", "redact_url"]
+__all__ = [
+    "MASK",
+    "AiohttpTransport",
+    "RecordingTransport",
+    "ReplayTransport",
+    "ScriptedTransport",
+    "read_recording",
+    "redact_headers",
+    "redact_text",
+    "redact_url",
+]

@@ -24,6 +24,9 @@ from treadle.arazzo.machine import (
     Frame,
     Machine,
     MachineOptions,
+    Publish,
+    Published,
+    Receive,
     Send,
     State,
     Turn,
@@ -161,8 +164,13 @@ class Play:
                     return Position(self, turn.state, request, now, facts)
                 case Finish(result=result):
                     return Ended(result, facts)
+                case Receive():
+                    # What other programs send is not this mock's to say: a run goes on from there by itself.
+                    return Ended(None, facts)
+                case Publish():
+                    turn = self.machine.advance(turn.state, Published(now))
                 case Wait(until=until):
                     now = max(now, until)
                     turn = self.machine.advance(turn.state, Due(now))
-                    facts = (*facts, *turn.facts)
+            facts = (*facts, *turn.facts)
         return Ended(None, facts)
