@@ -31,7 +31,7 @@ from treadle.arazzo.replacements import Form, PlannedReplacement, TargetError, c
 from treadle.errors import Diagnostic
 from treadle.seams import MISSING, ArgumentLocation, Json, Operation
 
-__all__ = ["plan"]
+__all__ = ["plan", "plan_all"]
 
 Action = model.SuccessAction | model.FailureAction
 
@@ -55,6 +55,7 @@ def plan(
     entry = planner.entry(workflow_id)
     if entry is not None:
         planner.reach(entry)
+        planner.check_awaited()
     if entry is None or findings.errors:
         return None, findings.diagnostics
     made = Plan(
@@ -66,6 +67,25 @@ def plan(
         awaited=planner.awaited(),
     )
     return made, findings.diagnostics
+
+
+def plan_all(
+    description: model.Description,
+    document: Document,
+    sources: Mapping[str, OpenedSource],
+    *,
+    options: PlanOptions | None = None,
+) -> tuple[Mapping[str, PlannedWorkflow], list[Diagnostic]]:
+    """Plan every workflow of a description, each once, for a check of the whole of it.
+
+    What has errors is planned as far as it goes: such workflows are good for further checks, and for nothing else.
+    """
+    findings = Findings(options or PlanOptions())
+    planner = _Planner(OpenedDescription(description, document, sources), findings)
+    for workflow in description.workflows:
+        planner.reach(workflow.workflow_id)
+    planner.check_awaited()
+    return planner.workflows, findings.diagnostics
 
 
 def _digest(parts: Parts) -> str:
@@ -127,7 +147,6 @@ class _Planner:
             waiting += [*planned.depends_on, *(step.workflow for step in planned.steps if step.workflow)]
             actions = [each for step in planned.steps for each in (*step.on_success, *step.on_failure)]
             waiting += [action.workflow for action in actions if action.workflow]
-        self.check_awaited()
         self.check_dependencies()
 
     def check_dependencies(self) -> None:
@@ -137,7 +156,7 @@ class _Planner:
             waiting = list(workflow.depends_on)
             while waiting:
                 each = waiting.pop()
-                if each == key and len({self.parts.of(other).name for other in seen}) > 1:
+                if each == key and any(self.parts.of(other) is not self.parts.of(key) for other in seen):
                     message = (
                         f"the workflow {workflow.workflow_id!r} depends on itself, by way of {', '.join(sorted(seen))}"
                     )
