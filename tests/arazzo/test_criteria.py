@@ -443,6 +443,25 @@ def test_a_context_without_members_is_a_problem() -> None:
 
 
 @pytest.mark.parametrize(
+    ("condition", "problem"),
+    [
+        ('$.status != "x"', True),
+        ("!($.status == 'x')", True),
+        ("$['status'] != 'x'", True),
+        ("$.length == 0", False),
+        ("$[0].status != 'x'", False),
+        ("$.status", False),
+    ],
+)
+def test_an_array_has_no_members_with_names(condition: str, problem: bool) -> None:
+    """The same poll on `[]`. Elements, the length, and queries as RFC 9535 knows them, are as ever."""
+    context = Context(response=Answer(200, (), []))
+    verdict = compile_criterion(condition, scope(), type="jsonpath", context="$response.body").judge(context)
+    assert ("is an array" in verdict.problem) is problem
+    assert verdict.passed is (condition in {"$.length == 0", "$[0].status != 'x'"})
+
+
+@pytest.mark.parametrize(
     ("condition", "says"),
     [
         ("", "no JSONPath query"),

@@ -312,6 +312,8 @@ class JsonPath:
         if not isinstance(data, (dict, list)) and _REACHES_INTO.match(self.condition):
             # `$.status != "InProgress"` would pass on every error page.
             raise EvaluationError(f"the context {self.context} is {brief(data)}, not an object or an array")
+        if isinstance(data, list) and plan.node is not None and _NAMES_A_MEMBER.match(self.condition):
+            raise EvaluationError(f"the context {self.context} is an array, which has no members with names")
         return plan.judge(context, data, reasons, rules)
 
     def planned(self, text: str) -> _Plan:
@@ -324,6 +326,8 @@ class JsonPath:
         return plan
 
 
+# `$.length` of an array is the number of its elements.
+_NAMES_A_MEMBER: Final = re.compile(r"[\s!(]*\$\s*(?:\.\s*(?!length\b)[^\W\d]|\[\s*['\"])")
 _REACHES_INTO: Final = re.compile(r"[\s!(]*\$\s*[.\[]")
 
 

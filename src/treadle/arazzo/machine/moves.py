@@ -471,8 +471,13 @@ class Move(Judging):
         seen.context.steps = {**frame.outputs, step.step_id: outputs}
         choice = self.choose(step.on_success, seen)
         undecided = choice.problems
-        if step.chooses_by_body and seen.answer is not None and seen.answer.body is MISSING:
-            undecided = (*undecided, "the answer has no body, and the criteria of the step's actions look at it")
+        if (
+            step.chooses_by_body
+            and seen.answer is not None
+            and (seen.answer.body is MISSING or seen.answer.body is None)
+        ):
+            what = "has no body" if seen.answer.body is MISSING else "is null"
+            undecided = (*undecided, f"the answer {what}, and the criteria of the step's actions look at it")
         if choice.action is None and undecided:
             # Falling through here would report success for something that nobody could decide.
             failure = Failure("; ".join(undecided), seen, outputs=outputs, jitter=jitter, read_only=False)
