@@ -133,7 +133,7 @@ def reached(sagemaker: Any, name: str, secondary: str) -> Any:
 def test_only_loopback_is_listened_on(home: Home, host: str) -> None:
     """There is no TLS, so nothing else is safe; the home is not taken."""
     with pytest.raises(UsageError, match="listens on loopback addresses only"):
-        serve(home, host=host)
+        serve(home, Settings(host=host))
     assert home.endpoint() is None
 
 

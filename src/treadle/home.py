@@ -38,6 +38,8 @@ class Endpoint(msgspec.Struct, frozen=True, kw_only=True):
     region: str = DEFAULT_REGION
     account: str = DEFAULT_ACCOUNT
     version: str = ""
+    public_url: str = ""
+    """Where other machines reach it, with TLS; "" when they do not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,18 +128,45 @@ class Home:
         """The database of the workflow runs."""
         return self.root / "runs.db"
 
+    @contextlib.contextmanager
+    def driving(self, run_id: str) -> Iterator[None]:
+        """Be the one process that drives a run, as long as the context lasts. Raises `UsageError` where another is.
+
+        Two that go on with the same run would send its requests twice. On Windows, where there are no such locks,
+        nothing keeps them apart.
+        """
+        if sys.platform == "win32":
+            return (yield)
+        self.prepare()
+        path = self._run_lock(run_id)
+        _make(path.parent)
+        lock = Lock.exclusive(path)
+        while lock is not None and not lock.stands():  # its last holder has removed it just now
+            lock.release()
+            lock = Lock.exclusive(path)
+        if lock is None:
+            raise UsageError(
+                f"The run {run_id} goes on in another process.", hint="Wait for its end, or end it with Ctrl-C there."
+            )
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+            lock.release()
+
+    def driven(self, run_id: str) -> bool:
+        """Tell whether a process drives the run at this moment."""
+        return Lock.held(self._run_lock(run_id))
+
+    def _run_lock(self, run_id: str) -> Path:
+        return self.root / "runs" / f"{run_id}.lock"
+
     def prepare(self) -> None:
         """Make the directory, for its user alone. Raises `UsageError` where that is not possible.
 
         A directory that is there already keeps its mode: somebody chose it, and every file in it has its own.
         """
-        try:
-            self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise UsageError(
-                f"Treadle's home {self.root} cannot be made: {error.strerror or error}.",
-                hint="Set TREADLE_HOME to a directory that you can write to.",
-            ) from error
+        _make(self.root)
 
     def credentials(self) -> tuple[str, str]:
         """Give the access key id and the secret of this home's service; they are made at first use."""
@@ -206,6 +235,16 @@ class Home:
         return lock
 
 
+def _make(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(
+            f"Treadle's home {directory} cannot be made: {error.strerror or error}.",
+            hint="Set TREADLE_HOME to a directory that you can write to.",
+        ) from error
+
+
 class Lock:
     """A lock on a file, held by this process until `release` or its end; children do not inherit it."""
 
@@ -254,6 +293,10 @@ class Lock:
             return not _take(descriptor, shared=True)
         finally:
             os.close(descriptor)
+
+    def stands(self) -> bool:
+        """Tell whether the file that is locked is still there under its name."""
+        return os.fstat(self._descriptor).st_nlink > 0
 
     def release(self) -> None:
         """Let go; a second time changes nothing."""

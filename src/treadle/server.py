@@ -16,16 +16,18 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Final
 
 from treadle._version import __version__
 from treadle.errors import UsageError
 from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, write_whole
+from treadle.http.client import AiohttpTransport
 from treadle.launchers.local import LocalLauncher
 from treadle.objects.filesystem import FilesystemObjects
-from treadle.seams import Launcher
+from treadle.seams import Launcher, Transport
 from treadle.stores.sqlite import SqliteJobStore
 from treadle.training.api.agents import agents_app
 from treadle.training.api.app import build_app
@@ -37,16 +39,29 @@ from treadle.training.api.sts import sts_api
 from treadle.training.images import ImageRegistry
 from treadle.training.keyring import Keyring, environment
 from treadle.training.logs_store import ServiceLogs
+from treadle.training.room import Room, RoomLimits
 from treadle.training.service import TrainingService
 from treadle.training.spec import Place
 from treadle.training.supervisor import Supervisor
+from treadle.training.webhook import Edit, Webhook
 
-__all__ = ["Settings", "running", "serve"]
+__all__ = ["Settings", "Tls", "running", "serve"]
 
 _log: Final = logging.getLogger(__name__)
 
+# Where agents and commands of this machine reach a service that others reach with TLS.
+LOOPBACK: Final = "127.0.0.1"
+
 # Seconds for requests under way when the service ends. Reports that are held are answered at once.
 _GRACE: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files: the certificate with what it is signed by, and its key."""
+
+    certificate: Path
+    key: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +69,8 @@ class Settings:
     """How a service is set up. `port` 0 is any that is free; `linger` is how long an unused embedded service stays.
 
     `stop_grace` is the time between SIGTERM and SIGKILL. `max_volume` and `max_log` are the most bytes that the volume
-    and the log of a host may have.
+    and the log of a host may have. `webhook` is a URL that is told of status changes. With `tls` the service listens
+    twice: with TLS on `host` and `port`, and for this machine's own agents and commands on loopback without.
     """
 
     host: str = "127.0.0.1"
@@ -66,6 +82,9 @@ class Settings:
     stop_grace: float = 120.0
     max_volume: int | None = None
     max_log: int = 1 << 30
+    room: RoomLimits = field(default_factory=RoomLimits)
+    webhook: str = ""
+    tls: Tls | None = None
     tick: float = 1.0
     linger: float = 5.0
 
@@ -81,15 +100,9 @@ class Running:
 
 def serve(
     home: Home,
+    settings: Settings | None = None,
     *,
-    host: str = "127.0.0.1",
-    port: int = 0,
     embedded: bool = False,
-    sandbox: str = "auto",
-    auth: bool = True,
-    stop_grace: float = 120.0,
-    max_volume: int | None = None,
-    max_log: int = 1 << 30,
     on_ready: Callable[[Endpoint], None] | None = None,
 ) -> None:
     """Run the service until SIGTERM or SIGINT; an embedded one also ends when nobody needs it.
@@ -98,7 +111,8 @@ def serve(
     home has an owner already (an embedded one then just returns: the client finds that owner), or the address cannot
     be used.
     """
-    _check_loopback(host)
+    settings = settings or Settings()
+    _check_safe(settings)
     owned = home.own()
     if owned is None:
         if embedded:
@@ -110,15 +124,6 @@ def serve(
             hint="Use that one, stop it first, or set TREADLE_HOME to another directory.",
         )
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    settings = Settings(
-        host=host,
-        port=port,
-        sandbox=sandbox,
-        auth=auth,
-        stop_grace=stop_grace,
-        max_volume=max_volume,
-        max_log=max_log,
-    )
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             unneeded = runner.run(_serve(home, settings, embedded=embedded, on_ready=on_ready or _announce(home)))
@@ -162,62 +167,114 @@ async def running(
 ) -> AsyncIterator[Running]:
     """Run the service of a home that the caller owns (`Home.own`). Raises `UsageError`, `StoreError`."""
     settings = settings or Settings()
+    _check_safe(settings)
     home.prepare()
+    async with contextlib.AsyncExitStack() as stack:
+        public = stack.enter_context(_public(settings)) if settings.tls else None
+        local = stack.enter_context(
+            _listening(LOOPBACK if public else settings.host, 0 if public else settings.port, home)
+        )
+        wired = _wire(home, settings, launcher or LocalLauncher(), _url(local))
+        stack.push_async_callback(wired.close)
+        await wired.supervisor.start()
+        release = wired.supervisor.release
+        broken = [await stack.enter_async_context(_answering(wired.app, local, release))]
+        if public is not None:
+            broken.append(await stack.enter_async_context(_answering(wired.app, public, release, settings.tls)))
+        looking = asyncio.create_task(wired.room.watch())
+        stack.callback(looking.cancel)
+        endpoint = Endpoint(
+            url=_url(local),
+            pid=os.getpid(),
+            region=settings.region,
+            account=settings.account,
+            version=__version__,
+            public_url=_url(public, "https") if public else "",
+        )
+        home.publish(endpoint)
+        stack.callback(home.withdraw)
+        yield Running(
+            endpoint, wired.supervisor, lambda: _first(wired.supervisor.run(), looking, *(each() for each in broken))
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Wired:
+    """The parts of a service that have a life of their own, and its HTTP face."""
+
+    app: Any
+    supervisor: Supervisor
+    room: Room
+    close: Callable[[], Awaitable[None]]
+
+
+def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wired:
+    """Choose the parts and put them together; `url` is where agents and training programs find the service."""
     key, secret = home.credentials()
     jobs = SqliteJobStore(home.service_db)
     objects = FilesystemObjects(home.s3)
     logs = ServiceLogs(home.logs)
-    with _listening(settings.host, settings.port, home) as listener:
-        url = _url(listener)
-        supervisor = Supervisor(
-            jobs=jobs,
-            objects=objects,
-            launcher=launcher or LocalLauncher(),
-            logs=logs,
-            place=Place(
-                home,
-                settings.region,
-                settings.sandbox,
-                settings.stop_grace,
-                max_volume=settings.max_volume,
-                max_log=settings.max_log,
-                environment=lambda job: environment(keyring.of_job(job), endpoint=url, region=settings.region),
-            ),
-            endpoint=lambda: url,
-            tick=settings.tick,
-        )
-        keyring = Keyring(key, secret, account=settings.account, running=supervisor.running)
-        service = TrainingService(
-            jobs=jobs,
-            objects=objects,
-            images=ImageRegistry(home.images_file),
-            supervisor=supervisor,
-            region=settings.region,
-            account=settings.account,
-        )
-        app = build_app(
-            [sagemaker_api(service), logs_api(logs), sts_api(keyring), iam_api(), own_api(service)],
-            secret_for=keyring.secret_for,
-            identify=keyring.identity,
-            region=settings.region,
-            account=settings.account,
-            authenticate=settings.auth,
-            agents=agents_app(supervisor),
-        )
-        try:
-            await supervisor.start()
-            async with _answering(app, listener, supervisor.release) as broken:
-                endpoint = Endpoint(
-                    url=url, pid=os.getpid(), region=settings.region, account=settings.account, version=__version__
-                )
-                home.publish(endpoint)
-                try:
-                    yield Running(endpoint, supervisor, lambda: _first(supervisor.run(), broken()))
-                finally:
-                    home.withdraw()
-        finally:
-            await supervisor.stop()
-            await jobs.close()
+    room = Room(home.root, settings.room)
+    transport = AiohttpTransport() if settings.webhook else None
+    webhook = _webhook(settings, transport, lambda *of: supervisor.edit(*of)) if transport else None  # noqa: PLW0108  (made below)
+    supervisor = Supervisor(
+        jobs=jobs,
+        objects=objects,
+        launcher=launcher,
+        logs=logs,
+        place=Place(
+            home,
+            settings.region,
+            settings.sandbox,
+            settings.stop_grace,
+            max_volume=settings.max_volume,
+            max_log=settings.max_log,
+            environment=lambda job: environment(keyring.of_job(job), endpoint=url, region=settings.region),
+        ),
+        endpoint=lambda: url,
+        tick=settings.tick,
+        announcer=webhook,
+    )
+    keyring = Keyring(key, secret, account=settings.account, running=supervisor.running)
+    service = TrainingService(
+        jobs=jobs,
+        objects=objects,
+        images=ImageRegistry(home.images_file),
+        supervisor=supervisor,
+        room=room.check,
+        region=settings.region,
+        account=settings.account,
+    )
+    app = build_app(
+        [sagemaker_api(service), logs_api(logs), sts_api(keyring), iam_api(), own_api(service)],
+        secret_for=keyring.secret_for,
+        identify=keyring.identity,
+        region=settings.region,
+        account=settings.account,
+        authenticate=settings.auth,
+        agents=agents_app(supervisor),
+    )
+
+    async def close() -> None:
+        if webhook is not None:
+            await webhook.stop()
+        await supervisor.stop()
+        if transport is not None:
+            await transport.close()
+        await jobs.close()
+
+    return _Wired(app, supervisor, room, close)
+
+
+def _webhook(settings: Settings, transport: Transport, edit: Edit) -> Webhook:
+    return Webhook(
+        settings.webhook,
+        transport=transport,
+        edit=edit,
+        account=settings.account,
+        region=settings.region,
+        clock=time.time,
+    )
 
 
 async def _first(*reasons: Any) -> None:
@@ -237,49 +294,94 @@ async def _first(*reasons: Any) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _check_loopback(host: str) -> None:
+def _check_safe(settings: Settings) -> None:
+    """Refuse to listen where others could listen in, or do as they like. Raises `UsageError`."""
+    if settings.tls is not None:
+        _check_certificate(settings.tls)
+    if _is_loopback(settings.host):
+        return
+    if settings.tls is None:
+        raise UsageError(
+            f"Without TLS the service listens on loopback addresses only, and {settings.host} is none.",
+            hint="Give --tls-cert and --tls-key, or use a tunnel (ssh -L): keys' signatures and data would cross the "
+            "network in the open.",
+        )
+    if not settings.auth:
+        raise UsageError(
+            "Without signatures the service listens on loopback addresses only.",
+            hint="Leave --no-auth out: anybody on the network could run programs here.",
+        )
+
+
+def _is_loopback(host: str) -> bool:
     with contextlib.suppress(ValueError):
-        if host == "localhost" or ipaddress.ip_address(host).is_loopback:
-            return
-    raise UsageError(
-        f"The service listens on loopback addresses only, and {host} is none.",
-        hint="Without TLS, keys' signatures and data would cross the network in the open. Use a tunnel (ssh -L).",
-    )
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    return False
+
+
+def _check_certificate(tls: Tls) -> None:
+    import ssl  # only who has a certificate pays
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(tls.certificate, tls.key)
+    except OSError as error:  # SSLError is one
+        raise UsageError(
+            f"The certificate {tls.certificate} cannot be used with the key {tls.key}: {error.strerror or error}.",
+            hint="Give PEM files that belong together; the key must not have a passphrase.",
+        ) from error
 
 
 @contextlib.contextmanager
 def _listening(host: str, port: int, home: Home) -> Iterator[socket.socket]:
-    _check_loopback(host)
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    try:
-        listener = _again(host, family, home) if port == 0 else None
-        listener = listener or socket.create_server((host, port), family=family, backlog=2048)
+    """Listen, where the last service of this home listened if any port will do."""
+    with _told(host, port):
+        listener = _again(host, home) if port == 0 else _bound(host, port)
         write_whole(home.port_file, str(listener.getsockname()[1]).encode())
+    with listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def _public(settings: Settings) -> Iterator[socket.socket]:
+    with _told(settings.host, settings.port):
+        listener = _bound(settings.host, settings.port)
+    with listener:
+        yield listener
+
+
+@contextlib.contextmanager
+def _told(host: str, port: int) -> Iterator[None]:
+    """Say which address it is that cannot be used."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(
             f"The service cannot listen on {host}, port {port}: {error.strerror or error}.",
             hint="Choose another port, or 0 for any that is free.",
         ) from error
-    with listener:
-        yield listener
 
 
-def _again(host: str, family: int, home: Home) -> socket.socket | None:
-    """Listen where the last service of this home listened, or give None where that cannot be."""
+def _again(host: str, home: Home) -> socket.socket:
     with contextlib.suppress(OSError, ValueError, OverflowError):
-        port = int(home.port_file.read_text("ascii"))
-        return socket.create_server((host, port), family=family, backlog=2048)
-    return None
+        return _bound(host, int(home.port_file.read_text("ascii")))
+    return _bound(host, 0)
 
 
-def _url(listener: socket.socket) -> str:
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family, backlog=2048)
+
+
+def _url(listener: socket.socket, scheme: str = "http") -> str:
     host, port = listener.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    if not host.strip("0:."):  # every address of the machine
+        host = socket.gethostname()
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 @contextlib.asynccontextmanager
 async def _answering(
-    app: Any, listener: socket.socket, release: Callable[[], None]
+    app: Any, listener: socket.socket, release: Callable[[], None], tls: Tls | None = None
 ) -> AsyncIterator[Callable[[], Any]]:
     """Answer requests; at the end those under way first. Gives what waits until the server has ended by itself."""
     import uvicorn  # a hundred milliseconds that only a service pays
@@ -305,6 +407,8 @@ async def _answering(
         server_header=False,
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(_GRACE),
+        ssl_certfile=tls.certificate if tls else None,
+        ssl_keyfile=tls.key if tls else None,
     )
     server = Server(config)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -343,8 +447,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 
 def _announce(home: Home) -> Callable[[Endpoint], None]:
     def announce(endpoint: Endpoint) -> None:
+        beyond = f", and for other machines on {endpoint.public_url}" if endpoint.public_url else ""
         sys.stderr.write(
-            f"The training service listens on {endpoint.url} (home {home.root}).\n"
+            f"The training service listens on {endpoint.url}{beyond} (home {home.root}).\n"
             'eval "$(treadle env)" in another shell points boto3 and the AWS CLI at it. Ctrl-C ends it; jobs go on.\n'
         )
         sys.stderr.flush()

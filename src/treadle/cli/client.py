@@ -26,7 +26,7 @@ LOG_GROUP: Final = "/aws/sagemaker/TrainingJobs"
 _TIMEOUT: Final = 60.0
 
 # X-Amz-Target prefix → the service name that a signature carries (endpoints.json of botocore, signingName).
-_SIGNING_NAMES: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs"}
+_SIGNING_NAMES: Final = {"SageMaker": "sagemaker", "Logs_20140328": "logs", "Treadle": "treadle"}
 
 
 @dataclass(frozen=True, slots=True)

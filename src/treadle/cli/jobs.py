@@ -13,7 +13,7 @@ import click
 from treadle.cli.client import FINAL, Client, LogLine, LogReader, tail
 from treadle.cli.errors import styled
 from treadle.cli.local import client
-from treadle.cli.options import examples, json_option
+from treadle.cli.options import DURATION, examples, json_option
 from treadle.errors import ServiceError, TreadleError
 from treadle.reporters.text import duration, moment, pairs, plain, table
 
@@ -29,10 +29,11 @@ _LOOK_AGAIN: Final = 0.5
         "treadle jobs ls --status InProgress",
         "treadle jobs logs -f my-job",
         "treadle jobs stop my-job",
+        "treadle jobs prune --older-than 30d",
     )
 )
 def jobs() -> None:
-    """List, show and stop training jobs, and read their logs."""
+    """List, show, stop and remove training jobs, and read their logs."""
 
 
 @jobs.command("ls", epilog=examples("treadle jobs ls --status Failed", "treadle jobs ls --json"))
@@ -186,6 +187,61 @@ def stop(name: str) -> None:
             return
         service.call("SageMaker.StopTrainingJob", {"TrainingJobName": name})
     click.echo(f"{name} is stopping; treadle jobs show {name} says when it has.", err=True)
+
+
+@jobs.command("interrupt", epilog=examples("treadle jobs interrupt my-job"))
+@click.argument("name")
+def interrupt(name: str) -> None:
+    """Take the instances of a managed spot job away, as AWS does when it needs them.
+
+    The job begins again from its checkpoints: this is how to find out whether it can.
+    """
+    with client() as service:
+        _known(service, name)
+        service.call("Treadle.InterruptTrainingJob", {"TrainingJobName": name})
+    click.echo(f"{name} is being interrupted; treadle jobs show {name} says when it has begun again.", err=True)
+
+
+@jobs.command("rm", epilog=examples("treadle jobs rm my-job"))
+@click.argument("names", nargs=-1, required=True)
+def rm(names: tuple[str, ...]) -> None:
+    """Remove training jobs that have ended, and their logs. What they have written to S3 stays."""
+    with client() as service:
+        for name in names:
+            job = _known(service, name)
+            if job["TrainingJobStatus"] not in FINAL:
+                raise TreadleError(f"{name} has not ended.", hint=f"treadle jobs stop {name} ends it.")
+            service.call("SageMaker.DeleteTrainingJob", {"TrainingJobName": name})
+            click.echo(f"{name} is removed.", err=True)
+
+
+@jobs.command(
+    "prune",
+    epilog=examples(
+        "treadle jobs prune --older-than 30d",
+        "treadle jobs prune --older-than 12h --dry-run",
+    ),
+)
+@click.option("--older-than", "age", type=DURATION, required=True, help="How long ago a job must have ended: 12h, 30d.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be removed.")
+@json_option
+def prune(age: float, dry_run: bool, as_json: bool) -> None:
+    """Remove training jobs that ended long ago, with their logs, and what belongs to no job any more.
+
+    What they have written to S3 stays; treadle data rm removes that.
+    """
+    with client() as service:
+        found = service.call("Treadle.PruneTrainingJobs", {"OlderThanSeconds": age, "DryRun": dry_run})
+    if as_json:
+        _print_json({"jobs": found["TrainingJobNames"], "leftovers": found["Leftovers"], "removed": not dry_run})
+        return
+    for each in (*found["TrainingJobNames"], *found["Leftovers"]):
+        click.echo(plain(each))
+    jobs_, left = len(found["TrainingJobNames"]), len(found["Leftovers"])
+    verb = "would be removed" if dry_run else "removed"
+    click.echo(
+        f"{jobs_} job{'' if jobs_ == 1 else 's'} and {left} leftover{'' if left == 1 else 's'} {verb}.", err=True
+    )
 
 
 def _known(service: Client, name: str) -> dict[str, Any]:

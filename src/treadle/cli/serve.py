@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+from pathlib import Path
 
 import click
 
@@ -19,6 +20,8 @@ __all__ = ["serve"]
         "treadle serve",
         "treadle serve --port 4585",
         "treadle serve --stop-grace 10s --max-volume 20GB",
+        "treadle serve --webhook https://example.org/hooks/training",
+        "treadle serve --host 0.0.0.0 --port 4585 --tls-cert cert.pem --tls-key key.pem",
         "treadle serve --stop",
     )
 )
@@ -26,7 +29,7 @@ __all__ = ["serve"]
     "--host",
     default="127.0.0.1",
     show_default=True,
-    help="The loopback address to listen on.",
+    help="The address to listen on. Beyond loopback it takes --tls-cert and --tls-key.",
 )
 @click.option(
     "--port",
@@ -60,6 +63,33 @@ __all__ = ["serve"]
     show_default=True,
     help="The longest log that a host of a job gets. Of what is more, the last lines are kept.",
 )
+@click.option(
+    "--tls-cert",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="A PEM file with the certificate to listen with, and what it is signed by. This machine's own agents and "
+    "commands go on without TLS, on loopback.",
+)
+@click.option("--tls-key", type=click.Path(dir_okay=False, path_type=Path), help="A PEM file with its key.")
+@click.option(
+    "--webhook",
+    metavar="URL",
+    default="",
+    help="A URL that is told of every status change of a job, in the shape of EventBridge's events.",
+)
+@click.option(
+    "--disk-floor",
+    type=SIZE,
+    default="1GB",
+    show_default=True,
+    help="What must be free on the disk: with less there are no new jobs.",
+)
+@click.option(
+    "--disk-warn",
+    type=SIZE,
+    default="5GB",
+    show_default=True,
+    help="With less free disk than this the log of the service warns.",
+)
 @click.option("--no-auth", is_flag=True, help="Take requests without a valid signature. Prints a warning.")
 @click.option("--stop", "stopping", is_flag=True, help="Stop the service that runs in the background instead.")
 @click.option("--embedded", is_flag=True, hidden=True, help="Go away after the last job and client.")
@@ -70,6 +100,11 @@ def serve(
     stop_grace: float,
     max_volume: int | None,
     max_log: int,
+    tls_cert: Path | None,
+    tls_key: Path | None,
+    webhook: str,
+    disk_floor: int,
+    disk_warn: int,
     no_auth: bool,
     stopping: bool,
     embedded: bool,
@@ -83,10 +118,12 @@ def serve(
     if stopping:
         _stop(home)
         return
-    from treadle.server import serve as serving  # the server, with everything that it needs
+    if (tls_cert is None) != (tls_key is None):
+        raise click.UsageError("--tls-cert and --tls-key belong together.")
+    from treadle import server  # with everything that it needs
+    from treadle.training.room import RoomLimits
 
-    serving(
-        home,
+    settings = server.Settings(
         host=host,
         port=port,
         sandbox=sandbox,
@@ -94,8 +131,11 @@ def serve(
         stop_grace=stop_grace,
         max_volume=max_volume,
         max_log=max_log,
-        embedded=embedded,
+        room=RoomLimits(disk_floor, disk_warn),
+        webhook=webhook,
+        tls=server.Tls(tls_cert, tls_key) if tls_cert and tls_key else None,
     )
+    server.serve(home, settings, embedded=embedded)
 
 
 def _stop(home: Home) -> None:

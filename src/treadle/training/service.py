@@ -79,7 +79,10 @@ class Jobs(Protocol):
 
 
 class TrainingService:
-    """The operations. `jobs` is read for lists; everything that changes a job goes through the supervisor."""
+    """The operations. `jobs` is read for lists; everything that changes a job goes through the supervisor.
+
+    `room` raises `ServiceError` while there is too little room for a new job.
+    """
 
     def __init__(
         self,
@@ -89,6 +92,7 @@ class TrainingService:
         images: Images,
         supervisor: Jobs,
         clock: Callable[[], float] = time.time,
+        room: Callable[[], None] = lambda: None,
         region: str = DEFAULT_REGION,
         account: str = DEFAULT_ACCOUNT,
     ) -> None:
@@ -97,6 +101,7 @@ class TrainingService:
         self._images = images
         self._supervisor = supervisor
         self._clock = clock
+        self._room = room
         self._region = region
         self._account = account
 
@@ -109,6 +114,7 @@ class TrainingService:
         tags.check(values.get("Tags") or ())
         if await self._supervisor.find(name):
             raise _taken(arn)
+        await asyncio.to_thread(self._room)
         request = spec.with_defaults(values)
         types = list(hosts.instance_types(request).values())
         need = instances.needs(types, await self._supervisor.capacity())
