@@ -11,9 +11,9 @@ from typing import Any
 import click
 
 from treadle.cli import local
+from treadle.cli.checking import check_document
 from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of, show
-from treadle.cli.opening import check_document
 from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, json_option
 from treadle.errors import DescriptionError, Diagnostic
 
@@ -46,7 +46,7 @@ def check(
     for document in documents:
         setup = setup_of(document, None, on=on, servers=servers, sources=sources, strict=strict)
         try:
-            findings.append((document, check_document(setup, local=local.known, fetch=fetch)))
+            findings.append((document, check_document(setup, local=local.known, fetch=fetch).diagnostics))
         except DescriptionError as error:
             findings.append((document, error.diagnostics))
     if as_json:

@@ -29,7 +29,7 @@ from treadle.sources.servers import LocalService, Target
 if TYPE_CHECKING:
     from treadle.arazzo.registry import Fetch
 
-__all__ = ["Opened", "Setup", "check_document", "open_description", "open_plan", "read_document"]
+__all__ = ["Opened", "Setup", "open_description", "open_plan", "plan_options", "read_document", "registry_of"]
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,7 +126,7 @@ def open_plan(
 
     `local` gives the service of this machine; it is asked only when `--on local` needs it.
     """
-    registry = _registry(setup, fetch)
+    registry = registry_of(setup, fetch)
     document, description, found = open_description(setup, registry)
     if description is None or _errors(found):
         raise DescriptionError(found)
@@ -138,7 +138,7 @@ def open_plan(
     service = local() if local is not None and setup.on == "local" else None
     opener = Opener(setup, registry, service)
     sources = opener.entry(document, description)
-    made, planned = plan(description, document, sources, workflow_id=setup.workflow, options=_options(setup))
+    made, planned = plan(description, document, sources, workflow_id=setup.workflow, options=plan_options(setup))
     found += [each for each in planned if each not in found]
     if made is None:
         raise DescriptionError(found)
@@ -147,32 +147,13 @@ def open_plan(
     return Opened(complete, document, description, made, opener.targets, tuple(found), service)
 
 
-def check_document(
-    setup: Setup,
-    *,
-    local: Callable[[], LocalService] | None = None,
-    fetch: Fetch | None = None,
-) -> list[Diagnostic]:
-    """Give everything that is wrong with a document, every workflow of it planned. Raises `DescriptionError`."""
-    registry = _registry(setup, fetch)
-    document, description, found = open_description(setup, registry)
-    if description is None:
-        return found
-    service = local() if local is not None and setup.on == "local" else None
-    sources = Opener(setup, registry, service).entry(document, description)
-    for workflow in description.workflows:
-        _, planned = plan(description, document, sources, workflow_id=workflow.workflow_id, options=_options(setup))
-        # Planning finds again, in its own words, what a rule has found; and shared workflows are planned several times.
-        known = {(each.rule, each.place) for each in found}
-        found += [each for each in planned if (each.rule, each.place) not in known]
-    return found
-
-
-def _registry(setup: Setup, fetch: Fetch | None) -> Registry:
+def registry_of(setup: Setup, fetch: Fetch | None) -> Registry:
+    """Give the registry that reads what a setup names."""
     return provided(Registry(overrides=setup.sources, fetch=fetch), setup.documents)
 
 
-def _options(setup: Setup) -> PlanOptions:
+def plan_options(setup: Setup) -> PlanOptions:
+    """Give what a setup says about planning."""
     return PlanOptions(strict=setup.strict, off=frozenset(setup.off), redact=redact_url)
 
 

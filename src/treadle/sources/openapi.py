@@ -25,7 +25,7 @@ from treadle.sources.calls import Recipe, RuleKey, build, rule_key
 from treadle.sources.parameters import Rule, known_style
 from treadle.sources.paths import parse_path_key
 from treadle.sources.reads import AMZ_TARGET, certainly_reads
-from treadle.sources.schemas import DescribedSchema, schema_of
+from treadle.sources.schemas import DescribedSchema, media_schema
 from treadle.sources.servers import described_server, root_server, server_of
 from treadle.sources.walk import Fetch, Node, UnreadReference, split_pointer
 
@@ -427,7 +427,7 @@ def _schema_of(content: Node | None, media_type: str) -> DescribedSchema | None:
     wanted = media_type.partition(";")[0].strip().lower()
     types = [each for each in content.members() if _fits(each, wanted)]
     described = content.child(types[0]) if types else None
-    return schema_of(described.child("schema")) if described else None
+    return media_schema(described) if described else None
 
 
 def _fits(described: str, wanted: str) -> bool:

@@ -13,7 +13,7 @@ from treadle.errors import DescriptionError
 from treadle.seams import Json
 from treadle.sources.walk import Node
 
-__all__ = ["DescribedSchema", "schema_of"]
+__all__ = ["DescribedSchema", "media_schema", "schema_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,3 +50,21 @@ def schema_of(node: Node | None) -> DescribedSchema | None:
         beside = {key: value for key, value in node.value.items() if key != "$ref"}
         target = target.having({**target.value, **beside}) if beside else target
     return DescribedSchema(target)
+
+
+def media_schema(described: Node) -> DescribedSchema | None:
+    """Give the schema of a Media Type Object, with its examples among those of the schema."""
+    schema = schema_of(described.child("schema"))
+    if schema is None or not isinstance(described.value, dict) or not isinstance(schema.node.value, dict):
+        return schema
+    found = [described.value["example"]] if "example" in described.value else []
+    listed = described.value.get("examples")
+    found += [each["value"] for each in (listed.values() if isinstance(listed, dict) else ()) if _has_value(each)]
+    own = schema.keywords.get("examples")
+    found += [schema.keywords["example"]] if "example" in schema.keywords else []
+    found += own if isinstance(own, list) else []
+    return DescribedSchema(schema.node.having({**schema.node.value, "examples": found})) if found else schema
+
+
+def _has_value(example: Json) -> bool:
+    return isinstance(example, dict) and "value" in example

@@ -13,7 +13,7 @@ What is checked elsewhere: the structure of the document (`build`), its rules (`
 
 from treadle.arazzo.plan.documents import OpenedDescription, OpenedSource
 from treadle.arazzo.plan.messages import PlannedChannel
-from treadle.arazzo.plan.planner import plan
+from treadle.arazzo.plan.planner import plan, plan_all
 from treadle.arazzo.plan.values import (
     Plan,
     PlannedAction,
@@ -38,4 +38,5 @@ __all__ = [
     "PlannedWorkflow",
     "StepKey",
     "plan",
+    "plan_all",
 ]

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from treadle.arazzo.model import Workflow
+from treadle.arazzo.model import FailureAction, SuccessAction, Workflow
 from treadle.arazzo.rules.context import Checked
 from treadle.arazzo.rules.flow import OUT, Flow, always
 from treadle.errors import Diagnostic, Severity
@@ -29,11 +29,11 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
     calls = {name: {each for each in _calls(flow.workflow) if each in flows} for name, flow in flows.items()}
     circular = _circular(calls)
     never = _never_ending(flows, calls, circular) if circular else set()
-    for name in flows:
+    for name, flow in flows.items():
         if name in never:
             message = f"the workflow `{name}` runs itself again on every way through it, and never ends"
             hint = "let a step before that end the workflow when a criterion holds"
-            pointer = f"{flows[name].workflow.pointer}/workflowId"
+            pointer = f"{flow.workflow.pointer}/workflowId"
             yield checked.finding(RULE, message, pointer, hint=hint)
 
 
@@ -98,7 +98,8 @@ def _targets(flow: Flow, step_id: str, never: set[str]) -> Iterator[str]:
     holds = flow.holds[step_id]
     last = always(holds)
     possible = holds.on_success[: holds.on_success.index(last) + 1] if last else holds.on_success
-    actions = [*possible, *(each for each in holds.on_failure if each.type != "retry")]
+    failing = (each for each in holds.on_failure if each.type != "retry")
+    actions: list[SuccessAction | FailureAction] = [*possible, *failing]
     elsewhere = {each.workflow_id for each in actions if each.type == "goto" and each.workflow_id}
     yield from flow.leads[step_id] - {OUT}
     if OUT in flow.leads[step_id]:

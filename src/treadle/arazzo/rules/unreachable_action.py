@@ -1,4 +1,4 @@
-"""Of a list of actions the first one whose criteria hold is taken (§1.5), so nothing after one without criteria ever is.
+"""Of a list of actions the first whose criteria hold is taken (§1.5), so nothing after one without criteria ever is.
 
 A retry without criteria is taken until its limit is reached; what follows it comes then.
 """

@@ -7,6 +7,7 @@ names it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Final
 
 from treadle.arazzo.rules.context import Checked
@@ -25,7 +26,7 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
         if any(step.depends_on for step in steps):
             continue
         reached = flow.reached
-        for before, step in zip(steps, steps[1:], strict=False):
+        for before, step in pairwise(steps):
             if step.step_id in reached or before.step_id not in reached or before.step_id == step.step_id:
                 continue
             yield checked.finding(

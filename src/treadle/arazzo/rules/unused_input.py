@@ -64,7 +64,9 @@ def _handed_on(checked: Checked, workflow: Workflow) -> set[str]:
     lists = [workflow.success_actions, workflow.failure_actions]
     lists += [each for step in workflow.steps for each in (step.on_success, step.on_failure)]
     for action in (each for listed in lists for each in listed):
-        found = reusable(action.reference, checked.description.components) if isinstance(action, ReusableObject) else action
+        found = (
+            reusable(action.reference, checked.description.components) if isinstance(action, ReusableObject) else action
+        )
         target = getattr(found, "workflow_id", None)
         if target is not None:
             targets.add(target)

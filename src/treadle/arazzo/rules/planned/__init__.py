@@ -1,0 +1,47 @@
+"""Rules that need to know what the operations of the steps take and answer: one per file, its clause in the docstring.
+
+They look at steps that have been planned, so a step that cannot be (its operation is not there, say) is not looked at:
+that is reported already. None of them stands in the way of a run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import ModuleType
+from typing import Final
+
+from treadle.arazzo.plan.values import PlannedWorkflow
+from treadle.arazzo.rules.context import Checked
+from treadle.arazzo.rules.planned import (
+    always_true,
+    blind_retry,
+    impossible_criterion,
+    missing_body,
+    needless_body,
+    prefer_operation_id,
+    unhandled_value,
+    unknown_payload_field,
+    unknown_response_field,
+)
+from treadle.arazzo.rules.planned.context import CheckedPlans
+from treadle.errors import Diagnostic
+
+__all__ = ["ALL", "check_planned"]
+
+ALL: Final[tuple[ModuleType, ...]] = (
+    impossible_criterion,
+    always_true,
+    unhandled_value,
+    unknown_response_field,
+    missing_body,
+    unknown_payload_field,
+    needless_body,
+    blind_retry,
+    prefer_operation_id,
+)
+
+
+def check_planned(checked: Checked, workflows: Mapping[str, PlannedWorkflow]) -> list[Diagnostic]:
+    """Check every rule on the workflows of a description that could be planned, by workflowId."""
+    plans = CheckedPlans(checked, workflows)
+    return [finding for rule in ALL for finding in rule.check(plans)]
