@@ -42,6 +42,22 @@ def test_conditions_that_do_not_hold(text: str) -> None:
     assert verdict.reasons
 
 
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("status == 'Failed'", '"Completed" == "Failed" is false'),
+        ("status != 'Failed' && count > 3", "count > 3: 3 > 3 is false"),
+    ],
+)
+def test_what_is_missed_is_told_in_the_users_own_words(text: str, why: str) -> None:
+    """The names are those of the outputs, as they were written."""
+    (one,) = expectations([text], OUTPUTS)
+    said = one.missed(one.judge(VALUES))
+    assert said.startswith(f"--expect {text!r} does not hold: ")
+    assert why in said
+    assert "$outputs" not in said
+
+
 def test_an_output_that_has_no_value_does_not_hold() -> None:
     """A workflow may end before an output has a value."""
     (one,) = expectations(["status == 'Completed'"], OUTPUTS)

@@ -156,7 +156,7 @@ def test_an_expectation_decides_the_exit_code(said: Any, arguments: Arguments, t
     assert code == 1
     assert "status: Failed" in out
     assert "FailureReason: AlgorithmError: boom, exit code: 1" in err
-    assert 'it was expected that status == "Completed", but' in err
+    assert "--expect 'status == \"Completed\"' does not hold: " in err
     assert '"Failed" == "Completed" is false' in err
 
 
@@ -266,6 +266,81 @@ def test_a_run_that_was_killed_while_polling_goes_on(
     assert done.returncode == 0, done.stderr
     assert trainer.count("CreateTrainingJob") == 1
     assert "treadle resume" not in treadle("runs", "show", run_id).stderr
+
+
+def test_a_run_has_one_driver(start: Start, treadle: Run, arguments: Arguments, trainer: Any) -> None:
+    """While a process drives a run nobody else can; when that one was killed, the run is seen to be broken off."""
+    trainer.polls_until_end = 10**6
+    process = start(*arguments())
+    trainer.wait_for("DescribeTrainingJob", 2)
+    (one,) = json.loads(treadle("runs", "ls", "--json").stdout)
+    assert (one["status"], one["resumable"]) == ("running", False)
+    assert "  running  " in treadle("runs", "ls").stdout
+    refused = treadle("resume", one["run_id"])
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "goes on in another process" in refused.stderr
+    process.kill()
+    process.communicate()
+    assert "broken off" in treadle("runs", "ls", "--resumable").stdout
+    trainer.polls_until_end = 0
+    assert treadle("resume", one["run_id"]).returncode == 0
+    assert json.loads(treadle("runs", "ls", "--json").stdout)[0]["status"] == "succeeded"
+
+
+def test_a_run_goes_on_when_nobody_listens(environment: dict[str, str], arguments: Arguments, treadle: Run) -> None:
+    """`treadle run … 2>&1 | head -1` has read enough; the run has not done enough."""
+    command = '"$@" 2>&1 | head -1; exit ${PIPESTATUS[0]}'
+    words = ["bash", "-c", command, "bash", sys.executable, "-m", "treadle.cli", *arguments()]
+    done = subprocess.run(words, capture_output=True, text=True, env=environment, check=False, timeout=60)
+    assert done.returncode == 0
+    assert done.stdout.count("\n") == 1
+    assert json.loads(treadle("runs", "ls", "--json").stdout)[0]["status"] == "succeeded"
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+def test_a_result_that_cannot_be_written_is_an_error(environment: dict[str, str], arguments: Arguments) -> None:
+    """The work is done, and whoever wants its result is told that it is lost."""
+    with Path("/dev/full").open("w") as full:
+        words = [sys.executable, "-m", "treadle.cli", *arguments()]
+        done = subprocess.run(
+            words, stdout=full, stderr=subprocess.PIPE, text=True, env=environment, check=False, timeout=60
+        )
+    assert done.returncode == 1
+    assert done.stderr.endswith("error: No space left on device.\n")
+    assert "succeeded in" in done.stderr
+
+
+def test_a_closed_terminal_interrupts_in_order(
+    environment: dict[str, str], arguments: Arguments, trainer: Any, treadle: Run
+) -> None:
+    """The window is closed: nothing can be written any longer, and the state is saved all the same."""
+    trainer.polls_until_end = 10**6
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "treadle.cli", *arguments()],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+        env=environment | {"TERM": "xterm-256color", "COLUMNS": "100"},
+    )
+    os.close(theirs)
+    trainer.wait_for("DescribeTrainingJob", 3)
+    os.close(ours)
+    process.send_signal(signal.SIGHUP)  # the kernel sends it to the sessions that the terminal controls
+    assert process.wait(timeout=30) == 130
+    assert json.loads(treadle("runs", "ls", "--json").stdout)[0]["status"] == "interrupted"
+
+
+def test_time_that_is_over_says_what_goes_on(said: Any, arguments: Arguments, trainer: Any) -> None:
+    """The run is suspended, the job is not: it may cost money."""
+    trainer.polls_until_end = 10**6
+    code, out, err = said(*arguments("--timeout", "0.3s"))
+    assert (code, out) == (1, "")
+    assert "suspended at poll after" in err
+    assert "the time for the run is over (--timeout)" in err
+    assert "The training job churn-1 goes on." in err
+    assert err.count("treadle resume") == 1
 
 
 def test_resume_says_what_it_cannot_do(treadle: Run, said: Any, arguments: Arguments) -> None:

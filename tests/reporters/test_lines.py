@@ -134,11 +134,16 @@ failed at createTrainingJob after 0.03 s
     pytest.param(
         lambda script: script.finish("suspended", step_id="pollTrainingJob", reason="the server has gone"),
         """\
-suspended at pollTrainingJob after 0.03 s: a fault outlasted the run's patience; nothing is lost
+suspended at pollTrainingJob after 0.03 s; nothing is lost
   the server has gone
   hint: go on with: treadle resume r-7k2m
 """,
         id="suspended",
+    ),
+    pytest.param(
+        lambda script: script.finish("interrupted", step_id="pollTrainingJob", reason="interrupted"),
+        "interrupted at pollTrainingJob after 0.03 s; the state is saved\n",
+        id="interrupted: the reason would say it twice",
     ),
     pytest.param(
         lambda script: script.finish("in-doubt", step_id="createTrainingJob", reason="the connection broke"),

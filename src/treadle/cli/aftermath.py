@@ -73,11 +73,12 @@ def _texts(value: Json) -> Iterator[str]:
             yield from _texts(each)
 
 
-def interrupted(run_id: str, jobs: Sequence[str], *, on_local: bool) -> Iterator[str]:
+def interrupted(outcome: Outcome, jobs: Sequence[str], *, on_local: bool) -> Iterator[str]:
     """Give the lines that follow an interruption: what goes on, and the exact commands to go on with it or stop it."""
     for job in jobs:
         yield f"The training job {job} goes on. To stop it: {_stop(job, on_local=on_local)}"
-    yield f"To go on with the run: treadle resume {run_id}"
+    if outcome.status == "interrupted":  # the end of a run that was suspended says it already
+        yield f"To go on with the run: treadle resume {outcome.run_id}"
 
 
 def _stop(job: str, *, on_local: bool) -> str:
@@ -89,7 +90,8 @@ def aftermath(outcome: Outcome, jobs: Sequence[str], *, on_local: bool, expected
     status = unhappy(outcome.outputs, outcome.last_body)
     if not status:
         return []
-    lines = [f"What the workflow waited for did not complete: its status is {status}."]
+    more = _in_detail(outcome.last_body, status)
+    lines = [f"What the workflow waited for did not complete: its status is {status}{more}."]
     job = _the_job(outcome.last_body, jobs)
     log = _log(job) if job and on_local else []
     if outcome.status == "succeeded":
@@ -103,6 +105,12 @@ def aftermath(outcome: Outcome, jobs: Sequence[str], *, on_local: bool, expected
         if name:
             lines.append(f"hint: --expect '{name} == \"Completed\"' makes this an error (exit code 1).")
     return lines
+
+
+def _in_detail(body: Json, status: str) -> str:
+    """Give the detail of a status that says more, such as `MaxRuntimeExceeded` of a job that was stopped."""
+    detail: Any = body.get("SecondaryStatus") if isinstance(body, dict) else None
+    return f" ({plain(detail)})" if isinstance(detail, str) and detail not in ("", status) else ""
 
 
 def _the_job(body: Json, jobs: Sequence[str]) -> str:

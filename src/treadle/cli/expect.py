@@ -44,6 +44,12 @@ class Expectation:
         """Judge it by a run's outputs."""
         return self.criterion.judge(Context(outputs=outputs))
 
+    def missed(self, verdict: Verdict) -> str:
+        """Say why it does not hold, in the words in which it was given."""
+        reasons = [each.removeprefix(f"{self.criterion.condition}: ") for each in verdict.reasons]
+        because = verdict.problem or ", ".join(each.replace("$outputs.", "") for each in reasons)
+        return f"--expect {self.text!r} does not hold: {because}"
+
 
 def expectations(texts: Sequence[str], outputs: Collection[str]) -> list[Expectation]:
     """Compile expectations on a workflow that declares these outputs. Raises `UsageError`."""

@@ -12,6 +12,7 @@ __all__ = [
     "DOCUMENT",
     "DURATION",
     "PAIR",
+    "TIME_LIMIT",
     "Duration",
     "Pair",
     "SectionOption",
@@ -44,6 +45,9 @@ class Duration(_Seconds):
 
     name = "duration"
 
+    def __init__(self, *, positive: bool = False) -> None:
+        self._positive = positive
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """Read the text. Values that are numbers already pass."""
         if isinstance(value, int | float):
@@ -52,7 +56,10 @@ class Duration(_Seconds):
         parts = list(_PART.finditer(text))
         if not parts or "".join(part[0] for part in parts) != text or (len(parts) > 1 and not all(p[2] for p in parts)):
             self.fail(f"{value!r} is no duration; write for example 30s, 10m, 1h30m or 2d.", param, ctx)
-        return sum(float(part[1]) * _UNITS[part[2]] for part in parts)
+        seconds = sum(float(part[1]) * _UNITS[part[2]] for part in parts)
+        if self._positive and not seconds:
+            self.fail("it must be longer than nothing; write for example 30s, 10m, 1h30m or 2d.", param, ctx)
+        return seconds
 
 
 class Size(_Bytes):
@@ -128,6 +135,7 @@ def option(section: str, *names: str, **settings: Any) -> Callable[[_F], _F]:
 
 
 DURATION: Final = Duration()
+TIME_LIMIT: Final = Duration(positive=True)
 SIZE: Final = Size()
 PAIR: Final = Pair("instanceCount=1", "NAME=VALUE")
 DOCUMENT: Final = click.Path(path_type=str)

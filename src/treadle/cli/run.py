@@ -27,7 +27,8 @@ from treadle.cli.expect import Expectation, expectations
 from treadle.cli.fetching import fetch
 from treadle.cli.given import briefly, inputs_of, prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_plan
-from treadle.cli.options import DOCUMENT, DURATION, Sectioned, describes, examples, gives_inputs, option
+from treadle.cli.options import DOCUMENT, TIME_LIMIT, Sectioned, describes, examples, gives_inputs, option
+from treadle.cli.streams import listened, lost
 from treadle.cli.tape import Tape, tapes
 from treadle.errors import UsageError
 from treadle.home import Home
@@ -85,7 +86,7 @@ def _tells(command: Any) -> Any:
     "waited, at most 30 s.",
 )
 @option(
-    _COURSE, "--timeout", type=DURATION, default="31d", show_default=True, help="The longest time the run may take."
+    _COURSE, "--timeout", type=TIME_LIMIT, default="31d", show_default=True, help="The longest time the run may take."
 )
 @option(
     _COURSE,
@@ -154,7 +155,7 @@ def run(
 @option(
     _COURSE, "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="As in treadle run. Default: as before."
 )
-@option(_COURSE, "--timeout", type=DURATION, help="The longest time from now on. Default: as before.")
+@option(_COURSE, "--timeout", type=TIME_LIMIT, help="The longest time from now on. Default: as before.")
 @_tells
 def resume(run_id: str, resend: bool, poll: float | None, timeout: float | None, **told: bool) -> None:
     """Go on with a run that was interrupted, that crashed, or whose server was away too long.
@@ -216,7 +217,7 @@ async def _begin(
     jobs = Jobs()
     async with contextlib.AsyncExitStack() as stack:
         parts = await stack.enter_async_context(
-            tape.replayed(options.secrets) if tape.replays else _parts(opened, service)
+            tape.replayed(options.secrets) if tape.replays else _parts(opened, options.run_id, service)
         )
         parts["transport"] = tape.recorder(parts["transport"], opened, inputs, options.secrets, references)
         stack.push_async_callback(parts["transport"].close)
@@ -240,10 +241,12 @@ async def _go_on(
 
     wanted = expectations(opened.setup.expect, opened.plan.workflows[opened.plan.entry].outputs)
     options = _options_again(opened, record)
-    async with _parts(opened, service) as parts:
+    async with _parts(opened, record.run_id, service) as parts:
+        # Whoever drove it until now may have brought it further since it was looked at.
+        latest = await parts["store"].load(record.run_id) or record
         with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
             outcome = await engine.resume(
-                record,
+                latest,
                 opened.plan,
                 **parts,
                 reporter=reporter,
@@ -277,21 +280,21 @@ def _machine_options(setup: Setup) -> Any:
 
 
 @contextlib.asynccontextmanager
-async def _parts(opened: Opened, service: local.Service) -> Any:
-    """Give transport, authoriser and store; they are let go of in the end, whatever happens."""
+async def _parts(opened: Opened, run_id: str, service: local.Service) -> Any:
+    """Give transport, authoriser and store, and keep others from the run; all is let go of in the end."""
     from treadle.http import AiohttpTransport
     from treadle.stores.sqlite import SqliteRunStore
 
     home = Home.find()
-    home.prepare()
-    store = SqliteRunStore(home.runs_db)
-    plain = AiohttpTransport()
-    transport = local.Reviving(plain, opened.local.url, service) if opened.local else plain
-    try:
-        yield {"transport": transport, "authoriser": opened.authoriser(home), "store": store}
-    finally:
-        await transport.close()
-        await store.close()
+    with home.driving(run_id):
+        store = SqliteRunStore(home.runs_db)
+        plain = AiohttpTransport()
+        transport = local.Reviving(plain, opened.local.url, service) if opened.local else plain
+        try:
+            yield {"transport": transport, "authoriser": opened.authoriser(home), "store": store}
+        finally:
+            await transport.close()
+            await store.close()
 
 
 @contextlib.contextmanager
@@ -301,16 +304,20 @@ def _telling(telling: Telling, jobs: Jobs) -> Iterator[Jobs]:
     from treadle.reporters.lines import LinesReporter
     from treadle.reporters.terminal import TerminalReporter
 
+    out = listened(sys.stdout)
     if telling.as_json:
-        jobs.tells(JsonLinesReporter(sys.stdout, sys.stderr))
+        jobs.tells(JsonLinesReporter(out, sys.stderr))
     elif not telling.quiet and sys.stderr.isatty() and os.environ.get("TERM") != "dumb":
-        jobs.tells(TerminalReporter(sys.stdout, sys.stderr, explain=telling.explain))
+        jobs.tells(TerminalReporter(out, sys.stderr, explain=telling.explain))
     else:
-        jobs.tells(LinesReporter(sys.stdout, sys.stderr, explain=telling.explain, quiet=telling.quiet))
+        jobs.tells(LinesReporter(out, sys.stderr, explain=telling.explain, quiet=telling.quiet))
     try:
         yield jobs
     finally:
         jobs.close()
+    unwritten = lost(out)
+    if unwritten is not None:
+        raise unwritten
 
 
 @contextlib.contextmanager
@@ -341,8 +348,8 @@ def _stopping(reporter: Jobs) -> Iterator[Interruption]:
 async def _conclude(opened: Opened, outcome: Outcome, wanted: Sequence[Expectation], jobs: Jobs) -> int:
     """Say what only a person wants to know, judge the expectations, give the exit code."""
     on_local = opened.local is not None
-    if outcome.status == "interrupted":
-        for line in interrupted(outcome.run_id, jobs.names, on_local=on_local):
+    if outcome.status in ("interrupted", "suspended"):
+        for line in interrupted(outcome, jobs.names, on_local=on_local):
             click.echo(line, err=True)
     else:
         lines = await asyncio.to_thread(aftermath, outcome, jobs.names, on_local=on_local, expected=bool(wanted))
@@ -358,6 +365,5 @@ def _judged(wanted: Sequence[Expectation], outputs: Mapping[str, Json]) -> int:
         verdict = each.judge(outputs)
         if not verdict.passed:
             code = 1
-            because = "; ".join((*verdict.reasons, *([verdict.problem] if verdict.problem else [])))
-            problem(f"it was expected that {each.text}, but {because}")
+            problem(each.missed(verdict))
     return code

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Coroutine, Sequence
 from typing import Any, Final, TypeVar
 
@@ -24,6 +25,8 @@ __all__ = ["load", "runs"]
 
 _T = TypeVar("_T")
 _RESUMABLE: Final = ("running", "suspended", "in-doubt", "interrupted")
+_BROKEN_OFF: Final = "broken off"
+_NAMES_SHOWN: Final = 5
 
 
 @click.group(epilog=examples("treadle runs ls", "treadle runs show 20260102-030405-a1b2c3"))
@@ -47,7 +50,8 @@ def ls(limit: int, resumable: bool, as_json: bool) -> None:
         click.echo("No runs.", err=True)
     else:
         rows = [
-            (each.run_id, each.status, each.workflow_id, moment(each.started_at), _took(each)) for each in found[:limit]
+            (each.run_id, _status(each), each.workflow_id, moment(each.started_at), _took(each))
+            for each in found[:limit]
         ]
         for line in table(("RUN", "STATUS", "WORKFLOW", "STARTED", "TOOK"), rows):
             click.echo(line)
@@ -67,7 +71,7 @@ def show(run_id: str, as_json: bool) -> None:
         return
     about = [
         ("run", record.run_id),
-        ("status", record.status),
+        ("status", _status(record)),
         ("workflow", record.workflow_id),
         ("document", record.document),
         ("started", moment(record.started_at)),
@@ -109,7 +113,7 @@ async def _one(run_id: str) -> tuple[RunRecord, Sequence[bytes]]:
         if record is None:
             close = [each for each in await store.runs(10_000) if each.run_id.startswith(run_id)]
             if len(close) > 1:
-                names = ", ".join(each.run_id for each in close[:5])
+                names = ", ".join(each.run_id for each in close[:_NAMES_SHOWN]) + ", …" * (len(close) > _NAMES_SHOWN)
                 raise UsageError(f"{run_id} is the beginning of {len(close)} runs.", hint=f"Write more of it: {names}")
             record = close[0] if close else _unknown(run_id)[0]
         return record, await store.events(record.run_id)
@@ -136,13 +140,22 @@ def _read(work: Coroutine[Any, Any, _T]) -> _T | None:
 
 
 def _can_resume(record: RunRecord) -> bool:
-    return record.status in _RESUMABLE
+    return record.status in _RESUMABLE and not Home.find().driven(record.run_id)
+
+
+def _status(record: RunRecord) -> str:
+    """Give the status; a run that nobody drives is not running, whatever its last state says."""
+    driven = record.status != "running" or Home.find().driven(record.run_id)
+    return record.status if driven else _BROKEN_OFF
 
 
 def _took(record: RunRecord) -> str:
-    return duration(record.updated_at - record.started_at)
+    # The state of a run that polls is saved when something changes, which may have been hours ago.
+    until = time.time() if _status(record) == "running" else record.updated_at
+    return duration(until - record.started_at)
 
 
 def _as_json(record: RunRecord) -> dict[str, Any]:
     known = msgspec.to_builtins(record)
-    return {name: value for name, value in known.items() if name not in {"state", "setup"}}
+    kept = {name: value for name, value in known.items() if name not in {"state", "setup"}}
+    return kept | {"resumable": _can_resume(record)}

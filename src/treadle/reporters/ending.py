@@ -47,7 +47,7 @@ class Ending:
 def ending(event: RunFinished, seconds: float) -> Ending:
     """Tell the end of a run that took `seconds`."""
     head, tone = _head(event, duration(seconds))
-    notes = _reason(event) if event.status != "succeeded" else []
+    notes = _reason(event) if event.status not in ("succeeded", "interrupted") else []
     if event.status in ("failed", "suspended"):
         notes += _last_answer(event.last_body, event.reason)
     return Ending(head, tone, pairs(event.outputs.items()), notes + _next(event))
@@ -62,7 +62,7 @@ def _head(event: RunFinished, took: str) -> tuple[str, Tone]:
         case "failed":
             return f"failed{at} after {took}" + (" (an onFailure action ended it)" if event.handled else ""), "bad"
         case "suspended":
-            return f"suspended{at} after {took}: a fault outlasted the run's patience; nothing is lost", "warn"
+            return f"suspended{at} after {took}; nothing is lost", "warn"
         case "in-doubt":
             return f"in doubt{at}: it is not known whether the last request took effect, so it was not repeated", "warn"
         case "interrupted":

@@ -44,6 +44,7 @@ __all__ = ["Line", "Now", "Story", "Tone", "status_of"]
 Tone: TypeAlias = Literal["plain", "good", "bad", "warn", "faint"]
 
 _VALUE_WIDTH: Final = 90
+_REASON_WIDTH: Final = 160
 _FIRST_HEARTBEAT: Final = 10.0
 _SLOWEST_HEARTBEAT: Final = 600.0
 
@@ -166,7 +167,7 @@ class Story:
                 self.now = replace(self.now, trouble="")
                 memory.said["seconds"] = event.seconds
                 said = memory.news("problem", event.problem) and event.problem
-                return [(f"{event.status}, but {event.problem}", "warn")] if said else []
+                return [(f"{event.status}, unusable: {event.problem}", "warn")] if said else []
             case MessageReceived():
                 self.now = replace(self.now, trouble="")
                 text = f"a message came on {event.channel} after {duration(event.seconds)}"
@@ -231,7 +232,8 @@ class Story:
         if not end and not changed:
             return self._still(event.at, memory)
         memory.changed_at = event.at
-        parts = [f"failed: {shorten(reason, 400)}"] if isinstance(event, StepFailed) else []
+        # The end of the run gives the whole reason; where an action recovers, the beginning of it is enough.
+        parts = [f"failed: {shorten(reason, _REASON_WIDTH)}"] if isinstance(event, StepFailed) else []
         parts += [_answered(event.status, memory.said.get("seconds"))] if end and event.status is not None else []
         parts += [f"{name}: {each}" for name, each in changed.items()]
         return [("  ".join(parts) or "done", "bad" if isinstance(event, StepFailed) else "good" if end else "plain")]
