@@ -7,12 +7,15 @@ discusses it, and many documents write `type: simple` for clearness.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.model import Criterion, ReusableObject
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "criterion-context"
+RULE: Final = "criterion-context"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Criterion Object: context"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

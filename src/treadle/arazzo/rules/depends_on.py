@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Final
 
 from treadle.arazzo.build import close_to
 from treadle.arazzo.model import Step, Workflow
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "depends-on"
+RULE: Final = "depends-on"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Workflow Object: dependsOn; Step Object: dependsOn"
 
 _LOCAL_STEP = re.compile(r"\$workflows\.(?P<workflow>[^.]+)\.steps\.(?P<step>[^.]+)")
 _FOREIGN_STEP = re.compile(r"\$sourceDescriptions\.[^.]+\.[^.]+\.steps\.[^.]+")

@@ -6,13 +6,16 @@ The name matters: an action of a step replaces the one of its workflow that has 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.effective import reusable
 from treadle.arazzo.model import Parameter, ReusableObject
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "duplicate-action"
+RULE: Final = "duplicate-action"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Step Object: onSuccess, onFailure"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

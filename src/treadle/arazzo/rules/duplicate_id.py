@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Final
 
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "duplicate-id"
+RULE: Final = "duplicate-id"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Source Description Object: name; Workflow Object: workflowId; Step Object: stepId"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

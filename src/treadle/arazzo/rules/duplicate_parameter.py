@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
+from typing import Final
 
 from treadle.arazzo.effective import expand_parameters, parameter_key
 from treadle.arazzo.model import Parameter, ReusableObject
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "duplicate-parameter"
+RULE: Final = "duplicate-parameter"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Step Object: parameters"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.location import join
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "name-pattern"
+RULE: Final = "name-pattern"
+SEVERITY: Final[Severity] = "warning"
+CLAUSE: Final = "Workflow Object: workflowId; Step Object: stepId, outputs"
 
 _ID = re.compile(r"[A-Za-z0-9_\-]+")
 _KEY = re.compile(r"[a-zA-Z0-9.\-_]+")

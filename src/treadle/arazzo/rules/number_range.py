@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.model import FailureAction
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "number-range"
+RULE: Final = "number-range"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Failure Action Object: retryAfter, retryLimit; Step Object: timeout"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.effective import effective, expand_parameters
 from treadle.arazzo.model import Step, Workflow
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "parameter-place"
+RULE: Final = "parameter-place"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Parameter Object: in"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

@@ -6,12 +6,15 @@ What belongs to AsyncAPI steps (channelPath needs an action, correlationId is fo
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.model import Step
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "step-target"
+RULE: Final = "step-target"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Step Object: operationId, operationPath, channelPath, workflowId"
 
 _TARGETS = {
     "operationId": "operation_id",

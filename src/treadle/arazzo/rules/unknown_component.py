@@ -6,16 +6,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from treadle.arazzo.build import close_to
 from treadle.arazzo.effective import reusable
 from treadle.arazzo.model import ReusableObject
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING
 
-RULE = "unknown-component"
+RULE: Final = "unknown-component"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Reusable Object: reference"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.build import close_to
 from treadle.arazzo.rules.context import Checked, source_reference
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "unknown-source"
+RULE: Final = "unknown-source"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Source Description Object: name"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.build import close_to
 from treadle.arazzo.effective import effective
 from treadle.arazzo.model import FailureAction, SuccessAction, Workflow
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "unknown-step"
+RULE: Final = "unknown-step"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Success Action Object, Failure Action Object: stepId"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

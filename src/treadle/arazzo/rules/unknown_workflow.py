@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from treadle.arazzo.build import close_to
 from treadle.arazzo.rules.context import Checked
-from treadle.errors import Diagnostic
+from treadle.errors import Diagnostic, Severity
 
-RULE = "unknown-workflow"
+RULE: Final = "unknown-workflow"
+SEVERITY: Final[Severity] = "error"
+CLAUSE: Final = "Workflow Object: workflowId, dependsOn"
 
 
 def check(checked: Checked) -> Iterator[Diagnostic]:

@@ -13,9 +13,9 @@ from typing import Final
 from treadle.arazzo.plan.values import PlannedWorkflow
 from treadle.arazzo.rules.context import Checked
 from treadle.arazzo.rules.planned import (
-    always_true,
     blind_retry,
-    impossible_criterion,
+    criterion_always_true,
+    criterion_never_true,
     missing_body,
     needless_body,
     prefer_operation_id,
@@ -29,8 +29,8 @@ from treadle.errors import Diagnostic
 __all__ = ["ALL", "check_planned"]
 
 ALL: Final[tuple[ModuleType, ...]] = (
-    impossible_criterion,
-    always_true,
+    criterion_never_true,
+    criterion_always_true,
     unhandled_value,
     unknown_response_field,
     missing_body,
