@@ -44,7 +44,9 @@ class Jobs:
         self.callers.append(caller)
         name = values["TrainingJobName"]
         if name.startswith("boom"):
-            raise StoreError(f"the disk with {SECRET} is full")
+            raise RuntimeError(f"{SECRET} is in a state that nobody thought of")
+        if name.startswith("full"):
+            raise StoreError("The database cannot be used: the disk is full.", hint="Make room.")
         arn = f"arn:aws:sagemaker:{caller.region}:{caller.account}:training-job/{name}"
         if name in self.jobs:
             raise ServiceError("ResourceInUse", f"Training job names must be unique ({arn})")
@@ -188,7 +190,18 @@ def test_a_fault_of_the_service_tells_nothing(endpoint: str, caplog: pytest.LogC
     assert SECRET not in str(caught.value)
     request_id = caught.value.response["ResponseMetadata"]["RequestId"]
     assert f"request {request_id} failed" in caplog.text
-    assert "StoreError" in caplog.text
+    assert "RuntimeError" in caplog.text
+
+
+def test_what_the_machine_refuses_is_told(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A full disk passes: clients read why, and come again. It is no fault that needs a traceback."""
+    with (
+        caplog.at_level(logging.ERROR, "treadle"),
+        pytest.raises(ClientError, match=r"disk is full\. Make room\.") as caught,
+    ):
+        _client(endpoint).create_training_job(**_job("full"))
+    assert _code(caught) == ("ServiceUnavailable", 503)
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ A request goes through five steps, and each has one way to fail:
 5. the output is written, by the shape that the model promises.
 
 Whatever fails becomes an error of the protocol that the request speaks. A fault of our own is logged with its traceback
-and told to the client as InternalFailure with the request id, nothing more.
+and told to the client as InternalFailure with the request id, nothing more. What the machine refuses (the disk is full)
+is told as it is, as ServiceUnavailable: clients come again.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ import msgspec
 from treadle._version import __version__
 from treadle.aws import json11, query, sigv4
 from treadle.aws.sigv4 import claimed_scope, payload_hash, verify
-from treadle.errors import ServiceError
+from treadle.errors import ServiceError, TreadleError
 from treadle.seams import Headers
 from treadle.training.access import Identity, allows
 from treadle.training.api.operations import Api, Caller, Handler, Values
@@ -325,6 +326,11 @@ class _App:
             return
         except ServiceError as error:
             answer = wire.error(error, request_id)
+        except TreadleError as error:
+            # A disk that is full, a database that is locked: it passes, and clients know to come again.
+            _log.error("request %s failed: %s %s", request_id, error.message, error.hint)
+            message = f"{error.message} {error.hint}".rstrip()
+            answer = wire.error(ServiceError("ServiceUnavailable", message, status=503), request_id)
         except Exception:  # noqa: BLE001  (whatever it is, the client gets an answer and the log the traceback)
             _log.exception("request %s failed", request_id)
             message = f"The request failed because of an error in the service; its log has more, at {request_id}."
