@@ -5,8 +5,8 @@
 `routes` and `learning` say what a request means, `app` puts it all behind a socket.
 """
 
-from treadle.mock.inputs import sample_inputs
+from treadle.mock.inputs import sample_inputs, variants
 from treadle.mock.mock import Exchange, Mock, Rehearsal, Visit
 from treadle.mock.transport import MockTransport
 
-__all__ = ["Exchange", "Mock", "MockTransport", "Rehearsal", "Visit", "sample_inputs"]
+__all__ = ["Exchange", "Mock", "MockTransport", "Rehearsal", "Visit", "sample_inputs", "variants"]

@@ -88,13 +88,18 @@ class Answerer:
             for option in self._options(position, request, wanted):
                 if first is None:
                     first = option
-                    if not position.step.on_success:
+                    if not position.step.on_success or self._is_wanted(position, option.goal):
                         return first
                 if self._ends_well(position.after(option.turn), [LOOKAHEAD]):
                     return option
             if first is not None:
                 return first
         return self._unsatisfied(position, request)
+
+    def _is_wanted(self, position: Position, goal: Goal | None) -> bool:
+        """Tell whether the user asked for a goal: then it does not matter how the run ends."""
+        wanted = self.takes.get(position.step.step_id)
+        return wanted is not None and goal is not None and goal.action is not None and goal.action.name == wanted
 
     def needs_at(self, position: Position) -> tuple[Need, ...]:
         """Give what the outputs of a step need."""
@@ -269,7 +274,7 @@ def _carries(media_type: str, example: Json) -> bool:
 
 
 def _chosen(contents: Sequence[Content], request: Request, condition: Outline, *, structured: bool) -> Content | None:
-    """Choose the media type: XML where an XPath looks, JSON where a path leads into the body, else as it is accepted."""
+    """Choose the media type: XML where an XPath looks, JSON where a path leads into the body, else what is accepted."""
     if _has_xpath(condition):
         described_xml = next((each for each in contents if "xml" in each.media_type), None)
         return described_xml or Content("application/xml")

@@ -152,10 +152,12 @@ def _sampled(path: _Steps) -> Path:
 
 
 def _walk(value: Json | Missing, path: _Steps, context: Context) -> list[Json]:
-    """Give the nodes that a query selects."""
+    """Give the nodes that a query selects; a filter at an object may mean the object (`root-filter-on-object`)."""
     found = [] if value is MISSING else [value]
     for step in path:
         found = [each for one in found for each in _children(one, step, context)]
+    if not found and path and isinstance(path[0], asks.Where) and isinstance(value, dict):
+        return _walk([value], path, context)
     return found
 
 
@@ -429,12 +431,8 @@ class Solver:
                 value = _look(other, draft.seen(self.context))
             match place:
                 case _Status():
-                    candidates = dict.fromkeys(
-                        (*self.statuses, *([value] if isinstance(value, int) else ()), *_COMMON_STATUSES)
-                    )
-                    for status in candidates:
-                        if loose(operator, status, value)[0]:
-                            yield replace(draft, status=status)
+                    # Drafts are made for one status, which everything else in them follows from.
+                    return
                 case _Header():
                     for each in _others(operator, value, [], None, self.literals):
                         yield self._with_header(draft, place.name, each)
@@ -512,9 +510,9 @@ class Solver:
             current = next(iter(_walk(made.body, place.path, self.context)), MISSING)
             if isinstance(current, str):
                 yield self._put(made, place.path, current[:size].ljust(size, "x"))
-                continue
             elements = current if isinstance(current, list) else []
-            grown = [*elements[:size], *(copy.deepcopy(elements[-1]) for _ in range(size - len(elements)) if elements)]
+            last = elements[-1] if elements else plausible("")
+            grown = [*elements[:size], *(copy.deepcopy(last) for _ in range(size - len(elements)))]
             yield self._put(made, place.path, grown)
             if isinstance(current, dict):
                 yield self._put(made, place.path, {f"key{index + 1}": "text" for index in range(size)})
@@ -556,6 +554,7 @@ class Solver:
                         yield self._put(ensured, concrete, True if value is False else 1 if value == 0 else "text")
             case _InBody():
                 if place.path:
+                    yield from self._unfiltered(place.path, draft)
                     yield self._put(draft, _until_filter(place.path), MISSING)
                     if not exists:
                         yield from (self._put(draft, place.path, each) for each in (None, False, ""))
@@ -564,12 +563,28 @@ class Solver:
             case _:
                 return
 
+    def _unfiltered(self, path: _Steps, draft: Draft) -> Iterator[Draft]:
+        """Make the first filter of a path hold for nothing: neither for an object nor for any of its members."""
+        place = next((index for index, step in enumerate(path) if isinstance(step, asks.Where)), None)
+        filtered = path[place] if place is not None else None
+        if place is None or not isinstance(filtered, asks.Where):
+            return
+        container = next(iter(_walk(draft.body, path[:place], self.context)), MISSING)
+        if isinstance(container, dict):
+            yield from self.solve(asks.Not(_absolute(filtered.condition, path[:place])), draft)
+        elif isinstance(container, list):
+            every = asks.All(
+                tuple(
+                    asks.Not(_absolute(filtered.condition, (*path[:place], index))) for index in range(len(container))
+                )
+            )
+            yield from self.solve(every, draft)
+
     def _matched(self, place: _Place, texts: Iterable[str], draft: Draft) -> Iterator[Draft]:
         for text in texts:
             match place:
                 case _Status():
-                    if text.isdigit():
-                        yield replace(draft, status=int(text))
+                    return
                 case _Header():
                     yield self._with_header(draft, place.name, text)
                 case _InBody(path=()):

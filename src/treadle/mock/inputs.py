@@ -20,7 +20,7 @@ MOST_VARIANTS: Final = 24
 
 
 def sample_inputs(workflow: PlannedWorkflow, *, optional: bool = False) -> dict[str, Json]:
-    """Give inputs that the schema takes: the required ones without a default, and those that requests cannot do without.
+    """Give inputs that the schema takes: the required ones without a default, and what requests cannot do without.
 
     `optional`: all that the schema knows or an expression of the workflow uses.
     """
@@ -28,7 +28,7 @@ def sample_inputs(workflow: PlannedWorkflow, *, optional: bool = False) -> dict[
     schema = inputs_schema(workflow)
     declared = workflow.inputs.declared
     names = [name for name, each in declared.items() if optional or (each.required and each.default is MISSING)]
-    names += [name for name in (_used(workflow) if optional else _indispensable(workflow, set(names)))]
+    names += _used(workflow) if optional else _indispensable(workflow, set(names))
     made = {name: sampler.sample(sampler.at(schema, (name,)), name) for name in dict.fromkeys(names)}
     for name, path in _navigated(workflow):
         if name in made and (optional or isinstance(made[name], (dict, list))):

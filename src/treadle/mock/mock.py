@@ -120,7 +120,7 @@ class Mock:
             return Exchange(request, _refusal(400, problem, request, route), problem=problem)
         session, fits = self._expected(route, request)
         if not fits:
-            # No step that calls the operation can be reached by any inputs: there is no more to it than its description.
+            # No inputs lead to a step that calls the operation: there is no more to it than its description.
             plain = self._answerer.plain(route.operation, request)
             return Exchange(request, plain)
         primary = fits[0].position
@@ -164,7 +164,8 @@ class Mock:
     def _fits(self, positions: Iterable[Position], route: Route, request: Request) -> list[Fit]:
         key = Routes.key(route.operation)
         fits = [fit(each, request) for each in positions if Routes.key(each.step.bound) == key]
-        return sorted(fits, key=lambda each: (each.conflicts, each.extras))
+        takes = self._answerer.takes
+        return sorted(fits, key=lambda each: (each.conflicts, each.extras, each.position.step.step_id not in takes))
 
     def _beginnings(self) -> list[Position]:
         """Give the first request of every workflow, for each guess of its inputs."""

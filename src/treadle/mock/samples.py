@@ -374,7 +374,7 @@ def _kinds(shape: _Shape) -> list[str]:
         return [each for each in found if isinstance(each, str)]
     if any(isinstance(part.get("properties"), dict) or "additionalProperties" in part for part in shape.parts):
         return ["object"]
-    if any("required" in part for part in shape.parts):
+    if shape.required:
         return ["object"]
     if any("items" in part for part in shape.parts):
         return ["array"]

@@ -87,7 +87,7 @@ def _nested(path: list[re.Match[str]], value: str) -> str:
                 inner = f"<{found[1]}>{escape(literal)}</{found[1]}>{inner}"
         inner = f"<{name}{attribute}>{inner}</{name}>"
         attribute = ""
-    return inner if not path[0][1] == "//" else f"<root>{inner}</root>"
+    return inner if path[0][1] != "//" else f"<root>{inner}</root>"
 
 
 def written(value: Json | Missing, schema: Node | None) -> str:
