@@ -11,7 +11,10 @@ import msgspec
 
 from tests.arazzo.conftest import Story, Teller
 from treadle.arazzo.machine import MachineOptions
-from treadle.cli.opening import Opened, Setup, check_document, open_plan
+from treadle.arazzo.plan import PlanOptions, plan
+from treadle.arazzo.registry import Registry
+from treadle.cli.opener import Opener
+from treadle.cli.opening import Opened, Setup, open_description, open_plan
 from treadle.errors import Diagnostic
 from treadle.seams import Json
 
@@ -55,7 +58,16 @@ class Shelf:
         return open_plan(self.setup(workflow=workflow, **more))
 
     def check(self, name: str = "main.yaml", **more: Any) -> list[Diagnostic]:
-        return check_document(self.setup(name, **more))
+        """Give what rules and planning find, every workflow planned by itself."""
+        setup = self.setup(name, **more)
+        registry = Registry(overrides=setup.sources)
+        document, description, found = open_description(setup, registry)
+        assert description is not None
+        sources = Opener(setup, registry, None).entry(document, description)
+        options = PlanOptions(strict=setup.strict, off=frozenset(setup.off))
+        for workflow in description.workflows:
+            found += plan(description, document, sources, workflow_id=workflow.workflow_id, options=options)[1]
+        return list(dict.fromkeys(found))
 
     def tell(
         self,

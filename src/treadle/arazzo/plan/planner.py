@@ -26,6 +26,7 @@ from treadle.arazzo.plan.values import (
     PlanOptions,
     StepKey,
 )
+from treadle.arazzo.plan.wanted import wanted
 from treadle.arazzo.plan.workflows import Parts
 from treadle.arazzo.replacements import Form, PlannedReplacement, TargetError, compile_target, form_of
 from treadle.errors import Diagnostic
@@ -395,7 +396,8 @@ def _payload(part: Part, body: model.RequestBody, operation: Operation | None, s
     if body.payload is MISSING:
         return None
     media_type = _media_type(body, operation) or None
-    compiled = compile_value(body.payload, scope, kind="payload", media_type=media_type)
+    schema = operation.request_schema(media_type or "") if operation else None
+    compiled = compile_value(body.payload, scope, kind="payload", media_type=media_type, schema=wanted(schema))
     part.taken(scope, f"{body.pointer}/payload")
     return compiled
 

@@ -1,0 +1,128 @@
+"""What steps give, held against what operations take (rule 47), and what their schemas want of a payload."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.arazzo.shelf import Shelf
+
+SCHEMA: dict[str, Any] = {
+    "allOf": [{"$ref": "#/components/schemas/Base"}],
+    "type": "object",
+    "properties": {
+        "count": {"type": "integer"},
+        "name": {"type": "string"},
+        "either": {"type": ["string", "integer"]},
+        "items": {"type": "array", "items": {"$ref": "#/components/schemas/Item"}},
+    },
+}
+API: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "info": {"title": "t", "version": "1"},
+    "servers": [{"url": "http://127.0.0.1:9"}],
+    "paths": {
+        "/items/{id}": {
+            "post": {
+                "operationId": "op",
+                "parameters": [
+                    {"name": "id", "in": "path", "required": True},
+                    {"name": "page", "in": "query", "required": True},
+                    {"name": "X-Trace", "in": "header"},
+                    {"name": "Accept", "in": "header", "required": True},
+                ],
+                "requestBody": {"content": {"application/json": {"schema": SCHEMA}, "text/*": {}}},
+                "responses": {"200": {"description": "ok"}},
+            }
+        }
+    },
+    "components": {
+        "schemas": {
+            "Base": {"properties": {"flag": {"type": "boolean"}, "base": {"$ref": "#/components/schemas/Base"}}},
+            "Item": {"properties": {"n": {"type": "number"}}},
+        }
+    },
+}
+
+TOP = """
+sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
+workflows:
+- workflowId: w
+  inputs: {{type: object, properties: {{i: {{type: integer, default: 7}}, b: {{type: boolean, default: true}}}}}}
+  steps: [{{stepId: s, operationId: op, parameters: [{parameters}], {more}}}]
+"""
+ALL = "{name: id, in: path, value: 1}, {name: page, in: query, value: 1}"
+
+
+def shelf(tmp_path: Path, parameters: str = ALL, more: str = "") -> Shelf:
+    return Shelf(tmp_path, {"main.yaml": TOP.format(parameters=parameters, more=more), "api.json": API})
+
+
+def found(tmp_path: Path, parameters: str = ALL, more: str = "") -> list[tuple[str, str]]:
+    rules = {"missing-parameter", "unknown-parameter", "unknown-media-type"}
+    return [(each.rule, each.severity) for each in shelf(tmp_path, parameters, more).check() if each.rule in rules]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "want"),
+    [
+        pytest.param(ALL, [], id="all"),
+        pytest.param("{name: page, in: query, value: 1}", [("missing-parameter", "error")], id="no-path"),
+        pytest.param("{name: id, in: path, value: 1}", [("missing-parameter", "warning")], id="no-query"),
+        pytest.param(
+            "{name: id, in: path, value: 1}, {name: q, in: querystring, value: page=1}",
+            [("unknown-parameter", "warning")],
+            id="whole-query",
+        ),
+        pytest.param(
+            ALL + ", {name: sort, in: query, value: 1}", [("unknown-parameter", "warning")], id="unknown-query"
+        ),
+        pytest.param(ALL + ", {name: di, in: path, value: 1}", [("unknown-parameter", "error")], id="unknown-path"),
+        pytest.param(ALL + ", {name: x-trace, in: header, value: 1}", [], id="header-case"),
+        pytest.param(ALL + ", {name: X-Own, in: header, value: 1}", [], id="own-header"),
+        pytest.param(
+            ALL + ", {name: X-Trase, in: header, value: 1}", [("unknown-parameter", "warning")], id="misspelt"
+        ),
+    ],
+)
+def test_parameters_are_held_against_the_operation(
+    tmp_path: Path, parameters: str, want: list[tuple[str, str]]
+) -> None:
+    """A request that cannot be built is an error; what a server may take all the same is a warning."""
+    assert found(tmp_path, parameters) == want
+
+
+@pytest.mark.parametrize(
+    ("content_type", "want"),
+    [
+        pytest.param("application/json; charset=utf-8", [], id="with-a-charset"),
+        pytest.param("text/csv", [], id="by-a-range"),
+        pytest.param("application/xml", [("unknown-media-type", "warning")], id="not-described"),
+    ],
+)
+def test_media_types_are_held_against_the_operation(
+    tmp_path: Path, content_type: str, want: list[tuple[str, str]]
+) -> None:
+    """Rule 47's neighbour: a body that the operation does not take."""
+    assert found(tmp_path, more=f"requestBody: {{contentType: {content_type}, payload: x}}") == want
+
+
+@pytest.mark.parametrize(
+    ("payload", "sent"),
+    [
+        pytest.param("{count: '{$inputs.i}'}", {"count": 7}, id="number"),
+        pytest.param("{name: '{$inputs.i}'}", {"name": "7"}, id="text"),
+        pytest.param("{either: '{$inputs.i}'}", {"either": "7"}, id="either"),
+        pytest.param("{other: '{$inputs.i}'}", {"other": "7"}, id="not-described"),
+        pytest.param("{flag: '{$inputs.b}'}", {"flag": True}, id="by-allOf-and-ref"),
+        pytest.param("{base: {base: {flag: '{$inputs.b}'}}}", {"base": {"base": {"flag": True}}}, id="recursive"),
+        pytest.param("{items: [{n: '{$inputs.i}'}]}", {"items": [{"n": 7}]}, id="in-a-list"),
+        pytest.param("{count: 'a{$inputs.i}'}", {"count": "a7"}, id="longer-text"),
+    ],
+)
+def test_a_lone_braced_expression_has_the_type_that_the_schema_wants(tmp_path: Path, payload: str, sent: Any) -> None:
+    """Dialect `lone-braced-expression`; elsewhere it is text, as the specification says."""
+    story = shelf(tmp_path, more=f"requestBody: {{payload: {payload}}}").tell([200])
+    assert story.requests[0][1] == sent
