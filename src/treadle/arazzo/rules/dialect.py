@@ -69,6 +69,12 @@ _ALL = (
         "leave out `type: simple`: it is the default",
     ),
     Rule(
+        "implied-context",
+        "type: jsonpath without a context",
+        "a query of the response's body",
+        "write context: $response.body",
+    ),
+    Rule(
         "slashed-pattern",
         "type: regex, condition: /^2\\d\\d$/",
         "the pattern between the slashes, which are JavaScript's",
