@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -126,6 +129,46 @@ def test_limit_at_the_end(tmp_path: Path) -> None:
     spool.add_lines([(3, "three")])
     spool.close_log(4)
     assert texts(spool)[-1].startswith("… 1 lines dropped") or texts(spool)[-1].startswith("… 2 lines dropped")
+    spool.close()
+
+
+@contextlib.contextmanager
+def no_file_beyond(size: int) -> Iterator[None]:
+    """Let no file of this process grow beyond a size: a disk that is full in the middle of a write."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_a_disk_without_room(tmp_path: Path) -> None:
+    """Lines that cannot be kept are counted; half a line never stays; with room again the log says what is missing."""
+    spool = Spool(tmp_path)
+    with no_file_beyond(250):
+        for number in range(20):
+            spool.add_lines([(number, f"line {number} of many")])
+    spool.add_lines([(20, "again")])
+    told = texts(spool)
+    kept = len(told) - 2
+    assert 0 < kept < 20
+    assert told[:kept] == [f"line {number} of many" for number in range(kept)]
+    assert told[kept:] == [f"… {20 - kept} lines dropped: the host could not keep them (File too large)", "again"]
+    spool.close()
+
+
+def test_a_disk_without_room_at_the_end(tmp_path: Path) -> None:
+    """What cannot even be said of the log must not hold up the end of the job."""
+    spool = Spool(tmp_path)
+    with no_file_beyond(60):
+        for number in range(9):
+            spool.add_lines([(number, "one of the lines that are too many")])
+        spool.close_log(9)
+    spool.add_event(event(spool, "ended"))
+    told = texts(spool)
+    spool.acknowledge(0, len(told))
+    assert [each.kind for each in spool.events()] == ["ended"]
     spool.close()
 
 

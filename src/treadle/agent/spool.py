@@ -3,7 +3,7 @@
 `events.jsonl` holds every event, each on the disk before anything follows from it. Log lines go to segments,
 `log-<number of the first line>.jsonl`, each line `[milliseconds, text]`; a segment whose lines have all been
 acknowledged is removed. So a control plane that is away costs disk and no memory, and disk only up to a limit: beyond
-it lines are dropped, and a line in the log says how many.
+it, and when the disk has no room, lines are dropped, and a line in the log says how many.
 
 The control plane acknowledges by number: events by `seq`, lines by how many it has. What is not acknowledged is given
 out again, so nothing depends on a request having arrived.
@@ -11,6 +11,7 @@ out again, so nothing depends on a request having arrived.
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -22,6 +23,8 @@ import msgspec
 from treadle.seams import HostEvent, LogBatch
 
 __all__ = ["Spool"]
+
+_log = logging.getLogger(__name__)
 
 _BATCH_LINES = 2000
 _BATCH_BYTES = 256 * 1024
@@ -66,6 +69,7 @@ class Spool:
         self._lines = 0
         self._held = 0  # bytes in segments
         self._dropped = 0
+        self._why = ""  # they were
         self._told = 0  # lines acknowledged
         self._lost = 0  # lines that were acknowledged and that the control plane has no more
         self._offset = 0  # where the first line not acknowledged begins in its segment
@@ -96,20 +100,42 @@ class Spool:
     # Log lines
 
     def add_lines(self, lines: Sequence[tuple[int, str]]) -> None:
-        """Keep lines, each [milliseconds, text]; over the limit they are counted instead."""
-        if self._dropped and self._held < self._limit // 2:
-            lines = [self._gap(lines[0][0]), *lines] if lines else lines
-        room = [msgspec.json.encode(line) + b"\n" for line in lines]
-        kept = 0
-        while kept < len(room) and self._held < self._limit and not self._dropped:
-            kept += self._append(room[kept:])
-        self._dropped += len(room) - kept
+        """Keep lines, each [milliseconds, text]; where there is no room for them they are counted instead."""
+        kept = self._keep(lines) if lines and (not self._dropped or self._room_again(lines[0][0])) else 0
+        self._dropped += len(lines) - kept
         self._arrived(urgent=False)
+
+    def _keep(self, lines: Sequence[tuple[int, str]]) -> int:
+        """Write lines as long as there is room; how many were written."""
+        encoded = [msgspec.json.encode(line) + b"\n" for line in lines]
+        kept = 0
+        while kept < len(encoded):
+            if self._held >= self._limit:
+                self._why = "the control plane did not take them as fast as they were written"
+                break
+            try:
+                kept += self._append(encoded[kept:])
+            except OSError as error:
+                self._why = f"the host could not keep them ({error.strerror})"
+                break
+        return kept
+
+    def _room_again(self, at: int) -> bool:
+        """Tell whether there is room after lines were dropped; then a line stands for them."""
+        if self._held >= self._limit // 2 or not self._keep([self._gap(at)]):
+            return False
+        self._dropped = 0
+        return True
 
     def close_log(self, at: int) -> None:
         """No more lines follow: if some were dropped last, say so. `at` in milliseconds."""
         if self._dropped:
-            self._append([msgspec.json.encode(self._gap(at)) + b"\n"])
+            try:
+                self._append([msgspec.json.encode(self._gap(at)) + b"\n"])
+            except OSError as error:
+                # The end of the job must be told all the same.
+                _log.warning("%d lines of the log are lost: %s", self._dropped, error.strerror)
+            self._dropped = 0
         self._sync_log()
         self._arrived(urgent=False)
 
@@ -172,8 +198,7 @@ class Spool:
 
     def _gap(self, at: int) -> tuple[int, str]:
         """Give the line that stands for those dropped."""
-        count, self._dropped = self._dropped, 0
-        return at, f"… {count} lines dropped: the control plane did not take them as fast as they were written"
+        return at, f"… {self._dropped} lines dropped: {self._why}"
 
     def _append(self, lines: Sequence[bytes]) -> int:
         """Write lines to the last segment, a new one when that is full; how many were written."""
@@ -186,21 +211,32 @@ class Spool:
                 break
             count += 1
             size += len(line)
-        data = memoryview(b"".join(lines[:count]))
-        while data and self._end is not None:
-            data = data[os.write(self._end, data) :]
+        self._write(memoryview(b"".join(lines[:count])), segment.size)
         segment.lines += count
         segment.size += size
         self._lines += count
         self._held += size
         return count
 
+    def _write(self, data: memoryview, position: int) -> None:
+        """Write all of it at the end of the last segment, or nothing."""
+        if self._end is None:
+            return
+        try:
+            while data:
+                data = data[os.write(self._end, data) :]
+        except OSError:
+            # Half a line must not stay: the next one would go on in it.
+            os.ftruncate(self._end, position)
+            raise
+
     def _begin_segment(self) -> None:
         self._sync_log()
+        path = self._directory / f"log-{self._lines:012d}.jsonl"
+        end = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if self._end is not None:
             os.close(self._end)
-        path = self._directory / f"log-{self._lines:012d}.jsonl"
-        self._end = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        self._end = end
         self._segments.append(_Segment(path, self._lines))
 
     def _sync_log(self) -> None:
