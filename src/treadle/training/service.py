@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from treadle.errors import ImageError, ServiceError
 from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION
 from treadle.seams import Capacity, JobStore, Json, Objects
-from treadle.training import describe, hosts, instances, lists, spec, tags, update
+from treadle.training import describe, hosts, instances, limits, lists, spec, tags, update
 from treadle.training.job import Event, InterruptRequested, Job, Tagged, Updated, created, decode
 from treadle.training.search import search
 
@@ -111,6 +111,7 @@ class TrainingService:
         account, region = caller.account or self._account, caller.region or self._region
         arn = f"arn:aws:sagemaker:{region}:{account}:training-job/{name}"
         spec.check(values)
+        limits.check(values)
         tags.check(values.get("Tags") or ())
         if await self._supervisor.find(name):
             raise _taken(arn)
