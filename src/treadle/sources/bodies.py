@@ -19,7 +19,8 @@ from urllib.parse import quote_plus
 import msgspec
 
 from treadle.errors import CallError
-from treadle.seams import MISSING, Json, Missing
+from treadle.seams import MISSING, Json, Missing, Schema
+from treadle.sources import xmlbodies
 from treadle.sources.parameters import bracketed, scalar
 
 __all__ = ["EncodedBody", "PartEncoding", "decode", "encode", "is_json", "preferred"]
@@ -90,8 +91,16 @@ class PartEncoding:
     explode: bool | None = None
 
 
-def encode(payload: Json, media_type: str, encodings: Mapping[str, PartEncoding] | None = None) -> EncodedBody:
-    """Give the bytes of a payload. Raises `CallError` where the media type cannot carry such a value."""
+def encode(
+    payload: Json,
+    media_type: str,
+    encodings: Mapping[str, PartEncoding] | None = None,
+    schema: Schema | None = None,
+) -> EncodedBody:
+    """Give the bytes of a payload; `schema` has the names of XML elements.
+
+    Raises `CallError` where the media type cannot carry such a value.
+    """
     kind, charset = _media_type(media_type)
     if kind == "any":
         # A pattern such as */* cannot be sent; text under it is text, everything else is JSON.
@@ -107,6 +116,8 @@ def encode(payload: Json, media_type: str, encodings: Mapping[str, PartEncoding]
         return EncodedBody(text.encode(), media_type)
     if kind == "multipart" and not isinstance(payload, str):
         return _multipart(_object(payload, media_type), media_type, encodings or {})
+    if kind == "xml" and isinstance(payload, dict):
+        payload = xmlbodies.written(payload, schema, media_type)
     return EncodedBody(_text_bytes(payload, media_type, charset), media_type)
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from treadle.errors import CallError
-from treadle.seams import MISSING, Argument, ArgumentLocation, Call, Json, Request
+from treadle.seams import MISSING, Argument, ArgumentLocation, Call, Json, Request, Schema
 from treadle.sources import bodies
 from treadle.sources.bodies import EncodedBody, PartEncoding
 from treadle.sources.parameters import Rule, cookie_text, encoded, header_text, path_text, query_text, scalar
@@ -23,7 +23,8 @@ class Recipe:
     """All that is needed to build an operation's requests, worked out once.
 
     `rules` are the declared parameters by `rule_key`; `accept` is the Accept header, "" for none; `fixed` are headers
-    whose only possible value the description gives; `encodings` are those of form bodies by media type.
+    whose only possible value the description gives; `encodings` are those of form bodies by media type; `schema` gives
+    the schema of the body in a media type.
     """
 
     method: str
@@ -34,10 +35,14 @@ class Recipe:
     encodings: Mapping[str, Mapping[str, PartEncoding]] = field(default_factory=dict)
     accept: str = ""
     fixed: tuple[tuple[str, str], ...] = ()
+    schema: Callable[[str], Schema | None] | None = None
 
 
 def rule_key(location: ArgumentLocation, name: str) -> RuleKey:
     """Give what identifies a parameter: header names compare without case, all others with it."""
+    if location == "path":
+        # `{Key+}` is the parameter Key; descriptions that write it so mostly call the parameter so, too.
+        return location, name.removesuffix("+")
     return (location, name.lower()) if location == "header" else (location, name)
 
 
@@ -178,4 +183,5 @@ def _body(recipe: Recipe, call: Call, stated_type: str, *, amz: bool) -> Encoded
     payload: Json = call.payload
     if not media_type:
         media_type = "text/plain; charset=utf-8" if isinstance(payload, str) else "application/json"
-    return bodies.encode(payload, media_type, recipe.encodings.get(media_type))
+    schema = recipe.schema(media_type) if recipe.schema is not None else None
+    return bodies.encode(payload, media_type, recipe.encodings.get(media_type), schema)

@@ -347,6 +347,7 @@ class _OpenApiOperation:
             encodings=self._encodings,
             accept=self._accept(),
             fixed=self._fixed,
+            schema=self.request_schema,
         )
 
     @cached_property
