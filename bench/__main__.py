@@ -1,24 +1,28 @@
-"""Run every measurement: a table for people, then the same as one line of JSON."""
+"""`python -m bench [NAME]…`: run measurements, a table each for people, then all figures as one line of JSON.
+
+A measurement is a module with `measure() -> dict` and `table(figures) -> list of lines`.
+"""
 
 from __future__ import annotations
 
+import importlib
 import json
+import sys
+from typing import Any
 
-from bench import poll
+MEASUREMENTS = ("poll", "many", "startup", "service")
 
 
-def main() -> None:
+def main(names: list[str]) -> None:
     """Measure and print."""
-    figures = {"poll": poll.measure()}
-    found = figures["poll"]
-    print(
-        f"main job, {poll.POLLS} polls with --poll 0 against a stub server, median of {poll.ROUNDS} alternated rounds"
-    )
-    print(f"  bare aiohttp     {found['bare_ms']:7.3f} ms per request")
-    print(f"  treadle          {found['treadle_ms']:7.3f} ms per poll (signed, judged, reported, durable)")
-    print(f"  above the floor  {found['above_ms']:7.3f} ms per poll     ratio {found['ratio']:.2f}")
+    figures: dict[str, Any] = {}
+    for name in names or MEASUREMENTS:
+        module = importlib.import_module(f"bench.{name}")
+        figures[name] = module.measure()
+        print("\n".join(module.table(figures[name])), flush=True)
+        print()
     print(json.dumps(figures))
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

@@ -48,9 +48,9 @@ BODY = b'{"TrainingJobName":"bench"}'
 
 
 @contextmanager
-def stub(polls: int) -> Iterator[str]:
+def stub(polls: int, delay: float = 0.0) -> Iterator[str]:
     """Start the stub server; give its address."""
-    command = [sys.executable, str(Path(__file__).parent / "stub.py"), str(polls)]
+    command = [sys.executable, "-m", "bench.stub", str(polls), str(delay)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
@@ -102,3 +102,13 @@ def measure() -> dict[str, float]:
             figures.append(asyncio.run(polled(opened, Path(home))))
     floor, figure = (statistics.median(each) * 1000 / POLLS for each in (floors, figures))
     return {"bare_ms": floor, "treadle_ms": figure, "above_ms": figure - floor, "ratio": figure / floor}
+
+
+def table(figures: dict[str, float]) -> list[str]:
+    """Give the lines for people."""
+    return [
+        f"main job, {POLLS} polls with --poll 0 against a stub server, median of {ROUNDS} alternated rounds",
+        f"  bare aiohttp     {figures['bare_ms']:7.3f} ms per request",
+        f"  treadle          {figures['treadle_ms']:7.3f} ms per poll (signed, judged, reported, durable)",
+        f"  above the floor  {figures['above_ms']:7.3f} ms per poll     ratio {figures['ratio']:.2f}",
+    ]

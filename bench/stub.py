@@ -1,12 +1,14 @@
 """A stub of the training API for measurements: the least that a server can do, in a process of its own.
 
-It answers CreateTrainingJob, and DescribeTrainingJob with InProgress until it was asked `polls` times for that job.
+It answers CreateTrainingJob, and DescribeTrainingJob with InProgress until it was asked `polls` times for that job;
+each answer `delay` seconds after its request.
 """
 
 from __future__ import annotations
 
 import asyncio
 import sys
+from typing import ClassVar
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: %d\r\n\r\n"
 CREATED = b'{"TrainingJobArn":"arn:aws:sagemaker:us-east-1:000000000000:training-job/bench"}'
@@ -18,11 +20,13 @@ DONE = (
 
 
 class Stub(asyncio.Protocol):
-    """One connection. Every describe but the `polls`-th since the last create says InProgress."""
+    """One connection. Every describe but the `polls`-th since the last create of that job says InProgress."""
 
-    def __init__(self, polls: int) -> None:
+    asked: ClassVar[dict[bytes, int]] = {}
+
+    def __init__(self, polls: int, delay: float) -> None:
         self.polls = polls
-        self.asked = 0
+        self.delay = delay
         self.pending = b""
         self.transport: asyncio.Transport | None = None
 
@@ -41,28 +45,35 @@ class Stub(asyncio.Protocol):
             length = int(head[at + 15 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
             if len(self.pending) < end + 4 + length:
                 return
+            content = self.pending[end + 4 : end + 4 + length]
             self.pending = self.pending[end + 4 + length :]
-            self.answer(creates=b"createtrainingjob" in head)
+            answer = self.answer(content, creates=b"createtrainingjob" in head)
+            if self.delay:
+                asyncio.get_running_loop().call_later(self.delay, self.write, answer)
+            else:
+                self.write(answer)
 
-    def answer(self, *, creates: bool) -> None:
+    def answer(self, content: bytes, *, creates: bool) -> bytes:
+        job = content.partition(b'"TrainingJobName":"')[2].partition(b'"')[0]
         if creates:
-            self.asked = 0
-            body = CREATED
-        else:
-            self.asked += 1
-            body = DONE if self.asked >= self.polls else BUSY
+            self.asked[job] = 0
+            return CREATED
+        self.asked[job] = self.asked.get(job, 0) + 1
+        return DONE if self.asked[job] >= self.polls else BUSY
+
+    def write(self, body: bytes) -> None:
         assert self.transport is not None
         self.transport.write(HEAD % len(body) + body)
 
 
-async def main(polls: int) -> None:
+async def main(polls: int, delay: float) -> None:
     """Serve until standard input is closed; the port is the first line of the output."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Stub(polls), "127.0.0.1", 0)
+    server = await loop.create_server(lambda: Stub(polls, delay), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
