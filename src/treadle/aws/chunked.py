@@ -90,12 +90,12 @@ class ChunkedDecoder:
         """The trailing headers, names in lower case; all of them only after `finish`."""
         return self._trailers
 
-    def feed(self, data: bytes) -> Iterator[memoryview]:
+    def feed(self, data: bytes) -> Iterator[bytes]:
         """Take what has come, and give the data in it. Raises `ServiceError`."""
-        view, at = memoryview(data), 0
-        while at < len(view):
+        at = 0
+        while at < len(data):
             if self._state == "data":
-                piece = view[at : at + self._chunk.left]
+                piece = data[at : at + self._chunk.left]
                 at += len(piece)
                 self._chunk.left -= len(piece)
                 if self._signer is not None:
@@ -107,7 +107,7 @@ class ChunkedDecoder:
             if self._state == "done":
                 raise _incomplete("There are bytes after the last chunk.")
             end = data.find(b"\n", at, at + _LONGEST_LINE)
-            self._line += view[at : end + 1 if end >= 0 else at + _LONGEST_LINE]
+            self._line += data[at : end + 1 if end >= 0 else at + _LONGEST_LINE]
             at = end + 1 if end >= 0 else at + _LONGEST_LINE
             if len(self._line) > _LONGEST_LINE:
                 raise _incomplete("A line between the chunks is too long.")

@@ -34,6 +34,7 @@ from treadle.errors import ServiceError, TreadleError
 from treadle.seams import Headers
 from treadle.training.access import Identity, allows
 from treadle.training.api.operations import Api, Caller, Handler, Values
+from treadle.training.api.s3.request import speaks_s3
 
 __all__ = ["AGENT_PATH", "HEALTH_PATH", "Api", "Caller", "Handler", "Values", "build_app"]
 
@@ -62,6 +63,7 @@ def build_app(
     authenticate: bool = True,
     identify: Callable[[sigv4.Identity], Identity] | None = None,
     agents: Asgi | None = None,
+    s3: Asgi | None = None,
     body_limit: int = _BODY_LIMIT,
     body_seconds: float = _BODY_SECONDS,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -70,11 +72,11 @@ def build_app(
 
     `secret_for` gives the secret key of an access key id, or None. Without `authenticate` signatures are not looked at.
     `identify` tells who made a signature that holds, and raises `ServiceError` where its session token does not.
-    `agents` serves what is below `/_treadle/agent`, with that in its `root_path`. `body_limit` in bytes; `body_seconds`
-    is how long a client may take to send a body.
+    `agents` serves what is below `/_treadle/agent`, with that in its `root_path`; `s3` what is for S3. `body_limit` in
+    bytes; `body_seconds` is how long a client may take to send a body.
     """
     gate = _Gate(secret_for, region, account, authenticate, identify, clock)
-    return _App(apis, gate, agents, _Limits(body_limit, body_seconds))
+    return _App(apis, gate, agents, s3, _Limits(body_limit, body_seconds))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -294,15 +296,19 @@ def _clean(text: str) -> str:
 
 
 class _App:
-    def __init__(self, apis: Sequence[Api], gate: _Gate, agents: Asgi | None, limits: _Limits) -> None:
+    def __init__(self, apis: Sequence[Api], gate: _Gate, agents: Asgi | None, s3: Asgi | None, limits: _Limits) -> None:
         self._gate = gate
         self._agents = agents
+        self._s3 = s3
         self._limits = limits
         self._json = _Json(apis)
         self._query = _Query(apis)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         match scope["type"]:
+            # First, because a key in a bucket that the host names may look like a path of ours.
+            case "http" if self._s3 is not None and speaks_s3(scope):
+                await self._s3(scope, receive, send)
             case "http" if scope["path"].startswith("/_treadle/"):
                 await self._own(scope, receive, send)
             case "http":
