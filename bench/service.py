@@ -1,8 +1,9 @@
 """The training service: requests a second, and how soon a program starts after its job was submitted.
 
-Requests are signed once and sent many times over kept connections by a client that does nothing else, so the figures
-are the server's. moto's server is measured in the same run where it is installed (`pip install 'moto[server]'`); it is no
-dependency. Submit → first line is beside a bare subprocess that prints the same line.
+Requests are signed once and sent many times over kept connections by a client that does nothing else, so the
+figures are the server's. moto's server is measured in the same run where it is installed
+(`pip install 'moto[server]'`); it is no dependency. Submit → first line is beside a bare subprocess that prints the
+same line.
 """
 
 from __future__ import annotations
