@@ -583,6 +583,6 @@ def test_old_jobs_and_leftovers_are_pruned(tmp_path: Path) -> None:
 
 def test_a_wrong_request_names_every_fault(sagemaker: Any) -> None:
     """As AWS does, in one message."""
-    with pytest.raises(ClientError, match="2 validation errors detected: ") as caught:
+    with pytest.raises(ClientError, match="3 validation errors detected: ") as caught:
         sagemaker.create_training_job(**request("a_b", RoleArn="x"))
     assert refused(caught)[0] == "ValidationException"
