@@ -27,6 +27,7 @@ from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, 
 from treadle.http.client import AiohttpTransport
 from treadle.launchers.local import LocalLauncher
 from treadle.objects.filesystem import FilesystemObjects
+from treadle.objects.multipart import Uploads
 from treadle.seams import Launcher, Transport
 from treadle.stores.sqlite import SqliteJobStore
 from treadle.training.api.agents import agents_app
@@ -34,6 +35,7 @@ from treadle.training.api.app import build_app
 from treadle.training.api.iam import iam_api
 from treadle.training.api.logs import logs_api
 from treadle.training.api.own import own_api
+from treadle.training.api.s3 import s3_app
 from treadle.training.api.sagemaker import sagemaker_api
 from treadle.training.api.sts import sts_api
 from treadle.training.images import ImageRegistry
@@ -253,6 +255,15 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
         account=settings.account,
         authenticate=settings.auth,
         agents=agents_app(supervisor),
+        s3=s3_app(
+            objects,
+            Uploads(objects, FilesystemObjects(home.s3 / ".treadle" / "uploads")),
+            secret_for=keyring.secret_for,
+            identify=keyring.identity,
+            region=settings.region,
+            account=settings.account,
+            authenticate=settings.auth,
+        ),
     )
 
     async def close() -> None:

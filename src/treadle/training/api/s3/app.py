@@ -16,9 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal, TypeAlias, TypeVar
 
+from treadle.aws import sigv4
 from treadle.errors import ObjectError, ServiceError
 from treadle.objects.multipart import Uploads
 from treadle.seams import Objects
+from treadle.training.access import Identity
 from treadle.training.api.s3 import buckets, listing, reading, uploading, writing, xml
 from treadle.training.api.s3.answers import Answer
 from treadle.training.api.s3.checks import body_checks
@@ -57,22 +59,22 @@ def s3_app(
     region: str,
     account: str,
     authenticate: bool = True,
-    allows: Callable[[str, str, str, str], bool] = lambda _key_id, _action, _bucket, _key: True,
+    identify: Callable[[sigv4.Identity], Identity] | None = None,
     limits: Limits | None = None,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Asgi:
     """Compose the application.
 
     `secret_for` gives the secret key of an access key id, or None. Without `authenticate` signatures are not looked at.
-    `allows(access key id, "s3:GetObject", bucket, key)` tells what a caller may do; of a listing the key is its prefix.
+    `identify` tells who made a signature that holds, and what he may do; without it everybody may do everything.
     """
     threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="s3")
 
     def run(function: Callable[[], T], /) -> Awaitable[T]:
         return asyncio.get_running_loop().run_in_executor(threads, function)
 
-    store = Store(objects, uploads, region, account, limits or Limits(), run, allows)
-    return _App(store, Gate(secret_for, region, authenticate, clock))
+    store = Store(objects, uploads, region, account, limits or Limits(), run)
+    return _App(store, Gate(secret_for, region, account, authenticate, identify, clock))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -200,7 +202,7 @@ class _App:
         request.check_names()
         self._store.check_owner(request.header("x-amz-expected-bucket-owner"))
         if operation.action:
-            what = request.query.get("prefix", "") if name.startswith("ListObjects") else request.key
+            what = request.key or request.query.get("prefix", "")
             self._store.check_allowed(admitted, operation.action, request.bucket, what)
         work = operation.handler(self._store, Call(request, admitted, exchange.incoming))
         answer = await (exchange.patiently(work) if operation.slow else work)

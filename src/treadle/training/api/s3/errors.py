@@ -25,6 +25,7 @@ _CODES: Final[Mapping[str, tuple[int, str]]] = {
     "BucketNotEmpty": (409, "The bucket you tried to delete is not empty"),
     "EntityTooLarge": (400, "Your proposed upload exceeds the maximum allowed size"),
     "EntityTooSmall": (400, "Your proposed upload is smaller than the minimum allowed size"),
+    "ExpiredToken": (400, "The provided token has expired."),
     "IllegalLocationConstraintException": (
         400,
         "The specified location-constraint is not valid for the region of this endpoint.",
@@ -56,6 +57,7 @@ _CODES: Final[Mapping[str, tuple[int, str]]] = {
     "InvalidRequest": (400, "Invalid Request"),
     "InvalidStorageClass": (400, "The storage class you specified is not valid"),
     "InvalidURI": (400, "Couldn't parse the specified URI."),
+    "InvalidToken": (400, "The provided token is malformed or otherwise invalid."),
     "KeyTooLongError": (400, "Your key is too long"),
     "MalformedTrailerError": (
         400,

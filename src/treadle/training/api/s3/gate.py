@@ -16,6 +16,8 @@ from treadle.aws import sigv2
 from treadle.aws.chunked import ChunkedDecoder, ChunkSigner
 from treadle.aws.sigv4 import UNSIGNED_PAYLOAD, Fault, Identity, Scope, SignatureError, signing_key, verify
 from treadle.aws.sigv4 import claimed_scope as _claimed
+from treadle.errors import ServiceError
+from treadle.training import access
 from treadle.training.api.s3.errors import S3Error, refusal
 from treadle.training.api.s3.request import S3Request
 
@@ -32,7 +34,7 @@ _IN_HEADER: Final = "The authorization header is malformed"
 class Admitted:
     """Who sent a request, and what its body must be: its SHA-256 or None, and the reader of its encoding or None."""
 
-    access_key_id: str
+    identity: access.Identity
     sha256: str | None = None
     decoder: ChunkedDecoder | None = None
 
@@ -43,7 +45,9 @@ class Gate:
 
     secret_for: Callable[[str], str | None]
     region: str
+    account: str
     authenticate: bool
+    identify: Callable[[Identity], access.Identity] | None
     clock: Callable[[], datetime]
 
     def admit(self, request: S3Request) -> Admitted:
@@ -58,7 +62,7 @@ class Gate:
         return self._admitted(identity, payload)
 
     def _admitted(self, identity: Identity, payload: str) -> Admitted:
-        key = identity.access_key_id
+        key = self._identified(identity)
         match payload:
             case "UNSIGNED-PAYLOAD":
                 return Admitted(key)
@@ -73,6 +77,15 @@ class Gate:
             raise refusal("NotImplemented", Header="x-amz-content-sha256")
         message = "x-amz-content-sha256 must be UNSIGNED-PAYLOAD, STREAMING-AWS4-HMAC-SHA256-PAYLOAD, or a valid sha256"
         raise refusal("InvalidArgument", f"{message} value.", ArgumentName="x-amz-content-sha256")
+
+    def _identified(self, signed: Identity) -> access.Identity:
+        if not self.authenticate or self.identify is None:
+            return access.Identity(signed.access_key_id, f"arn:aws:iam::{self.account}:root", self.account)
+        try:
+            return self.identify(signed)
+        except ServiceError as error:
+            expired = error.code == "ExpiredTokenException"
+            raise refusal("ExpiredToken" if expired else "InvalidToken") from error
 
     def _signer(self, identity: Identity) -> ChunkSigner:
         scope = Scope(identity.access_key_id, identity.timestamp[:8], identity.region, identity.service)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 from treadle.objects.multipart import Uploads
 from treadle.seams import Objects
+from treadle.training.access import allows
 from treadle.training.api.s3 import xml
 from treadle.training.api.s3.errors import refusal
 from treadle.training.api.s3.gate import Admitted
@@ -37,7 +37,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """The service behind the endpoint. `allows` tells whether a key may do (`s3:GetObject`) with bucket and key."""
+    """The service behind the endpoint."""
 
     objects: Objects
     uploads: Uploads
@@ -45,18 +45,21 @@ class Store:
     account: str
     limits: Limits
     run: Run
-    allows: Callable[[str, str, str, str], bool]
 
     def owner(self, name: str = "Owner") -> str:
         """Give the owner of everything, as XML."""
         return xml.element(name, [xml.element("ID", owner_id(self.account))])
 
     def check_allowed(self, admitted: Admitted, action: str, bucket: str, key: str) -> None:
-        """Raise `S3Error` (AccessDenied) unless the caller may do this."""
-        if not self.allows(admitted.access_key_id, action, bucket, key):
-            resource = f"arn:aws:s3:::{bucket}/{key}" if key else f"arn:aws:s3:::{bucket}" if bucket else "*"
-            message = f'User: {admitted.access_key_id} is not authorized to perform: {action} on resource: "{resource}"'
-            raise refusal("AccessDenied", message)
+        """Raise `S3Error` (AccessDenied) unless the caller may do this; of a listing `key` is the prefix."""
+        if allows(admitted.identity, action, bucket, key):
+            return
+        of_object = key and action not in {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
+        resource = f"arn:aws:s3:::{bucket}/{key}" if of_object else f"arn:aws:s3:::{bucket}" if bucket else "*"
+        who, why = admitted.identity.arn, f"because no identity-based policy allows the {action} action"
+        raise refusal(
+            "AccessDenied", f'User: {who} is not authorized to perform: {action} on resource: "{resource}" {why}'
+        )
 
     def check_owner(self, expected: str | None) -> None:
         """Raise `S3Error` unless the owner that a client expects is ours."""
