@@ -29,6 +29,8 @@ from treadle.training.api.agents import agents_handler
 from treadle.training.images import ImageRegistry
 from treadle.training.job import INTERNAL_ERROR
 
+# One for all, because it reads every service model once.
+SESSION = boto3.session.Session()
 METRICS = {"loss": [1.19876, 1_700_000_000.7], "train:acc": [0.5, 1_700_000_001.2]}
 
 
@@ -47,7 +49,7 @@ class World:
         keys = {"aws_access_key_id": key, "aws_secret_access_key": secret, "region_name": "us-east-1"} | credentials
         # Not the client, the service is to say what is wrong.
         config = Config(parameter_validation=False, retries={"max_attempts": 0}, s3={"addressing_style": "path"})
-        return boto3.session.Session(**keys).client(service, endpoint_url=self.service.endpoint.url, config=config)
+        return SESSION.client(service, endpoint_url=self.service.endpoint.url, config=config, **keys)
 
     def own(self) -> Callable[..., Any]:
         """Give what calls Treadle's own operations: name, input, `dry` → output."""
