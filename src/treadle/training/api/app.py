@@ -171,7 +171,7 @@ class _Gate:
                 payload_hash(body),
                 secret_for=self.secret_for,
                 now=self.clock(),
-                region=_GLOBAL_REGION if claimed and claimed.service in _GLOBAL else self.region,
+                region=None if claimed and claimed.service in _GLOBAL else self.region,
                 service=service,
             )
             if self.identify is not None:
@@ -183,9 +183,8 @@ class _Gate:
         return Caller(key, self.account, self.region, f"arn:aws:iam::{self.account}:root")
 
 
-# Services that have one endpoint for all regions; clients sign for this one, whatever theirs is.
+# Services that have one endpoint for all regions; clients sign for us-east-1 or for their own.
 _GLOBAL: Final = frozenset({"iam"})
-_GLOBAL_REGION: Final = "us-east-1"
 
 
 # ---------------------------------------------------------------------------------------------------------------------
