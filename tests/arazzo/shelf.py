@@ -41,15 +41,16 @@ info: {{title: Test, version: 1.0.0}}
 
 
 class Shelf:
-    """Documents by file name. What is given as a text is an Arazzo document without its head."""
+    """Documents by file name. What is given as a text is an Arazzo document without its head, bytes are a whole one."""
 
-    def __init__(self, folder: Path, documents: Mapping[str, str | Json], *, version: str = "1.0.1") -> None:
+    def __init__(self, folder: Path, documents: Mapping[str, str | bytes | Json], *, version: str = "1.0.1") -> None:
         self.folder = folder
         for name, content in {"api.json": OPENAPI, **documents}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            text = HEAD.format(version=version) + dedent(content) if isinstance(content, str) else None
-            path.write_bytes(text.encode() if text is not None else msgspec.json.encode(content))
+            if isinstance(content, str):
+                content = (HEAD.format(version=version) + dedent(content)).encode()
+            path.write_bytes(content if isinstance(content, bytes) else msgspec.json.encode(content))
 
     def setup(self, name: str = "main.yaml", workflow: str | None = None, **more: Any) -> Setup:
         return Setup(document=str(self.folder / name), label=name, workflow=workflow, **more)
