@@ -1,69 +1,192 @@
-"""`treadle check`: every mistake of a document, each with its place and what to do."""
+"""`treadle check`: every mistake of documents, each with its place and what to do; on demand it rewrites some."""
 
 from __future__ import annotations
 
-import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Final
 
 import click
 
 from treadle.cli import local
 from treadle.cli.checking import check_document
+from treadle.cli.configured import settings_for
+from treadle.cli.errors import styled
 from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of, show
-from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, json_option
-from treadle.errors import DescriptionError, Diagnostic
+from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, option
+from treadle.errors import DescriptionError, Diagnostic, UsageError
+from treadle.settings import Settings
 
 __all__ = ["check"]
+
+_FINDINGS: Final = "Findings"
+_FIXES: Final = "Rewriting"
+
+Found = tuple[str, Sequence[Diagnostic]]
 
 
 @click.command(
     cls=Sectioned,
     epilog=examples(
         "treadle check workflow.yml",
-        "treadle check --strict workflows/*.yml",
+        "treadle check --strict workflows/ --max-warnings 0",
+        "treadle check --format sarif . > findings.sarif",
+        "treadle check --explain unhandled-value",
+        "treadle check --fix workflow.yml",
     ),
 )
-@click.argument("documents", metavar="DOCUMENT...", type=DOCUMENT, nargs=-1, required=True)
+@click.argument("documents", metavar="DOCUMENT...", type=DOCUMENT, nargs=-1)
+@option(
+    _FINDINGS,
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "sarif", "github"]),
+    default="text",
+    show_default=True,
+    help="For people, for programs, for code scanning, or as annotations of GitHub Actions.",
+)
+@click.option("--json", "form", flag_value="json", help="The same as --format json.", hidden=True)
+@option(
+    _FINDINGS,
+    "--max-warnings",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Exit with 2 also when there are more warnings than this.",
+)
+@option(_FINDINGS, "--list-rules", is_flag=True, help="List everything that can be found, and exit.")
+@option(_FINDINGS, "--explain", metavar="RULE", help="Say what a finding means and how it is written properly; exit.")
+@option(_FIXES, "--fix", is_flag=True, help="Rewrite what has one certain rewriting. Shows the changes and asks first.")
+@option(_FIXES, "-y", "--yes", is_flag=True, help="Do not ask.")
 @describes
-@json_option
 def check(
     documents: tuple[str, ...],
+    form: str,
+    max_warnings: int | None,
     on: str | None,
     servers: tuple[tuple[str, str], ...],
     sources: tuple[tuple[str, str], ...],
+    config: str | None,
+    explain: str | None,
+    *,
     strict: bool,
-    as_json: bool,
+    list_rules: bool,
+    fix: bool,
+    yes: bool,
 ) -> None:
-    """Find the mistakes in Arazzo documents: structure, references, operations, expressions, criteria.
+    """Find the mistakes in Arazzo documents: structure, references, flow, operations, expressions, criteria.
 
-    Every workflow of each document is planned as it would be run; nothing is sent. Exit code 2 when there is an error.
+    A DOCUMENT is a file, a URL, or a directory, of which all *.arazzo.yaml and arazzo.yaml (yml, json) are taken. Every
+    workflow is planned as it would be run; nothing is sent. What is found can be switched and weighed in treadle.toml.
+
+    Exit codes: 0 no errors; 2 errors, or more warnings than --max-warnings.
     """
-    findings: list[tuple[str, Sequence[Diagnostic]]] = []
-    for document in documents:
-        setup = setup_of(document, None, on=on, servers=servers, sources=sources, strict=strict)
+    if list_rules or explain is not None:
+        from treadle.cli.rules import explained, listed  # texts that a check does not need
+
+        click.echo(explained(explain) if explain is not None else "\n".join(listed()))
+        return
+    paths = list(_documents(documents))
+    findings: list[Found] = []
+    for document in paths:
         try:
-            findings.append((document, check_document(setup, local=local.known, fetch=fetch).diagnostics))
+            settings = settings_for(document, config)
+            setup = setup_of(document, None, on=on, servers=servers, sources=sources, strict=strict, settings=settings)
+            if fix:
+                from treadle.cli.fix import fix_document
+
+                fix_document(setup, local=local.known, fetch=fetch, yes=yes)
+            checkup = check_document(setup, local=local.known, fetch=fetch)
+            findings.append((document, _weighed(checkup.diagnostics, settings)))
         except DescriptionError as error:
             findings.append((document, error.diagnostics))
-    if as_json:
-        click.echo(
-            json.dumps([_as_json(document, found) for document, found in findings], ensure_ascii=False, indent=2)
-        )
+    _tell(findings, form)
+    sys.exit(2 if _fails(findings, max_warnings) else 0)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which documents
+# ---------------------------------------------------------------------------------------------------------------------
+
+_ENDINGS: Final = (".yaml", ".yml", ".json")
+
+
+def _documents(given: Sequence[str]) -> Iterator[str]:
+    """Give the documents that are meant, those of directories in the order of their names."""
+    if not given:
+        raise UsageError("no document is named", hint="treadle check DOCUMENT, or . for those of this directory")
+    for name in given:
+        path = Path(name)
+        if "://" in name or not path.is_dir():
+            yield name
+            continue
+        every = (each for each in path.rglob("*") if not _of_others(each.relative_to(path)))
+        found = sorted(str(each) for each in every if _is_arazzo(each))
+        if not found:
+            hint = "their names end in .arazzo.yaml (yml, json), or are arazzo.yaml (yml, json)"
+            raise UsageError(f"there are no Arazzo documents in {name}", hint=hint)
+        yield from found
+
+
+def _is_arazzo(path: Path) -> bool:
+    name = path.name.lower()
+    stem, ending = name.removesuffix(path.suffix.lower()), path.suffix.lower()
+    return ending in _ENDINGS and (stem == "arazzo" or stem.endswith(".arazzo")) and path.is_file()
+
+
+def _of_others(path: Path) -> bool:
+    """Tell whether a path leads into what tools keep for themselves, such as .git and node_modules."""
+    return any(part.startswith(".") or part == "node_modules" for part in path.parts)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is told
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _weighed(found: Iterable[Diagnostic], settings: Settings) -> list[Diagnostic]:
+    """Give the findings with the severities of the settings, without those that are switched off."""
+    if not settings.rules:
+        return list(found)
+    weighed = ((each, settings.severity(each.rule, each.severity)) for each in found)
+    return [replace(each, severity=severity) for each, severity in weighed if severity is not None]
+
+
+def _fails(findings: Iterable[Found], max_warnings: int | None) -> bool:
+    counts = Counter(each.severity for _, found in findings for each in found)
+    return bool(counts["error"]) or (max_warnings is not None and counts["warning"] > max_warnings)
+
+
+def _tell(findings: Sequence[Found], form: str) -> None:
+    if form == "text":
+        _in_text(findings)
+        return
+    from treadle.reporters.diagnostics import as_github, as_json, as_sarif  # each only where it is asked for
+
+    if form == "json":
+        click.echo(as_json(findings))
+    elif form == "sarif":
+        from treadle.cli.rules import texts
+
+        click.echo(as_sarif(findings, texts()))
     else:
-        _tell(findings)
-    errors = any(each.severity == "error" for _, found in findings for each in found)
-    sys.exit(2 if errors else 0)
+        for line in as_github(findings):
+            click.echo(line)
 
 
-def _tell(findings: Iterable[tuple[str, Sequence[Diagnostic]]]) -> None:
+def _in_text(findings: Sequence[Found]) -> None:
     for document, found in findings:
         for each in found:
             show(each)
         click.echo(f"{document}: {_summary(found)}")
+    if len(findings) > 1:
+        bad = sum(any(each.severity == "error" for each in found) for _, found in findings)
+        every = [each for _, found in findings for each in found]
+        verdict = styled(f"{bad} with errors", fg="red") if bad else styled("none with errors", fg="green")
+        click.echo(f"{len(findings)} documents, {verdict}: {_summary(every)}")
 
 
 def _summary(found: Iterable[Diagnostic]) -> str:
@@ -76,22 +199,3 @@ def _summary(found: Iterable[Diagnostic]) -> str:
     if counts["error"]:
         return ", ".join(parts)
     return "good" + (f" ({', '.join(parts)})" if parts else "")
-
-
-def _as_json(document: str, found: Iterable[Diagnostic]) -> dict[str, Any]:
-    return {
-        "document": document,
-        "diagnostics": [
-            {
-                "severity": each.severity,
-                "rule": each.rule,
-                "message": each.message,
-                "hint": each.hint,
-                "document": each.place.document if each.place else document,
-                "pointer": each.place.pointer if each.place else "",
-                "line": each.place.line if each.place else 0,
-                "column": each.place.column if each.place else 0,
-            }
-            for each in found
-        ],
-    }

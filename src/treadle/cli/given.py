@@ -11,11 +11,13 @@ import click
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.load import load
 from treadle.arazzo.references import prepared as judged
+from treadle.cli.configured import settings_for
 from treadle.cli.errors import styled
 from treadle.cli.opening import Setup
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.reporters.text import plain
 from treadle.seams import Json
+from treadle.settings import Settings, TargetSettings
 
 __all__ = ["briefly", "inputs_of", "prepared", "setup_of", "show", "warned"]
 
@@ -30,17 +32,40 @@ def setup_of(
     servers: _Pairs = (),
     sources: _Pairs = (),
     strict: bool = False,
+    settings: Settings | None = None,
 ) -> Setup:
-    """Give the setup, with absolute paths: a run may be taken up again from another directory."""
+    """Give the setup, with absolute paths: a run may be taken up again from another directory.
+
+    What the command line leaves open is decided by `settings`, those of the document's `treadle.toml` unless given.
+    Raises `DescriptionError` where that is wrong.
+    """
+    settings = settings_for(document) if settings is None else settings
+    chosen = on or settings.on
+    target = settings.targets.get(chosen or "") or TargetSettings(chosen)
     return Setup(
         document=_located(document),
         label=document,
         workflow=workflow,
-        on=on,
-        servers=dict(servers),
-        sources={name: _located(where) for name, where in sources},
-        strict=strict,
+        on=target.url,
+        servers={**settings.servers, **target.servers, **dict(servers)},
+        sources={**settings.sources, **{name: _located(where) for name, where in sources}},
+        credentials=_merged(settings.credentials, target.credentials),
+        strict=strict or settings.strict,
+        off=sorted(settings.refused),
+        poll=settings.poll,
+        configured=sorted(
+            {*settings.servers, *settings.sources, *target.servers} - {name for name, _ in (*servers, *sources)}
+        ),
     )
+
+
+def _merged(*every: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Join credentials by source; later ones outrank earlier ones."""
+    found: dict[str, dict[str, str]] = {}
+    for each in every:
+        for source, references in each.items():
+            found[source] = {**found.get(source, {}), **references}
+    return found
 
 
 def _located(where: str) -> str:

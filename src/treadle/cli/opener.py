@@ -19,7 +19,7 @@ from treadle.arazzo.plan import OpenedDescription, OpenedSource
 from treadle.arazzo.registry import Registry, base_uri, kind_of
 from treadle.arazzo.rules import check
 from treadle.errors import DescriptionError, Diagnostic, UsageError
-from treadle.seams import Json, Source
+from treadle.seams import Json
 from treadle.sources.asyncapi import AsyncApiSource
 from treadle.sources.openapi import OpenApiSource
 from treadle.sources.servers import LocalService, Target, described_server, region_of, target_for
@@ -85,6 +85,8 @@ class Opener:
         self.registry = registry
         self.local = local
         self.targets: dict[str, Target] = {}
+        self.schemes: dict[str, Mapping[str, Json]] = {}
+        """The security schemes of each source for which credentials are configured."""
         self.digests: dict[str, str] = {}
         """URI → digest of every other Arazzo document."""
         self._region = region_of() or _profile_region(setup.on)
@@ -101,7 +103,7 @@ class Opener:
 
     def check_names(self) -> None:
         """Raise `UsageError` where the command line names a source that no document has."""
-        unknown = {*self.setup.servers, *self.setup.sources} - self._names
+        unknown = {*self.setup.servers, *self.setup.sources} - self._names - set(self.setup.configured)
         if unknown:
             names = ", ".join(sorted(self._names))
             raise UsageError(f"the document has no source {', '.join(sorted(unknown))}", hint=f"it has: {names}")
@@ -127,7 +129,9 @@ class Opener:
             server = described_server(described.value, described.uri, environment=environment)
             target = self._target(sources, source, server)
             base = target.url if target else ""
-            opened: Source = OpenApiSource(called, described.value, uri=described.uri, server=base or None)
+            opened = OpenApiSource(called, described.value, uri=described.uri, server=base or None)
+            if {called, source.name} & self.setup.credentials.keys():
+                self.schemes[called] = opened.security_schemes()
         except DescriptionError as error:
             return OpenedSource(None, error.diagnostics[0])
         if target is not None:
@@ -152,7 +156,7 @@ class Opener:
             if description is None:
                 return OpenedSource(None, found[0])
             self._same_as_before(document)
-            found += check(description, document, strict=self.setup.strict)
+            found += check(description, document, strict=self.setup.strict, off=frozenset(self.setup.off))
             found += self._by_another_name(sources, source, document)
             known = self._description(document, description, sources.called(source), tuple(found))
         return OpenedSource(None, description=known)
@@ -204,6 +208,8 @@ class Opener:
         if target is None:
             return OpenedSource(None, problem)
         self.targets[called] = target
+        if {called, source.name} & self.setup.credentials.keys():
+            self.schemes[called] = {}
         return OpenedSource(SpelledOutSource(called, target.url), problem, target.url)
 
     def _problem(self, sources: _Sources, source: SourceDescription, what: str) -> Diagnostic:

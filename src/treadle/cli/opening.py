@@ -6,7 +6,7 @@ Opening sends nothing but, for a document or a source that is a URL, the request
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -28,6 +28,7 @@ from treadle.sources.servers import LocalService, Target
 
 if TYPE_CHECKING:
     from treadle.arazzo.registry import Fetch
+    from treadle.sources.security import SchemeAuthoriser
 
 __all__ = ["Opened", "Setup", "open_description", "open_plan", "plan_options", "read_document", "registry_of"]
 
@@ -42,12 +43,16 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     on: str | None = None
     servers: dict[str, str] = {}
     sources: dict[str, str] = {}
+    credentials: dict[str, dict[str, str]] = {}
+    """Source → security scheme → where its secret is: `env:NAME`, `file:PATH`. Secrets themselves are not stored."""
     strict: bool = False
     off: list[str] = []
     poll: float | None = None
     timeout: float = 31 * 24 * 3600.0
     request_timeout: float = 60.0
     expect: list[str] = []
+    configured: list[str] = []
+    """Sources that only `treadle.toml` names: it holds for several documents, so this one need not have them."""
     documents: list[str] = []
     """Files, or directories of files, that references may mean by their `$self`."""
     digest: str = ""
@@ -66,6 +71,8 @@ class Opened:
     targets: Mapping[str, Target]
     diagnostics: tuple[Diagnostic, ...] = ()
     local: LocalService | None = field(default=None)
+    schemed: Sequence[SchemeAuthoriser] = ()
+    """Add the credentials of the APIs' security schemes, as far as they are configured."""
 
     @property
     def on_aws(self) -> bool:
@@ -78,9 +85,10 @@ class Opened:
         return [target for name, target in self.targets.items() if name in names]
 
     def authoriser(self, home: Home) -> Authoriser:
-        """Give what signs the requests: for the local service with its own credentials, for AWS with the user's."""
+        """Give what adds credentials: configured ones; signatures, for the local service with its own keys."""
         from treadle.aws.sigv4 import Credentials  # signing is nothing that `check` and `plan` need
         from treadle.sources.security import (
+            AuthoriserChain,
             AwsChain,
             CredentialsProvider,
             SigV4Authoriser,
@@ -99,7 +107,12 @@ class Opened:
             return chain if target.must_sign else quick
 
         grants = (grant_for(target, provider(target)) for target in self._used())
-        return SigV4Authoriser(grant for grant in grants if grant is not None)
+        signer = SigV4Authoriser(grant for grant in grants if grant is not None)
+        return AuthoriserChain((*self.schemed, signer)) if self.schemed else signer
+
+    def secrets(self) -> list[str]:
+        """Give the configured credentials, so that they can be masked. Raises `UsageError` where one is not there."""
+        return [secret for each in self.schemed for secret in each.secrets()]
 
 
 def read_document(setup: Setup, registry: Registry) -> Document:
@@ -112,7 +125,7 @@ def open_description(setup: Setup, registry: Registry) -> tuple[Document, Descri
     document = read_document(setup, registry)
     description, found = build(document)
     if description is not None:
-        found += check(description, document, strict=setup.strict)
+        found += check(description, document, strict=setup.strict, off=frozenset(setup.off))
     return document, description, found
 
 
@@ -144,7 +157,26 @@ def open_plan(
         raise DescriptionError(found)
     opener.check_names()
     complete = msgspec.structs.replace(setup, digest=document.digest, digests=opener.digests, workflow=made.entry)
-    return Opened(complete, document, description, made, opener.targets, tuple(found), service)
+    schemed = _schemed(setup, opener)
+    return Opened(complete, document, description, made, opener.targets, tuple(found), service, schemed)
+
+
+def _schemed(setup: Setup, opener: Opener) -> Sequence[SchemeAuthoriser]:
+    """Give what adds the configured credentials. Raises `UsageError` for a scheme that there is not."""
+    if not setup.credentials:
+        return ()
+    from treadle.sources.security import SchemeAuthoriser  # only where there are credentials
+
+    configured = {
+        called: references
+        for called in opener.schemes
+        if (references := setup.credentials.get(called, setup.credentials.get(called.rpartition("/")[2])))
+    }
+    return [
+        SchemeAuthoriser(opener.targets[called].url, opener.schemes[called], references)
+        for called, references in configured.items()
+        if called in opener.targets
+    ]
 
 
 def registry_of(setup: Setup, fetch: Fetch | None) -> Registry:

@@ -184,6 +184,13 @@ def describes(command: _F) -> _F:
             multiple=True,
             help="Read a source description from elsewhere. Repeatable.",
         ),
+        option(
+            _WHERE,
+            "--config",
+            metavar="FILE",
+            type=click.Path(dir_okay=False),
+            help="The treadle.toml to use. Default: the nearest one above the document.",
+        ),
         option(_WHERE, "--strict", is_flag=True, help="Take documents by the letter: every leniency is an error."),
     )
     for each in reversed(options):

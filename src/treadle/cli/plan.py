@@ -10,6 +10,7 @@ import click
 
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedStep, PlannedWorkflow
 from treadle.cli import local
+from treadle.cli.configured import settings_for
 from treadle.cli.fetching import fetch
 from treadle.cli.given import inputs_of, setup_of, warned
 from treadle.cli.opening import open_plan
@@ -41,6 +42,7 @@ def plan(
     on: str | None,
     servers: tuple[tuple[str, str], ...],
     sources: tuple[tuple[str, str], ...],
+    config: str | None,
     strict: bool,
     as_json: bool,
 ) -> None:
@@ -48,7 +50,8 @@ def plan(
 
     Inputs that are not given stand as their names. WORKFLOW may be left out when there is only one.
     """
-    setup = setup_of(document, workflow, on=on, servers=servers, sources=sources, strict=strict)
+    settings = settings_for(document, config)
+    setup = setup_of(document, workflow, on=on, servers=servers, sources=sources, strict=strict, settings=settings)
     opened = open_plan(setup, local=local.known, fetch=fetch)
     warned(opened.diagnostics, notes=True)
     entry = opened.plan.workflows[opened.plan.entry].inputs

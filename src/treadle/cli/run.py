@@ -22,6 +22,7 @@ from treadle.arazzo.events import decode
 from treadle.arazzo.references import referring
 from treadle.cli import local
 from treadle.cli.aftermath import Jobs, aftermath, interrupted
+from treadle.cli.configured import settings_for
 from treadle.cli.errors import INTERRUPTED, problem
 from treadle.cli.expect import Expectation, expectations
 from treadle.cli.fetching import fetch
@@ -107,6 +108,7 @@ def run(
     on: str | None,
     servers: tuple[tuple[str, str], ...],
     sources: tuple[tuple[str, str], ...],
+    config: str | None,
     strict: bool,
     poll: float | None,
     timeout: float,
@@ -125,8 +127,11 @@ def run(
     """
     tape = Tape.of(record, replay)
     on, servers = tape.servers(on, servers)
-    setup = setup_of(document, tape.workflow(workflow), on=on, servers=servers, sources=sources, strict=strict)
-    setup = msgspec.structs.replace(setup, poll=poll, timeout=timeout, expect=list(expected))
+    settings, chosen = settings_for(document, config), tape.workflow(workflow)
+    setup = setup_of(document, chosen, on=on, servers=servers, sources=sources, strict=strict, settings=settings)
+    setup = msgspec.structs.replace(
+        setup, poll=setup.poll if poll is None else poll, timeout=timeout, expect=list(expected)
+    )
     telling = Telling(**told)
     with local.using() as service:
         opened = open_plan(setup, local=tape.nowhere if tape.replays else service, fetch=fetch)
@@ -211,7 +216,7 @@ async def _begin(
         machine=_machine_options(opened.setup),
         run_id=engine.new_run_id(),
         setup=msgspec.json.encode(opened.setup),
-        secrets=engine.Secrets.of(inputs, entry.secrets),
+        secrets=engine.Secrets.of(inputs, entry.secrets, opened.secrets()),
         references=references,
     )
     jobs = Jobs()
@@ -269,7 +274,7 @@ def _options_again(opened: Opened, record: RunRecord) -> RunOptions:
         machine=_machine_options(opened.setup),
         run_id=record.run_id,
         setup=msgspec.json.encode(opened.setup),
-        secrets=engine.Secrets.of(inputs, entry.secrets),
+        secrets=engine.Secrets.of(inputs, entry.secrets, opened.secrets()),
     )
 
 
