@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -187,6 +187,40 @@ def test_a_program_gets_its_own_credentials(service: World) -> None:
     with pytest.raises(ClientError, match="The security token included in the request is expired") as caught:
         service.client("sts", **keys).get_caller_identity()
     assert code(caught) == ("ExpiredToken", 403)
+
+
+def test_a_program_reaches_what_its_job_may(service: World) -> None:
+    """S3 asks the same table: channels are read, outputs written, and all of it ends with the job."""
+    owner = service.client("s3")
+    owner.put_object(Bucket="data", Key="private/x", Body=b"secret")
+    sagemaker = service.client()
+    channel = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://data/train"}}
+    service.create(sagemaker, "long-s3", InputDataConfig=[{"ChannelName": "train", "DataSource": channel}])
+    service.reached(sagemaker, "long-s3", "Training")
+    s3 = service.client("s3", **of_program(service, "long-s3"))
+    assert s3.get_object(Bucket="data", Key="train/a.csv")["Body"].read() == b"1,2\n"
+    assert [each["Key"] for each in s3.list_objects_v2(Bucket="data", Prefix="train/")["Contents"]] == ["train/a.csv"]
+    s3.put_object(Bucket="data", Key="out/long-s3/output/intermediate/x", Body=b"x")
+    refusals: tuple[Callable[[], Any], ...] = (
+        lambda: s3.get_object(Bucket="data", Key="private/x"),
+        lambda: s3.copy_object(Bucket="data", Key="out/long-s3/y", CopySource="data/private/x"),
+        lambda: s3.put_object(Bucket="data", Key="train/a.csv", Body=b""),
+        lambda: s3.delete_objects(Bucket="data", Delete={"Objects": [{"Key": "train/a.csv"}]})["Errors"][0]["Code"],
+        lambda: s3.list_objects_v2(Bucket="data"),
+        s3.list_buckets,
+        lambda: s3.create_bucket(Bucket="another"),
+    )
+    for refused in refusals:
+        try:
+            assert refused() == "AccessDenied"
+        except ClientError as error:
+            assert error.response["Error"]["Code"] == "AccessDenied"  # noqa: PT017  (one call tells it in its answer)
+    assert owner.get_object(Bucket="data", Key="train/a.csv")["Body"].read() == b"1,2\n"
+    sagemaker.stop_training_job(TrainingJobName="long-s3")
+    service.ended(sagemaker, "long-s3")
+    with pytest.raises(ClientError) as caught:
+        s3.get_object(Bucket="data", Key="train/a.csv")
+    assert caught.value.response["Error"]["Code"] == "ExpiredToken"
 
 
 def test_an_earlier_attempt_has_no_credentials(service: World) -> None:
