@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeAlias
 
 from treadle.arazzo import model
@@ -511,8 +511,33 @@ _CRITERION = _Shape(
     ),
 )
 
+
+def _criterion(builder: _Builder, value: Json, at: _At) -> Any:
+    """Read a Criterion Object; one whose condition is spread over three members is put together (`split-condition`)."""
+    whole = _put_together(value)
+    read = _an(_CRITERION)(builder, value if whole is None else whole, at)
+    return read if whole is None else replace(read, split=True)
+
+
+_OPERATORS: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
+
+
+def _put_together(value: Json) -> Json:
+    """Give `{context: $statusCode, condition: "==", value: 200}` as a simple criterion; None for every other one."""
+    if not isinstance(value, dict) or value.get("condition") not in _OPERATORS or "value" not in value:
+        return None
+    operand, context = value["value"], value.get("context")
+    if not isinstance(context, str) or isinstance(operand, (dict, list)) or value.get("type", "simple") != "simple":
+        return None
+    quoted = isinstance(operand, str) and not operand.startswith("$")
+    text = "'" + operand.replace("'", "''") + "'" if quoted else operand
+    written = text if isinstance(text, str) else json.dumps(text)
+    kept = {name: each for name, each in value.items() if name.startswith("x-")}
+    return {"condition": f"{context} {value['condition']} {written}", **kept}
+
+
 _PARAMETERS = _list_of(_or_reusable(_an(_PARAMETER)))
-_CRITERIA = _list_of(_an(_CRITERION))
+_CRITERIA = _list_of(_criterion)
 
 _SUCCESS_ACTION = _Shape(
     "Success Action Object",
@@ -578,7 +603,7 @@ _STEP = _Shape(
         _Member("workflowId", _text),
         _Member("parameters", _PARAMETERS),
         _Member("requestBody", _an(_REQUEST_BODY)),
-        _Member("successCriteria", _list_of(_an(_CRITERION), at_least=1)),
+        _Member("successCriteria", _list_of(_criterion, at_least=1)),
         _Member("onSuccess", _SUCCESS_ACTIONS),
         _Member("onFailure", _FAILURE_ACTIONS),
         _Member("outputs", _OUTPUTS),

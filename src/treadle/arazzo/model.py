@@ -127,11 +127,15 @@ class ReusableObject(_Object):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Criterion(_Object):
-    """Criterion Object: an assertion. No `type` means simple."""
+    """Criterion Object: an assertion. No `type` means simple.
+
+    `split`: the document has the condition in three members (the dialect rule `split-condition`).
+    """
 
     context: str | None = None
     condition: str
     type: CriterionKind | ExpressionType | None = None
+    split: bool = False
 
     @property
     def kind(self) -> str:

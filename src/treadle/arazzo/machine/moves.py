@@ -237,7 +237,11 @@ class Move(Judging):
 
     def returned(self, callee: Frame, outputs: dict[str, Json], *, succeeded: bool, reason: str) -> Next:
         """Take back what a called workflow gave: judge the step that called it. `$outputs` are the workflow's."""
+        self.frame.last_status = callee.last_status
         seen = Seen(self.context(outputs=outputs))
+        if self.step.sees_status and callee.last_status is not None:
+            # Nothing but its status is known of that answer here.
+            seen.context.response = Answer(callee.last_status)
         name = self.plan.workflows[callee.workflow].workflow_id
         passed, why = succeeded, reason and f"the workflow {name!r} failed: {reason}"
         if succeeded or self.step.success:
@@ -409,6 +413,7 @@ class Move(Judging):
         """Decode the answer and judge the success criteria."""
         step = self.step
         answer = step.bound.answer(event.response)
+        self.frame.last_status = answer.status
         if self.state.intent:
             self.state.intent = False
             self.state.effects = True

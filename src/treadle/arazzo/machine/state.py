@@ -56,6 +56,8 @@ class Frame(msgspec.Struct, kw_only=True):
     """Action name → retries made in this visit."""
     detour: Detour | None = None
     recovered: bool = False
+    last_status: int | None = None
+    """The status of its last answer, for a step that calls it and looks at `$statusCode` (`workflow-step-status`)."""
 
 
 class Finished(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSou
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import find_operation
 from treadle.arazzo.plan.order import ordered
-from treadle.arazzo.plan.requests import check_media_type, check_parameters
+from treadle.arazzo.plan.requests import check_media_type, check_parameters, mended
 from treadle.arazzo.plan.values import (
     Plan,
     PlannedAction,
@@ -264,6 +264,7 @@ class _Planner:
         arguments = _arguments(part, holds.parameters, scope, for_workflow=step.workflow_id is not None)
         body = step.request_body
         if operation is not None:
+            arguments = mended(part, operation, arguments)
             check_parameters(part, step, operation, arguments)
             if body is not None:
                 check_media_type(part, body, operation)
@@ -289,6 +290,7 @@ class _Planner:
             reads_body=_mentions("$response.body", step, holds),
             chooses_by_body=any("$response.body" in text for text in _criteria_texts(holds.on_success)),
             reads_request=_mentions("$request.", step, holds),
+            sees_status=_sees_status(part, step, holds),
         )
 
     def target(
@@ -443,6 +445,15 @@ def _plain(value: Json) -> Json:
     kind = value.type
     written = {"type": kind.type, "version": kind.version} if isinstance(kind, model.ExpressionType) else kind
     return {"context": value.context, "selector": value.selector, "type": written}
+
+
+def _sees_status(part: Part, step: model.Step, holds: Effective) -> bool:
+    """Tell whether a step that calls a workflow, and so has no answer of its own, looks at a status."""
+    if step.workflow_id is None or not _mentions("$statusCode", step, holds):
+        return False
+    message = f"the step {step.step_id!r} calls a workflow; $statusCode is taken as the status of the last answer in it"
+    part.lenient("workflow-step-status", message, step.pointer)
+    return True
 
 
 def _mentions(text: str, step: model.Step, holds: Effective) -> bool:

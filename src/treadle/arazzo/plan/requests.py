@@ -6,7 +6,9 @@ behind their servers.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from treadle.arazzo import model
@@ -14,11 +16,50 @@ from treadle.arazzo.plan.documents import Part, did_you_mean
 from treadle.arazzo.plan.values import PlannedArgument
 from treadle.seams import Operation, OperationParameter
 
-__all__ = ["check_media_type", "check_parameters"]
+__all__ = ["check_media_type", "check_parameters", "mended"]
 
 # OpenAPI, Parameter Object: header parameters of these names are ignored. The last one has one value only, which the
 # source fills in.
 _NOT_DECLARED: Final = frozenset({"accept", "content-type", "authorization", "x-amz-target"})
+
+
+def mended(part: Part, operation: Operation, arguments: Sequence[PlannedArgument]) -> tuple[PlannedArgument, ...]:
+    """Give the arguments with each path parameter that nothing fills taken from the one that was clearly meant for it.
+
+    Without it the request cannot be built at all, so nothing that works is changed by this.
+    """
+    made = list(arguments)
+    for declared in operation.parameters:
+        if declared.location != "path" or any(each.location == "path" and each.name == declared.name for each in made):
+            continue
+        place = _meant_for(declared, operation, made)
+        if place is not None:
+            written = made[place]
+            made[place] = replace(written, name=declared.name, location="path")
+            part.lenient(
+                "path-parameter",
+                f"the {written.location} parameter {written.name!r} is taken as the path parameter {declared.name!r}",
+                written.pointer,
+                hint=f"write {{name: {declared.name}, in: path}}",
+            )
+    return tuple(made)
+
+
+def _meant_for(declared: OperationParameter, operation: Operation, made: Sequence[PlannedArgument]) -> int | None:
+    """Find the only argument that no parameter is declared for and whose name is the same but for its spelling."""
+    known = {_key(each.location, each.name) for each in operation.parameters}
+    alike = [
+        place
+        for place, each in enumerate(made)
+        if each.location is not None
+        and _key(each.location, each.name) not in known
+        and _bare(each.name) == _bare(declared.name)
+    ]
+    return alike[0] if len(alike) == 1 else None
+
+
+def _bare(name: str) -> str:
+    return re.sub(r"[-_+\s]", "", name).casefold()
 
 
 def check_parameters(part: Part, step: model.Step, operation: Operation, arguments: Sequence[PlannedArgument]) -> None:

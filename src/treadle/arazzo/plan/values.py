@@ -93,6 +93,8 @@ class PlannedStep:
     chooses_by_body: bool = False
     """Whether the criteria of success actions look at the response body: without one nobody can tell what is next."""
     reads_request: bool = False
+    sees_status: bool = False
+    """Whether a step that calls a workflow looks at the status of the last answer in it."""
 
     @property
     def bound(self) -> Operation:

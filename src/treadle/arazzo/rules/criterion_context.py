@@ -21,7 +21,10 @@ CLAUSE: Final = "Criterion Object: context"
 def check(checked: Checked) -> Iterator[Diagnostic]:
     """Report typed criteria without a context."""
     for criterion in _criteria(checked):
-        if criterion.kind == "jsonpointer":
+        if criterion.split:
+            message = f"a condition is one text; context, condition and value are taken as `{criterion.condition}`"
+            yield checked.lenient("split-condition", message, f"{criterion.pointer}/condition")
+        elif criterion.kind == "jsonpointer":
             message = "a JSON Pointer is no condition: it finds a value and does not judge it"
             hint = "write a simple criterion, such as $response.body#/status == 'ok'"
             yield checked.finding(RULE, message, f"{criterion.pointer}/type", hint=hint)

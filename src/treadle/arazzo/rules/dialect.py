@@ -75,6 +75,18 @@ _ALL = (
         "write context: $response.body",
     ),
     Rule(
+        "split-condition",
+        "context: $statusCode, condition: ==, value: 200",
+        "the comparison of the context with the value",
+        "write it as one condition: $statusCode == 200",
+    ),
+    Rule(
+        "workflow-step-status",
+        "$statusCode == 200 as a criterion of a step that calls a workflow",
+        "the status of the last answer in the called workflow",
+        "leave it out: such a step succeeds when its workflow does",
+    ),
+    Rule(
         "slashed-pattern",
         "type: regex, condition: /^2\\d\\d$/",
         "the pattern between the slashes, which are JavaScript's",
@@ -170,6 +182,12 @@ _ALL = (
         "the path before the #, which only tells operations apart; what follows ? belongs to the query",
         "OpenAPI has no other way to say it: nothing to do",
         "note",
+    ),
+    Rule(
+        "path-parameter",
+        "name: pet_id, in: path (or petId, in: query) for the parameter petId of the path",
+        "the path parameter, which nothing else fills",
+        "write it as the description does: {name: petId, in: path}",
     ),
     Rule(
         "greedy-path-parameter",

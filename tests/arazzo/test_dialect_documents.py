@@ -1,0 +1,133 @@
+"""Three ways of writing that public documents share, run as their authors mean them (`rules.dialect`)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.arazzo.shelf import Shelf
+from treadle.arazzo.build import build
+from treadle.arazzo.load import load
+from treadle.arazzo.rules import check
+
+API = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "http://127.0.0.1:9"}],
+    "paths": {
+        "/pets/{petId}": {
+            "get": {
+                "operationId": "get",
+                "parameters": [{"name": "petId", "in": "path", "required": True}, {"name": "size", "in": "query"}],
+            }
+        }
+    },
+}
+TOP = """
+sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
+workflows:
+- workflowId: w
+  steps: [{{stepId: s, operationId: get, parameters: [{0}]}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("parameters", "rules"),
+    [
+        pytest.param("{name: pet_id, in: path, value: 1}", ["path-parameter"], id="spelt otherwise"),
+        pytest.param("{name: petId, in: query, value: 1}", ["path-parameter"], id="in another place"),
+        pytest.param("{name: petId, in: path, value: 1}", [], id="as it is described"),
+        pytest.param("{name: id, in: path, value: 1}", ["missing-parameter", "unknown-parameter"], id="another name"),
+        pytest.param(
+            "{name: pet_id, in: path, value: 1}, {name: petid, in: query, value: 1}",
+            ["missing-parameter", "unknown-parameter", "unknown-parameter"],
+            id="two that could be meant",
+        ),
+        pytest.param("{name: size, in: query, value: 1}", ["missing-parameter"], id="one that is described itself"),
+    ],
+)
+def test_a_path_parameter_is_taken_from_the_only_one_that_can_be_meant(
+    parameters: str, rules: list[str], tmp_path: Path
+) -> None:
+    """The spelling and the place of a parameter that nothing fills are mended; whatever is doubtful is an error."""
+    found = Shelf(tmp_path, {"main.yaml": TOP.format(parameters), "api.json": API}).check()
+    about = {"path-parameter", "missing-parameter", "unknown-parameter"}
+    assert sorted(each.rule for each in found if each.rule in about) == rules
+
+
+SPLIT = """\
+arazzo: 1.0.1
+info: {{title: t, version: '1'}}
+sourceDescriptions: [{{name: api, url: api.json}}]
+workflows: [{{workflowId: w, steps: [{{stepId: s, operationId: get, successCriteria: [{0}]}}]}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("criterion", "condition"),
+    [
+        ("{context: $statusCode, condition: '==', value: 200}", "$statusCode == 200"),
+        ("{context: $response.body.name, condition: '!=', value: it's}", "$response.body.name != 'it''s'"),
+        ("{context: $response.body.id, condition: '==', value: $inputs.id}", "$response.body.id == $inputs.id"),
+        ("{context: $response.body.ok, condition: '==', value: true, type: simple}", "$response.body.ok == true"),
+        ("{context: $response.body.gone, condition: '==', value: null}", "$response.body.gone == null"),
+    ],
+)
+def test_a_condition_in_three_members_is_put_together(criterion: str, condition: str) -> None:
+    """Context, operator and value are one simple condition, said under the name of its rule."""
+    document = load(SPLIT.format(criterion).encode(), "test.yaml")
+    description, found = build(document)
+    assert description is not None
+    assert not found
+    made = description.workflows[0].steps[0].success_criteria[0]
+    assert (made.condition, made.context, made.type, made.split) == (condition, None, None, True)
+    assert [(each.rule, each.severity) for each in check(description, document)] == [("split-condition", "warning")]
+    assert [each.severity for each in check(description, document, strict=True)] == ["error"]
+
+
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        "{context: $statusCode, condition: '=='}",
+        "{context: $statusCode, condition: '==', value: [1]}",
+        "{context: $response.body, condition: '==', value: 1, type: jsonpath}",
+        "{condition: '==', value: 200}",
+        "{condition: $statusCode == 200, value: 200}",
+    ],
+)
+def test_nothing_else_is_put_together(criterion: str) -> None:
+    """What lacks a part, or has a type of its own, stays as it is written."""
+    description, _ = build(load(SPLIT.format(criterion).encode(), "test.yaml"))
+    assert description is not None
+    assert not description.workflows[0].steps[0].success_criteria[0].split
+
+
+NESTED = """
+sourceDescriptions: [{name: api, url: api.json, type: openapi}]
+workflows:
+- workflowId: outer
+  steps: [{stepId: call, workflowId: middle, successCriteria: [{condition: $statusCode == 201}]}]
+- workflowId: middle
+  steps: [{stepId: call, workflowId: inner}]
+- workflowId: inner
+  steps:
+  - {stepId: a, operationId: one}
+  - {stepId: b, operationId: two}
+"""
+
+
+@pytest.mark.parametrize(("answers", "status"), [([200, 201], "succeeded"), ([201, 200], "failed")])
+def test_the_status_of_a_workflow_step_is_that_of_its_last_answer(
+    answers: list[int], status: str, tmp_path: Path
+) -> None:
+    """`$statusCode` at a step that calls a workflow: the last answer in it, however deep."""
+    shelf = Shelf(tmp_path, {"main.yaml": NESTED})
+    story = shelf.tell(answers, workflow="outer")
+    assert story.end.status == status
+    assert "workflow-step-status" in {each.rule for each in shelf.check()}
+
+
+def test_strict_refuses_the_status_of_a_workflow_step(tmp_path: Path) -> None:
+    """By the letter such a step has no answer, and so no status."""
+    found = Shelf(tmp_path, {"main.yaml": NESTED}).check(strict=True)
+    assert [each.severity for each in found if each.rule == "workflow-step-status"] == ["error"]
