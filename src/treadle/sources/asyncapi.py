@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import Final, Literal
 from urllib.parse import unquote
@@ -83,16 +84,16 @@ class AsyncApiSource:
             channel = operation.get("channel")
             if channel is None:
                 raise operation.error("asyncapi-channel", f"the operation {name!r} has no channel")
-            yield name, channel, Node(operation.root, operation.uri, node.pointer, operation.value)
+            yield name, channel, replace(operation, pointer=node.pointer)
 
     def _of_version_2(self) -> Iterator[tuple[str, Node, Node]]:
         channels = self._root.get("channels")
         for _, node in channels.items() if channels else ():
-            channel = Node(node.root, node.uri, node.pointer, node.followed().value)
+            channel = replace(node.followed(), pointer=node.pointer)
             for kind in ("publish", "subscribe"):
                 operation = channel.get(kind)
                 if operation is not None:
-                    placed = Node(node.root, node.uri, f"{node.pointer}/{kind}", operation.value)
+                    placed = replace(operation, pointer=f"{node.pointer}/{kind}")
                     yield operation.text("operationId"), channel, placed
 
     # -- channels -----------------------------------------------------------------------------------------------------
@@ -121,7 +122,7 @@ class AsyncApiSource:
         if self._major == 3:
             listed = operation.get("messages") if operation else None
             if listed is not None:
-                yield from listed.elements()
+                yield from (each.followed() for each in listed.elements())
                 return
             described = channel.get("messages")
             yield from (node.followed() for _, node in described.items()) if described else ()
@@ -130,7 +131,7 @@ class AsyncApiSource:
             message = holder.get("message") if holder else None
             choices = message.get("oneOf") if message else None
             if choices is not None:
-                yield from choices.elements()
+                yield from (each.followed() for each in choices.elements())
             elif message is not None:
                 yield message
 
@@ -148,7 +149,7 @@ class AsyncApiSource:
         described = [node.followed() for _, node in servers.items()] if servers else []
         named = channel.get("servers")
         if named is not None and self._major == 3:
-            described = list(named.elements()) or described
+            described = [each.followed() for each in named.elements()] or described
         elif named is not None and servers is not None and isinstance(named.value, list) and named.value:
             described = [node for each in named.value if (node := servers.get(str(each)))] or described
         if not described:

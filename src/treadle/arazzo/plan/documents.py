@@ -7,12 +7,12 @@ places for findings.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from treadle.arazzo import model
+from treadle.arazzo.build import close_to
 from treadle.arazzo.expressions import Note, Scope
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.location import Document, join
@@ -157,5 +157,5 @@ class Part:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the known name that was probably meant, or ""."""
-    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else ""
+    meant = close_to(word, known)
+    return f"did you mean {meant!r}?" if meant else ""
