@@ -43,8 +43,9 @@ class _Where:
     staged: str
     target: str
 
-    def output(self, name: str) -> StagedOutput:
-        return StagedOutput(bucket=self.bucket, staged=f"{self.staged}/{name}", target=f"{self.target}/{name}")
+    def output(self, name: str, *, model: bool = False) -> StagedOutput:
+        staged, target = f"{self.staged}/{name}", f"{self.target}/{name}"
+        return StagedOutput(bucket=self.bucket, staged=staged, target=target, model=model)
 
 
 def upload(spec: HostSpec, ml: Path, objects: Objects, say: Say, *, model: bool) -> list[StagedOutput]:
@@ -59,7 +60,8 @@ def upload(spec: HostSpec, ml: Path, objects: Objects, say: Say, *, model: bool)
         if model and config.get("CompressionType") == "NONE":
             outputs += _plain_files(ml / "model", where, objects, say)
         elif model:
-            outputs.append(_archived(ml / "model", "/opt/ml/model", where.output("model.tar.gz"), objects, say))
+            whole = where.output("model.tar.gz", model=True)
+            outputs.append(_archived(ml / "model", "/opt/ml/model", whole, objects, say))
         data = ml / "output/data"
         if _is_directory(data) and os.listdir(_listable(data)):  # noqa: PTH208  (an iterator would have to be closed)
             outputs.append(_archived(data, "/opt/ml/output/data", where.output("output.tar.gz"), objects, say))
@@ -91,7 +93,7 @@ def _plain_files(root: Path, where: _Where, objects: Objects, say: Say) -> list[
         if entry.link:
             say(f"{entry.name}: a link cannot be an object; it is left out")
         elif entry.regular:
-            output = where.output(f"model/{entry.name}")
+            output = where.output(f"model/{entry.name}", model=True)
             descriptor = _open(root / entry.name)
             objects.write(output.bucket, output.staged, _pieces(descriptor, os.fstat(descriptor).st_size))
             outputs.append(output)

@@ -1,40 +1,49 @@
-"""Input channels in File mode: objects become files below `/opt/ml/input/data/<channel>` (§1.6).
+"""Input channels: what is listed, and where each object goes below `/opt/ml/input/data` (§1.6). Nothing is written yet.
 
-First all of it is planned: what is listed, where each object goes, whether every place lies below the channel and no
-place is wanted twice. Only then is something written. Keys are anybody's: they are never joined to a path before
-each of their segments has been looked at.
+What the three modes make of a channel::
+
+    File        every object becomes a file                          `Plan.files`
+    FastFile    the directory is shown, read-only, where it lies     `Plan.mounts`
+                or copied, where it cannot be shown as it is         `Plan.files`, `Plan.copied`
+    Pipe        the objects' bytes come through a FIFO, each epoch   `Plan.streams`
+
+Keys are anybody's: they are never joined to a path before each of their segments has been looked at.
 """
 
 from __future__ import annotations
 
-import hashlib
+import itertools
 import json
-import re
-import threading
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
+from treadle.agent import streams
 from treadle.agent.contract import Channel, channels, instance_groups
+from treadle.agent.faults import DataError
 from treadle.errors import ObjectError
-from treadle.seams import HostSpec, Json, ObjectInfo, Objects
+from treadle.seams import HostSpec, Json, Mount, ObjectInfo, Objects
 
-__all__ = ["CancelledStagingError", "DataError", "Placement", "download", "plan", "split_uri"]
+__all__ = ["DataError", "Placement", "Plan", "place", "plan", "split_uri"]
 
 _LONGEST_NAME = 255
-_WORKERS = 4
-_MD5 = re.compile(r"\A\"?([0-9a-f]{32})\"?\Z")
-_SMALL = 64 * 1024 * 1024
-_PIECE = 1024 * 1024
+_DATA = "/opt/ml/input/data"
+
+# The beginning is AWS's; what follows it there has not been found (§1.6).
+_PARTIAL = (
+    "Failed to download data. For FastFile mode, partial S3 prefix is not supported. S3 prefix has to end with a full "
+    "file or folder."
+)
 
 
-class DataError(Exception):
-    """The data cannot be brought; the text is for the user, after `ClientError: Data download failed:`."""
+@runtime_checkable
+class PlainObjects(Protocol):
+    """Objects that lie as plain files on this machine; `objects.filesystem`."""
 
-
-class CancelledStagingError(Exception):
-    """Somebody asked to stop."""
+    def plain_directory(self, bucket: str, prefix: str) -> Path | None:
+        """Give the directory that shows the keys below a prefix as they are, if there is one."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +55,24 @@ class Placement:
     path: str
 
 
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What has to be done before the program starts.
+
+    `copied` are the FastFile channels that are copied; they are read-only all the same where a sandbox can do that.
+    """
+
+    files: list[Placement] = field(default_factory=list)
+    mounts: list[Mount] = field(default_factory=list)
+    copied: list[str] = field(default_factory=list)
+    streams: list[streams.Stream] = field(default_factory=list)
+
+    @property
+    def size(self) -> int:
+        """The bytes that will be written to the volume."""
+        return sum(each.info.size for each in self.files)
+
+
 def split_uri(uri: str) -> tuple[str, str]:
     """Give bucket and key of an s3:// URI. Raises `DataError`."""
     if not uri.startswith("s3://") or not (rest := uri.removeprefix("s3://")).partition("/")[0]:
@@ -54,19 +81,27 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def plan(spec: HostSpec, objects: Objects) -> list[Placement]:
-    """List every channel and give each object its place. Raises `DataError`."""
-    placements: list[Placement] = []
+def plan(spec: HostSpec, objects: Objects, *, mounts: bool = False) -> Plan:
+    """List every channel and decide what becomes of it; `mounts` says that directories can be shown elsewhere.
+
+    Raises `DataError`.
+    """
+    made = Plan()
     for channel in channels(spec.request):
-        placements += _planned(channel, spec, objects)
-    return placements
+        if not channel.s3:
+            raise DataError(f'Channel "{channel.name}" has no S3DataSource; other data sources are not offered here.')
+        share = _share(channel, spec)
+        if share is None:
+            continue
+        try:
+            _MODES[channel.mode](made, _Wanted(channel, share, objects, mounts))
+        except ObjectError as error:
+            raise DataError(error.message) from error
+    return made
 
 
-def _planned(channel: Channel, spec: HostSpec, objects: Objects) -> list[Placement]:
-    if channel.mode not in {"File", "FastFile"}:
-        raise DataError(f'Channel "{channel.name}": input mode {channel.mode} is not offered here; use File.')
-    if not channel.s3:
-        raise DataError(f'Channel "{channel.name}" has no S3DataSource; other data sources are not offered here.')
+def _share(channel: Channel, spec: HostSpec) -> streams.Share | None:
+    """Give the host's part of the channel: all, every n-th object, or None for a host of another instance group."""
     groups = channel.s3.get("InstanceGroupNames")
     sharers = [
         host
@@ -75,36 +110,108 @@ def _planned(channel: Channel, spec: HostSpec, objects: Objects) -> list[Placeme
         for host in each["hosts"]
     ]
     if spec.host not in sharers:
-        return []
-    try:
-        found = list(_listed(channel, objects))
-    except ObjectError as error:
-        raise DataError(error.message) from error
-    if not found:
-        uri = channel.s3["S3Uri"]
-        raise DataError(f'No S3 objects found under S3 URL "{uri}" given in input data source.')
-    if channel.distribution == "ShardedByS3Key":
-        # [guess]: AWS does not say how it deals; in turn, as the keys are sorted, is fair.
-        found = found[sharers.index(spec.host) :: len(sharers)]
-    return _without_clashes(channel.name, found)
+        return None
+    if channel.distribution != "ShardedByS3Key":
+        return streams.Share()
+    return streams.Share(sharers.index(spec.host), len(sharers))
 
 
-def _listed(channel: Channel, objects: Objects) -> Iterator[Placement]:
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    channel: Channel
+    share: streams.Share
+    objects: Objects
+    mounts: bool
+
+
+def _file(made: Plan, wanted: _Wanted) -> None:
+    channel = wanted.channel
+    if channel.compression == "Gzip":
+        raise DataError(f'Channel "{channel.name}": CompressionType Gzip is for Pipe mode only.')
+    made.files.extend(_placed(channel, wanted.share, _listed(channel, wanted.objects)))
+
+
+def _fast_file(made: Plan, wanted: _Wanted) -> None:
+    """Show the directory as it lies if all of it is wanted and every name in it is a key's, else copy."""
+    channel, objects = wanted.channel, wanted.objects
+    if channel.data_type != "S3Prefix":
+        raise DataError(f'Channel "{channel.name}": FastFile mode takes an S3Prefix, not {channel.data_type}.')
     bucket, key = split_uri(channel.s3["S3Uri"])
-    kind = channel.s3.get("S3DataType", "S3Prefix")
-    if kind == "S3Prefix":
-        for info in objects.list(bucket, key):
-            if (path := place(channel.name, key, info.key)) is not None:
-                yield Placement(bucket, info, path)
-        return
-    if kind != "ManifestFile":
-        raise DataError(f'Channel "{channel.name}": S3DataType {kind} is not offered in File mode.')
+    folder = key if not key or key.endswith("/") else f"{key}/"
+    if next(iter(objects.list(bucket, folder)), None) is not None:
+        if wanted.mounts and wanted.share.whole and isinstance(objects, PlainObjects):
+            directory = objects.plain_directory(bucket, folder)
+            if directory is not None:
+                made.mounts.append(Mount(directory, f"{_DATA}/{channel.name}"))
+                return
+        listing = _Listing(bucket, folder, objects.list(bucket, folder))
+    else:
+        found = list(itertools.takewhile(lambda info: info.key == key, objects.list(bucket, key)))
+        if not found and next(iter(objects.list(bucket, key)), None) is not None:
+            raise DataError(_PARTIAL)
+        listing = _Listing(bucket, key, iter(found))
+    made.files.extend(_placed(channel, wanted.share, listing))
+    made.copied.append(channel.name)
+
+
+def _pipe(made: Plan, wanted: _Wanted) -> None:
+    channel, objects = wanted.channel, wanted.objects
+    source: streams.Source
+    if channel.data_type == "AugmentedManifestFile":
+        bucket, key = split_uri(channel.s3["S3Uri"])
+        names = tuple(channel.s3.get("AttributeNames") or ())
+        source = streams.AugmentedManifest(objects, bucket, key, names, wanted.share, channel.seed)
+    else:
+        listing = _listed(channel, objects)
+        parts = [streams.ObjectPart(listing.bucket, info.key, info.size) for info in listing.infos]
+        parts = [each for each in parts if not each.key.endswith("/")]
+        source = streams.Listing(parts, wanted.share, channel.seed)
+    if not source.count:
+        raise _nothing(channel)
+    gzip, records = channel.compression == "Gzip", channel.record_wrapper == "RecordIO"
+    made.streams.append(streams.Stream(channel.name, source, objects, gzip=gzip, records=records))
+
+
+_MODES = {"File": _file, "FastFile": _fast_file, "Pipe": _pipe}
+
+
+def _nothing(channel: Channel) -> DataError:
+    return DataError(f'No S3 objects found under S3 URL "{channel.s3["S3Uri"]}" given in input data source.')
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Listing
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Listing:
+    """Objects of a bucket, and the prefix that their places are relative to."""
+
+    bucket: str
+    prefix: str
+    infos: Iterator[ObjectInfo]
+
+
+def _listed(channel: Channel, objects: Objects) -> _Listing:
+    bucket, key = split_uri(channel.s3["S3Uri"])
+    if channel.data_type == "S3Prefix":
+        return _Listing(bucket, key, objects.list(bucket, key))
+    if channel.data_type != "ManifestFile":
+        raise DataError(
+            f'Channel "{channel.name}": S3DataType {channel.data_type} is not offered in {channel.mode} mode.'
+        )
     prefix, suffixes = _manifest(channel.s3["S3Uri"], b"".join(objects.read(bucket, key)))
-    bucket, start = split_uri(prefix)
-    for suffix in suffixes:
-        info = objects.head(bucket, start + suffix)
-        if (path := place(channel.name, start, info.key)) is not None:
-            yield Placement(bucket, info, path)
+    bucket, prefix = split_uri(prefix)
+    return _Listing(bucket, prefix, iter(_named(bucket, prefix, suffixes, objects)))
+
+
+def _placed(channel: Channel, share: streams.Share, listing: _Listing) -> list[Placement]:
+    places = ((info, place(channel.name, listing.prefix, info.key)) for info in listing.infos)
+    found = [Placement(listing.bucket, info, path) for info, path in places if path is not None]
+    if not found:
+        raise _nothing(channel)
+    return _without_clashes(channel.name, share.of(found))
 
 
 def _manifest(uri: str, data: bytes) -> tuple[str, list[str]]:
@@ -117,6 +224,21 @@ def _manifest(uri: str, data: bytes) -> tuple[str, list[str]]:
     if not isinstance(prefix, str) or not all(isinstance(each, str) for each in suffixes):
         raise DataError(f'The manifest "{uri}" has members that are not strings.')
     return prefix, suffixes
+
+
+def _named(bucket: str, prefix: str, suffixes: Sequence[str], objects: Objects) -> list[ObjectInfo]:
+    """Look the manifest's objects up, in its order. By one listing: asking for each would compute each one's MD5."""
+    wanted = dict.fromkeys(prefix + each for each in suffixes)
+    found: dict[str, ObjectInfo] = {}
+    for info in objects.list(bucket, prefix):
+        if info.key in wanted:
+            found[info.key] = info
+            if len(found) == len(wanted):
+                break
+    for key in wanted:
+        if key not in found:
+            raise DataError(f"There is no object s3://{bucket}/{key}, which the manifest names.")
+    return [found[key] for key in wanted]
 
 
 def place(channel: str, prefix: str, key: str) -> str | None:
@@ -169,58 +291,7 @@ def _without_clashes(channel: str, found: Sequence[Placement]) -> list[Placement
     return list(found)
 
 
-def _parents(path: str) -> Iterator[str]:
+def _parents(path: str) -> Iterable[str]:
     end = len(path)
     while (end := path.rfind("/", 0, end)) > 0:
         yield path[:end]
-
-
-def download(placements: Iterable[Placement], objects: Objects, data: Path, cancelled: threading.Event) -> None:
-    """Bring every object to its place below `data`, several at a time. Raises `DataError`, `CancelledStagingError`."""
-
-    def bring(placement: Placement) -> None:
-        if cancelled.is_set():
-            raise CancelledStagingError
-        _bring(placement, objects, data)
-
-    with ThreadPoolExecutor(_WORKERS, thread_name_prefix="download") as pool:
-        try:
-            for _ in pool.map(bring, placements):
-                pass
-        except BaseException:
-            cancelled.set()  # the others need not go on
-            raise
-
-
-def _bring(placement: Placement, objects: Objects, data: Path) -> None:
-    uri = f"s3://{placement.bucket}/{placement.info.key}"
-    target = data / placement.path
-    try:
-        if placement.path.endswith("/"):
-            target.mkdir(parents=True, exist_ok=True)
-            return
-        target.parent.mkdir(parents=True, exist_ok=True)
-        objects.download(placement.bucket, placement.info.key, target)
-        if problem := _differs(target, placement.info) and _differs(
-            target, objects.head(placement.bucket, placement.info.key)
-        ):
-            raise DataError(f'"{uri}" did not arrive whole: {problem}.')
-    except ObjectError as error:
-        raise DataError(error.message) from error
-    except OSError as error:
-        raise DataError(f'"{uri}" cannot be written to the volume: {error.strerror}.') from error
-
-
-def _differs(file: Path, info: ObjectInfo) -> str:
-    """Compare a file with what the store says of it: the size, and the MD5 where the ETag is one."""
-    size = file.stat().st_size
-    if size != info.size:
-        return f"it has {size} bytes, {info.size} were announced"
-    expected = _MD5.match(info.etag)
-    if expected is None or size > _SMALL:  # reading a large file again would cost more than it tells
-        return ""
-    digest = hashlib.md5(usedforsecurity=False)
-    with file.open("rb") as content:
-        while piece := content.read(_PIECE):
-            digest.update(piece)
-    return "" if digest.hexdigest() == expected[1] else "its content has another MD5 than announced"

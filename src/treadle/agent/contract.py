@@ -14,10 +14,20 @@ from pathlib import Path
 
 import msgspec
 
+from treadle.launchers import gpus
 from treadle.seams import HostSpec, Json
 from treadle.training import hosts
 
-__all__ = ["Channel", "addresses", "channels", "command", "environment", "instance_groups", "lay_out"]
+__all__ = [
+    "Channel",
+    "addresses",
+    "channels",
+    "checkpoint_path",
+    "command",
+    "environment",
+    "instance_groups",
+    "lay_out",
+]
 
 _METRICS_DIRECTORY = "output/metrics/sagemaker"
 _DIRECTORIES = ("input/config", "input/data", "model", "output/data", _METRICS_DIRECTORY)
@@ -26,8 +36,6 @@ _CHECKPOINTS = "/opt/ml/checkpoints"
 # What a program gets from the machine: enough to run, nothing that tells whose machine it is.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-
-_GPU_FAMILIES = ("g", "p")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,13 @@ class Channel:
     s3: Mapping[str, Json]
     content_type: str | None
     record_wrapper: str
+    compression: str = "None"
+    seed: int | None = None
+
+    @property
+    def data_type(self) -> str:
+        """`S3Prefix`, `ManifestFile` or `AugmentedManifestFile`."""
+        return str(self.s3.get("S3DataType", "S3Prefix"))
 
     @property
     def distribution(self) -> str:
@@ -56,6 +71,8 @@ def channels(request: Mapping[str, Json]) -> Iterator[Channel]:
             s3=each["DataSource"].get("S3DataSource", {}),
             content_type=each.get("ContentType"),
             record_wrapper=each.get("RecordWrapperType", "None"),
+            compression=each.get("CompressionType", "None"),
+            seed=each["ShuffleConfig"]["Seed"] if each.get("ShuffleConfig") else None,
         )
 
 
@@ -65,9 +82,6 @@ def lay_out(ml: Path, spec: HostSpec) -> None:
         (ml / each).mkdir(parents=True, exist_ok=True)
     for name, content in config_files(spec).items():
         (ml / "input/config" / name).write_bytes(msgspec.json.encode(content))
-    checkpoints = _checkpoint_path(spec.request)
-    if checkpoints.startswith("/opt/ml/") and ".." not in checkpoints.split("/"):
-        (ml / checkpoints.removeprefix("/opt/ml/")).mkdir(parents=True, exist_ok=True)
 
 
 def config_files(spec: HostSpec) -> dict[str, Json]:
@@ -82,11 +96,12 @@ def config_files(spec: HostSpec) -> dict[str, Json]:
     if not request.get("AlgorithmSpecification", {}).get("MetricDefinitions"):
         files["metric-definition-regex.json"] = {}
     if request.get("CheckpointConfig"):
-        files["checkpointconfig.json"] = {"LocalPath": _checkpoint_path(request)}
+        files["checkpointconfig.json"] = {"LocalPath": checkpoint_path(request)}
     return files
 
 
-def _checkpoint_path(request: Mapping[str, Json]) -> str:
+def checkpoint_path(request: Mapping[str, Json]) -> str:
+    """Give the place of the checkpoints as the program sees it, "" when there are none."""
     config = request.get("CheckpointConfig")
     return str(config.get("LocalPath", _CHECKPOINTS)) if config else ""
 
@@ -130,7 +145,7 @@ def environment(spec: HostSpec, machine: Mapping[str, str] = os.environ) -> dict
     platform = {
         "AWS_REGION": spec.region,
         "SAGEMAKER_METRICS_DIRECTORY": f"/opt/ml/{_METRICS_DIRECTORY}",
-        **({} if _has_gpu(spec) else {"NVIDIA_VISIBLE_DEVICES": "void"}),
+        **gpus.environment(spec.gpus, gpus.devices()),
     }
     return {
         **{name: machine[name] for name in _INHERITED if name in machine},
@@ -142,13 +157,6 @@ def environment(spec: HostSpec, machine: Mapping[str, str] = os.environ) -> dict
         "TRAINING_JOB_NAME": spec.job,
         "TRAINING_JOB_ARN": spec.arn,
     }
-
-
-def _has_gpu(spec: HostSpec) -> bool:
-    """Whether the host's instance type is of a family with GPUs: `ml.g4dn.xlarge`, `ml.p3.2xlarge`, `ml.local.gpu`."""
-    own = next(each for each in instance_groups(spec) if spec.host in each["hosts"])
-    family = str(own["instance_type"]).removeprefix("ml.")
-    return family.startswith("local.gpu") or (family[:1] in _GPU_FAMILIES and family[1:2].isdigit())
 
 
 def command(spec: HostSpec) -> tuple[str, ...]:

@@ -19,7 +19,10 @@ from typing import Any, TypeVar
 
 from treadle.agent.control import ControlPlane, OverError, UnreachableError
 from treadle.agent.courier import Backoff, Courier, News
+from treadle.agent.data import CHECKPOINTS
+from treadle.agent.orders import Orders
 from treadle.agent.spool import Spool
+from treadle.agent.surroundings import Place
 from treadle.agent.work import Tools, Work
 from treadle.launchers import processes
 from treadle.seams import Command, HostLaunch, HostSpec
@@ -41,7 +44,7 @@ class Host:
         self._launch = launch
         self._tools = tools
         self._directory = Path(launch.directory)
-        self._stop = asyncio.Event()
+        self._orders = Orders()
         self._over = asyncio.Event()
 
     def leave(self) -> None:
@@ -88,20 +91,20 @@ class Host:
             self._over.set()
 
     async def _work(self, spec: HostSpec, spool: Spool, courier: Courier) -> None:
-        marker = processes.marker(self._launch)
-        work = Work(spec, self._directory, marker, spool, self._tools, self._stop)
+        place = Place(self._directory, processes.marker(self._launch), self._launch.token)
+        work = Work(spec, place, spool, self._tools, self._orders)
         try:
             await work.run()
             await _patiently(courier.told())
         finally:
             await work.end()
-            await asyncio.to_thread(shutil.rmtree, self._directory / "ml", ignore_errors=True)
+            for each in ("ml", CHECKPOINTS):
+                await asyncio.to_thread(shutil.rmtree, self._directory / each, ignore_errors=True)
 
     def _commanded(self, commands: Sequence[Command]) -> None:
         if "abandon" in commands:
             self._over.set()
-        if "stop" in commands or "interrupt" in commands:
-            self._stop.set()
+        self._orders.take(commands)
 
     async def _unless_over(self, work: Coroutine[Any, Any, _T]) -> _T | None:
         """Do the work; when the attempt is over, give it up and wait until it has cleaned up."""

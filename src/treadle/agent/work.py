@@ -2,8 +2,11 @@
 
 Each phase is an event, on the disk before the phase begins. A stop ends Downloading at once, and Training with SIGTERM,
 the grace, SIGKILL, after which what has been written is uploaded. MaxRuntimeInSeconds ends Training the same way, by
-this machine's own monotonic clock, so that it holds while the control plane is away. A program that outgrows its
-volume is killed without grace: it goes on filling the disk.
+this machine's own monotonic clock, so that it holds while the control plane is away. An interruption (spot) ends it
+that way, too, and only checkpoints are kept. A program that outgrows its volume is killed without grace: it goes on
+filling the disk.
+
+A host of several says `ready` after Downloading and waits for the word to start: so all programs find each other.
 """
 
 from __future__ import annotations
@@ -15,20 +18,26 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from treadle.agent import artifacts, channels, contract, failure, volume
+from treadle.agent import artifacts, contract, failure, volume
+from treadle.agent.checkpoints import Checkpoints
+from treadle.agent.data import Data, Staging
+from treadle.agent.faults import DataError
 from treadle.agent.files import write_whole
 from treadle.agent.metrics import Metrics
+from treadle.agent.orders import Ending, Orders
 from treadle.agent.output import JobLog, Pump
+from treadle.agent.pipes import Feeders
 from treadle.agent.sandbox import Choice
 from treadle.agent.spool import Spool
-from treadle.errors import TreadleError
+from treadle.agent.surroundings import Place, Surroundings, arranged
+from treadle.errors import ObjectError, TreadleError
 from treadle.launchers import processes
 from treadle.seams import HostEvent, HostEventKind, HostSpec, Objects, SandboxCommand, SandboxProcess, StagedOutput
 
@@ -40,9 +49,14 @@ _OUTPUT_PATIENCE = 5.0
 _KILL_PATIENCE = 10.0
 _PLATFORM_ERROR = "InternalServerError: We encountered an internal error. Please try again."
 
+# A look at the checkpoints may take one part of so many of the time.
+_LOOK_SHARE = 10
+
 _log = logging.getLogger(__name__)
 
-Cause = Literal["exit", "stop", "max-runtime", "volume"]
+_T = TypeVar("_T")
+
+Cause = Literal["exit", "stop", "interrupt", "max-runtime", "volume", "data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +74,7 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How the program ended: exit code, what made it end, seconds that it ran, and for a volume what was too much."""
+    """How the program ended: exit code, what made it end, seconds that it ran, and what the problem was if not its."""
 
     exit_code: int
     cause: Cause
@@ -72,24 +86,22 @@ class Trained:
         """The outcome of the host, if its outputs can be kept."""
         if self.cause == "exit":
             return "completed" if self.exit_code == 0 else "failed"
-        return {"stop": "stopped", "max-runtime": "max-runtime", "volume": "failed"}[self.cause]
+        return {"stop": "stopped", "interrupt": "interrupted", "max-runtime": "max-runtime"}.get(self.cause, "failed")
 
 
 class Work:
-    """The work of one host. It tells through the spool, and hears through `stop`."""
+    """The work of one host. It tells through the spool, and hears through `orders`. Build it in the event loop."""
 
-    def __init__(
-        self, spec: HostSpec, directory: Path, marker: str, spool: Spool, tools: Tools, stop: asyncio.Event
-    ) -> None:
+    def __init__(self, spec: HostSpec, place: Place, spool: Spool, tools: Tools, orders: Orders) -> None:
         self._spec = spec
-        self._directory = directory
-        self._ml = directory / "ml"
-        self._marker = marker
+        self._place = place
+        self._ml = place.directory / "ml"
         self._spool = spool
         self._tools = tools
-        self._stop = stop
+        self._orders = orders
         self._metrics = Metrics(spec.request.get("AlgorithmSpecification", {}).get("MetricDefinitions") or ())
         self._log = JobLog(spool, self._metrics, spec.log_bytes)
+        self._loop = asyncio.get_running_loop()
         self._process: SandboxProcess | None = None
 
     async def run(self) -> None:
@@ -117,16 +129,30 @@ class Work:
         self._happened("downloading")
         for refused in self._metrics.refused:
             self._log.say(f"metric definition left out: {refused}")
-        try:
-            contract.lay_out(self._ml, self._spec)
-            await self._stage(objects)
-        except channels.DataError as error:
-            return _failed(failure.client_error("Data download failed", str(error)))
-        if self._stop.is_set():
-            return {"outcome": "stopped"}
-        trained = await self._train()
+        async with arranged(self._spec, self._place, self._tools.sandbox, self._log.say) as around:
+            try:
+                contract.lay_out(self._ml, self._spec)
+                data = await self._stage(objects, around)
+                await self._together()
+                if data is None or self._orders.ending:
+                    return {"outcome": _ENDS[self._orders.ending or "stop"]}
+                trained = await self._train(around, data)
+            except DataError as error:
+                return _failed(failure.client_error("Data download failed", str(error)))
+        return await self._outcome(objects, trained, data)
+
+    async def _outcome(self, objects: Objects, trained: Trained, data: Data) -> dict[str, Any]:
+        """Keep what is to be kept, and give the members of `ended`."""
         how = {"exit_code": trained.exit_code, "trained_for": trained.seconds}
-        self._happened("uploading")
+        if trained.cause != "interrupt":
+            self._happened("uploading")
+        try:
+            if data.checkpoints is not None:
+                await asyncio.to_thread(data.checkpoints.sync, last=True)
+        except ObjectError as error:
+            return _failed(failure.client_error("Checkpoint upload failed", error.message)) | how
+        if trained.cause == "interrupt":
+            return {"outcome": trained.outcome} | how
         try:
             outputs = await self._upload(objects, model=trained.outcome != "failed")
         except artifacts.ArtifactError as error:
@@ -135,92 +161,130 @@ class Work:
         return {"outcome": trained.outcome, "failure_reason": reason, "outputs": outputs} | how
 
     def _failure_reason(self, trained: Trained) -> str:
-        if trained.problem:
-            return failure.algorithm_error(f"{trained.problem}; the program was ended", trained.exit_code)
-        return failure.algorithm_error(failure.failure_file(self._ml), trained.exit_code, self._log.tail)
+        if trained.cause == "data":
+            return failure.client_error("Data download failed", trained.problem)
+        said = failure.failure_file(self._ml)
+        if trained.cause == "volume" or (trained.problem and not said):
+            return failure.algorithm_error(trained.problem, trained.exit_code)
+        return failure.algorithm_error(said, trained.exit_code, self._log.tail)
+
+    def _say_later(self, text: str) -> None:
+        """Add a line to the log from another thread."""
+        self._loop.call_soon_threadsafe(self._log.say, text)
 
     # Downloading
 
-    async def _stage(self, objects: Objects) -> None:
-        """Bring the data, unless there is a stop first. Raises `DataError`."""
+    async def _stage(self, objects: Objects, around: Surroundings) -> Data | None:
+        """Bring the data; None when the host is to end first. Raises `DataError`."""
         cancelled = threading.Event()
-        staging = asyncio.ensure_future(asyncio.to_thread(self._bring, objects, cancelled))
-        stopped = asyncio.ensure_future(self._stop.wait())
+        request = Staging(self._spec, self._place.directory, objects, self._say_later, cancelled, mounts=around.mounts)
+        staging = asyncio.ensure_future(asyncio.to_thread(request.bring))
+        ended = asyncio.ensure_future(self._orders.end.wait())
         try:
-            await asyncio.wait({staging, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if staging.done():
-                staging.result()
+            await asyncio.wait({staging, ended}, return_when=asyncio.FIRST_COMPLETED)
+            return staging.result() if staging.done() else None
         finally:
             cancelled.set()
-            stopped.cancel()
+            ended.cancel()
             staging.cancel()
 
-    def _bring(self, objects: Objects, cancelled: threading.Event) -> None:
-        placements = channels.plan(self._spec, objects)
-        coming = sum(each.info.size for each in placements)
-        if problem := volume.problem(self._ml, self._spec.volume_bytes, coming=coming):
-            raise channels.DataError(f"With the input data {problem}.")
-        channels.download(placements, objects, self._ml / "input/data", cancelled)
+    async def _together(self) -> None:
+        """Wait until all hosts of the job are ready, or the host is to end."""
+        if len(self._spec.hosts) == 1 or self._orders.ending:
+            return
+        self._happened("ready")
+        waiting = [asyncio.ensure_future(each.wait()) for each in (self._orders.start, self._orders.end)]
+        try:
+            await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for each in waiting:
+                each.cancel()
 
     # Training
 
-    async def _train(self) -> Trained:
+    async def _train(self, around: Surroundings, data: Data) -> Trained:
         """Run the program to its end, whoever makes it end. Raises `LaunchError`."""
-        choice = await asyncio.to_thread(self._tools.sandbox, self._spec.sandbox)
-        self._log.say(f"sandbox: {choice.sandbox.name}" + (f" ({choice.warning})" if choice.warning else ""))
+        spoilt = _Spoilt(self._loop)
+        feeders = Feeders(data.streams, self._ml / "input/data", spoilt.tell)
+        following = asyncio.ensure_future(self._follow(data.checkpoints))
         self._happened("training")
         began = time.monotonic()
-        # Not in a thread: the program lives as long as the thread that starts it.
-        self._process = process = choice.sandbox.start(self._command())
-        if identity := processes.identify(process.pid):
-            write_whole(self._directory / processes.PROGRAM_FILE, msgspec.json.encode(identity))
-        pump = Pump(process.output, self._log)
         try:
-            code, cause, problem = await self._watch(process)
-            seconds = time.monotonic() - began
-            await self._finish(pump)
+            feeders.start()
+            # Not in a thread: the program lives as long as the thread that starts it.
+            self._process = process = around.sandbox.start(self._command(around, data))
+            if identity := processes.identify(process.pid):
+                write_whole(self._place.directory / processes.PROGRAM_FILE, msgspec.json.encode(identity))
+            pump = Pump(process.output, self._log)
+            try:
+                code, cause, problem = await self._watch(process, spoilt)
+                seconds = time.monotonic() - began
+                await self._finish(pump)
+            except BaseException:
+                await self.end()  # before its surroundings are taken away
+                raise
+            finally:
+                pump.close()
         finally:
-            pump.close()
+            await asyncio.to_thread(feeders.stop)
+            following.cancel()
+            await asyncio.wait({following})
+        if cause == "exit" and spoilt.problem:
+            cause, problem = "data", spoilt.problem
+        if cause == "exit" and code and around.group is not None and around.group.out_of_memory:
+            problem = _killed_by_memory(self._spec.memory)
         return Trained(code, cause, seconds, problem)
 
-    def _command(self) -> SandboxCommand:
+    async def _follow(self, checkpoints: Checkpoints | None) -> None:
+        """Upload checkpoints while the program runs; a look may take a tenth of the time."""
+        while checkpoints is not None:
+            took = await _unbroken(asyncio.to_thread(checkpoints.sync))
+            await asyncio.sleep(max(self._tools.measure_every, _LOOK_SHARE * took))
+
+    def _command(self, around: Surroundings, data: Data) -> SandboxCommand:
         spec = self._spec
         image = spec.image.get("directory")
-        hidden = (*(Path(each) for each in spec.hidden), self._directory)
+        hidden = (*(Path(each) for each in spec.hidden), self._place.directory)
         # Whoever keeps the interpreter in the home must be able to run it all the same.
         interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix)}
         within = [each for each in interpreter if any(each.is_relative_to(other) for other in hidden)]
         return SandboxCommand(
             argv=contract.command(spec),
-            environment={**contract.environment(spec), processes.MARKER: self._marker},
+            environment={**contract.environment(spec), processes.MARKER: self._place.marker},
             directory=image or "/opt/ml",
             ml=self._ml,
             host=spec.host,
-            hosts=contract.addresses(spec.hosts),
+            hosts=around.addresses,
             hidden=hidden,
             readable=(*([Path(image)] if image else []), *within),
-            network=not spec.request.get("EnableNetworkIsolation", False),
+            network=around.network,
+            mounts=data.mounts,
+            network_namespace=around.namespace,
+            cgroups=around.group.directories if around.group is not None else (),
         )
 
-    async def _watch(self, process: SandboxProcess) -> tuple[int, Cause, str]:
+    async def _watch(self, process: SandboxProcess, spoilt: _Spoilt) -> tuple[int, Cause, str]:
         """Wait for whatever comes first, and see to it that the program ends: exit code, cause, problem."""
         exited = asyncio.ensure_future(process.wait())
-        stopped = asyncio.ensure_future(self._stop.wait())
+        ordered = asyncio.ensure_future(self._orders.end.wait())
         late = asyncio.ensure_future(asyncio.sleep(self._spec.max_runtime))
         full = asyncio.ensure_future(volume.outgrown(self._ml, self._spec.volume_bytes, self._tools.measure_every))
+        bad = asyncio.ensure_future(spoilt.told.wait())
         try:
-            await asyncio.wait({exited, stopped, late, full}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({exited, ordered, late, full, bad}, return_when=asyncio.FIRST_COMPLETED)
             if exited.done():
                 return exited.result(), "exit", ""
+            if bad.done():
+                return await self._killed(process, exited), "data", spoilt.problem
             if full.done():
-                return await self._killed(process, exited), "volume", full.result()
-            cause: Cause = "stop" if stopped.done() else "max-runtime"
-            self._log.say(f"SIGTERM: {_WHY[cause]}; {self._spec.stop_grace:g} s until SIGKILL")
+                return await self._killed(process, exited), "volume", f"{full.result()}; the program was ended"
+            why = _WHY[self._orders.ending]
+            self._log.say(f"SIGTERM: {why}; {self._spec.stop_grace:g} s until SIGKILL")
             process.terminate()
             await asyncio.wait({exited, full}, timeout=self._spec.stop_grace, return_when=asyncio.FIRST_COMPLETED)
-            return await self._killed(process, exited), cause, ""
+            return await self._killed(process, exited), self._orders.ending or "max-runtime", ""
         finally:
-            for each in (exited, stopped, late, full):
+            for each in (exited, ordered, late, full, bad):
                 each.cancel()
 
     async def _killed(self, process: SandboxProcess, exited: asyncio.Future[int]) -> int:
@@ -241,7 +305,7 @@ class Work:
             pump.drain()
 
     async def _end_marked(self) -> None:
-        await asyncio.to_thread(processes.end_marked, self._marker, spare={os.getpid()})
+        await asyncio.to_thread(processes.end_marked, self._place.marker, spare={os.getpid()})
         if self._tools.adopts:
             # Whoever has no marker any more, and has lost his keeper, has become a child of this process.
             await asyncio.to_thread(processes.end_descendants)
@@ -249,15 +313,46 @@ class Work:
     # Uploading
 
     async def _upload(self, objects: Objects, *, model: bool) -> list[StagedOutput]:
-        loop = asyncio.get_running_loop()
-
-        def say(text: str) -> None:
-            loop.call_soon_threadsafe(self._log.say, text)
-
-        return await asyncio.to_thread(artifacts.upload, self._spec, self._ml, objects, say, model=model)
+        return await asyncio.to_thread(artifacts.upload, self._spec, self._ml, objects, self._say_later, model=model)
 
 
-_WHY: Mapping[Cause, str] = {"stop": "the job is to stop", "max-runtime": "MaxRuntimeInSeconds is over"}
+class _Spoilt:
+    """Hears, in any thread, that data cannot be streamed."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+        self.told = asyncio.Event()
+        self.problem = ""
+
+    def tell(self, error: DataError) -> None:
+        """Take the first problem."""
+        self.problem = self.problem or str(error)
+        self._loop.call_soon_threadsafe(self.told.set)
+
+
+_WHY: Mapping[Ending, str] = {
+    "stop": "the job is to stop",
+    "interrupt": "the instance is taken away",
+    "": "MaxRuntimeInSeconds is over",
+}
+_ENDS: Mapping[Ending, str] = {"stop": "stopped", "interrupt": "interrupted"}
+
+
+async def _unbroken(work: Coroutine[Any, Any, _T]) -> _T:
+    """Await work in a thread; whoever is cancelled meanwhile goes when it is done, so that it is not done twice."""
+    doing = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait({doing})
+        raise
+
+
+def _killed_by_memory(limit: int) -> str:
+    return (
+        f"a process was killed because the program took more than the {limit / 1024**3:.1f} GB of memory that its "
+        "instance has"
+    )
 
 
 def _failed(reason: str) -> dict[str, Any]:

@@ -1,0 +1,30 @@
+"""What the control plane has told a host to do. Commands come again and again; each counts once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Literal, TypeAlias
+
+from treadle.seams import Command
+
+__all__ = ["Ending", "Orders"]
+
+Ending: TypeAlias = Literal["", "stop", "interrupt"]
+
+
+class Orders:
+    """`start` is set when all hosts may begin to train, `end` when the host is to end; `ending` says how."""
+
+    def __init__(self) -> None:
+        self.start = asyncio.Event()
+        self.end = asyncio.Event()
+        self.ending: Ending = ""
+
+    def take(self, commands: Sequence[Command]) -> None:
+        """Take notice. A stop outranks an interruption, also one that has begun: then outputs are kept."""
+        if "start" in commands:
+            self.start.set()
+        if "stop" in commands or ("interrupt" in commands and not self.ending):
+            self.ending = "stop" if "stop" in commands else "interrupt"
+            self.end.set()
