@@ -143,7 +143,7 @@ def world(directory: Path, home: Home | None = None, **settings: Any) -> Iterato
             launcher.connect(agents_handler(service.supervisor))
             ready.set()
             await end.wait()
-            await launcher.close()
+        await launcher.close()
 
     def run() -> None:
         try:
