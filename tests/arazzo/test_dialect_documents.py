@@ -131,3 +131,24 @@ def test_strict_refuses_the_status_of_a_workflow_step(tmp_path: Path) -> None:
     """By the letter such a step has no answer, and so no status."""
     found = Shelf(tmp_path, {"main.yaml": NESTED}).check(strict=True)
     assert [each.severity for each in found if each.rule == "workflow-step-status"] == ["error"]
+
+
+UNREAD = """
+sourceDescriptions: [{name: a, url: nowhere.yml, type: openapi}, {name: b, url: gone.yml, type: openapi}]
+workflows:
+- workflowId: w
+  steps:
+  - stepId: s
+    operationId: DescribeModel
+    parameters: [{name: X-Amz-Target, in: header, value: SageMaker.DescribeModel}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("other", "errors"), [("http://127.0.0.1:9", []), ("http://127.0.0.1:8", ["ambiguous-operation"])]
+)
+def test_unread_sources_at_one_place_are_one(other: str, errors: list[str], tmp_path: Path) -> None:
+    """Which of several unread sources has an operation matters only where they are called at different places."""
+    servers = {"a": "http://127.0.0.1:9", "b": other}
+    found = Shelf(tmp_path, {"main.yaml": UNREAD}).check(servers=servers)
+    assert [each.rule for each in found if each.severity == "error"] == errors

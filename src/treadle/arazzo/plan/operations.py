@@ -50,6 +50,9 @@ def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) 
     if not matches:
         _unresolved(part, step, operation_id, found, pointer)
         return None
+    if not readable and len({opened.base_url for _, opened, _ in matches}) == 1:
+        # Nobody can tell which of the unread sources has the operation, and all are called at the same place.
+        matches = matches[:1]
     if len(matches) > 1:
         places = ", ".join(f"{each}: {operation.method} {operation.path}" for each, _, operation in matches)
         part.report(
