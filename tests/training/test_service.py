@@ -105,6 +105,7 @@ async def test_a_name_is_taken_for_ever(service: TrainingService) -> None:
 
 
 ALGORITHM = REQUEST["AlgorithmSpecification"]
+GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCount": 1}]
 
 
 @pytest.mark.parametrize(
@@ -127,20 +128,30 @@ ALGORITHM = REQUEST["AlgorithmSpecification"]
             id="algorithm",
         ),
         pytest.param(
-            {"AlgorithmSpecification": {**ALGORITHM, "TrainingInputMode": "Pipe"}},
-            "algorithmSpecification.trainingInputMode 'Pipe' is not supported by Treadle. Use File.",
-            id="pipe",
+            {"InputDataConfig": [channel(), channel(ChannelName="b", CompressionType="Gzip")]},
+            "inputDataConfig.2.member: CompressionType Gzip can only be used in Pipe mode, and the mode is File.",
+            id="gzip",
         ),
         pytest.param(
-            {"InputDataConfig": [channel(), channel(ChannelName="b", InputMode="Pipe")]},
-            "inputDataConfig.2.member.inputMode 'Pipe' is not supported by Treadle. Use File.",
-            id="pipe of a channel",
+            {"InputDataConfig": [channel(InputMode="FastFile", RecordWrapperType="RecordIO")]},
+            "inputDataConfig.1.member: RecordWrapperType RecordIO can only be used in Pipe mode, and the mode is "
+            "FastFile.",
+            id="records",
         ),
         pytest.param(
             {"InputDataConfig": [source(S3DataType="AugmentedManifestFile")]},
-            "inputDataConfig.1.member.dataSource.s3DataSource.s3DataType 'AugmentedManifestFile' is not supported by "
-            "Treadle. Use S3Prefix or ManifestFile.",
+            "inputDataConfig.1.member: an AugmentedManifestFile can only be used in Pipe mode, and the mode is File.",
+            id="augmented manifest in files",
+        ),
+        pytest.param(
+            {"InputDataConfig": [source(S3DataType="AugmentedManifestFile") | {"InputMode": "Pipe"}]},
+            "inputDataConfig.1.member: an AugmentedManifestFile needs AttributeNames.",
             id="augmented manifest",
+        ),
+        pytest.param(
+            {"InputDataConfig": [source(S3DataType="ManifestFile") | {"InputMode": "FastFile"}]},
+            "inputDataConfig.1.member: in FastFile mode S3DataType must be S3Prefix, and it is ManifestFile.",
+            id="manifest in fast files",
         ),
         pytest.param(
             {"InputDataConfig": [channel(DataSource={"FileSystemDataSource": {"FileSystemId": "fs"}})]},
@@ -148,9 +159,19 @@ ALGORITHM = REQUEST["AlgorithmSpecification"]
             id="file system",
         ),
         pytest.param(
-            {"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 2}},
-            "resourceConfig.instanceCount '2' is not supported by Treadle. Jobs run on one instance: use 1.",
-            id="several instances",
+            {"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceGroups": GROUPS}},
+            "ResourceConfig must have either InstanceGroups, or InstanceType and InstanceCount.",
+            id="groups and a type",
+        ),
+        pytest.param(
+            {"ResourceConfig": {"InstanceGroups": GROUPS * 2}},
+            "Instance group names must be unique, and 'g' is given more than once.",
+            id="groups of one name",
+        ),
+        pytest.param(
+            {"InputDataConfig": [source(InstanceGroupNames=["h"])], "ResourceConfig": {"InstanceGroups": GROUPS}},
+            "inputDataConfig.1.member: there is no instance group 'h'.",
+            id="no such group",
         ),
         pytest.param(
             {"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceCount": 0}},
@@ -165,13 +186,18 @@ ALGORITHM = REQUEST["AlgorithmSpecification"]
         ),
         pytest.param({"ResourceConfig": {}}, "ResourceConfig must name an InstanceType.", id="no instance"),
         pytest.param(
-            {"EnableManagedSpotTraining": True},
-            "enableManagedSpotTraining is not supported by Treadle. Leave it out: nothing here is interrupted.",
-            id="spot",
+            {"EnableManagedSpotTraining": True, "StoppingCondition": {"MaxRuntimeInSeconds": 60}},
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds",
+            id="spot without a wait",
         ),
         pytest.param(
-            {"CheckpointConfig": {"S3Uri": "s3://data/c"}},
-            "checkpointConfig is not supported by Treadle. Leave it out, and keep checkpoints in /opt/ml/output/data.",
+            {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}},
+            "MaxWaitTimeInSeconds can only be given with EnableManagedSpotTraining.",
+            id="a wait without spot",
+        ),
+        pytest.param(
+            {"CheckpointConfig": {"S3Uri": "https://data/c"}},
+            "Value 'https://data/c' at 'checkpointConfig.s3Uri' cannot be used. Write it as s3://bucket/key.",
             id="checkpoints",
         ),
         pytest.param(
@@ -238,7 +264,6 @@ async def test_members_without_effect_are_taken_and_the_log_says_so(service: Tra
     assert job.notes == (
         "ml.m5.24xlarge has 96 vCPU and 384 GiB; this machine has 8 CPUs and 64.0 GiB: the job runs with what there is.",
         "vpcConfig has no effect here: the network of this machine is used.",
-        "algorithmSpecification.trainingInputMode has no effect here: the data is copied as in File mode.",
     )
 
 

@@ -53,27 +53,19 @@ def _is(*values: Json) -> Callable[[Any], bool]:
 
 _UNBUILT: Final = (
     _Unbuilt("AlgorithmSpecification.AlgorithmName", "Name the image in TrainingImage."),
-    _Unbuilt("AlgorithmSpecification.TrainingInputMode", "Use File.", _is("Pipe")),
-    _Unbuilt("ResourceConfig.InstanceCount", "Jobs run on one instance: use 1.", lambda count: count > 1),
-    _Unbuilt("ResourceConfig.InstanceGroups", "Use InstanceType and InstanceCount."),
     _Unbuilt("ResourceConfig.InstancePreferences", "Use InstanceType and InstanceCount."),
     _Unbuilt("ResourceConfig.TrainingPlanArn", "Leave it out."),
-    _Unbuilt("EnableManagedSpotTraining", "Leave it out: nothing here is interrupted."),
-    _Unbuilt("CheckpointConfig", "Leave it out, and keep checkpoints in /opt/ml/output/data."),
     _Unbuilt("TensorBoardOutputConfig", "Leave it out, and write event files to /opt/ml/output/data."),
     _Unbuilt("RemoteDebugConfig.EnableRemoteDebug", "Leave it out."),
     _Unbuilt("ServerlessJobConfig", "Use AlgorithmSpecification and ResourceConfig."),
     _Unbuilt("MlflowConfig", "Leave it out."),
     _Unbuilt("ModelPackageConfig", "Leave it out."),
-    _Unbuilt("InputDataConfig.*.InputMode", "Use File.", _is("Pipe")),
-    _Unbuilt("InputDataConfig.*.CompressionType", "Let the program decompress.", _is("Gzip")),
-    _Unbuilt("InputDataConfig.*.RecordWrapperType", "Store the data as RecordIO.", _is("RecordIO")),
     _Unbuilt("InputDataConfig.*.DataSource.FileSystemDataSource", "Use S3DataSource."),
     _Unbuilt("InputDataConfig.*.DataSource.DatasetSource", "Use S3DataSource."),
     _Unbuilt(
         "InputDataConfig.*.DataSource.S3DataSource.S3DataType",
-        "Use S3Prefix or ManifestFile.",
-        _is("AugmentedManifestFile", "Converse"),
+        "Use S3Prefix, ManifestFile or AugmentedManifestFile.",
+        _is("Converse"),
     ),
     _Unbuilt("InputDataConfig.*.DataSource.S3DataSource.ModelAccessConfig", "Leave it out."),
     _Unbuilt("InputDataConfig.*.DataSource.S3DataSource.HubAccessConfig", "Leave it out."),
@@ -88,8 +80,6 @@ _IDLE: Final = (
     _Unbuilt("DebugRuleConfigurations", "no rules are evaluated"),
     _Unbuilt("ProfilerRuleConfigurations", "no rules are evaluated"),
     _Unbuilt("ExperimentConfig", "no experiment is recorded"),
-    _Unbuilt("InputDataConfig.*.InputMode", "the data is copied as in File mode", _is("FastFile")),
-    _Unbuilt("AlgorithmSpecification.TrainingInputMode", "the data is copied as in File mode", _is("FastFile")),
 )
 
 
@@ -102,11 +92,12 @@ def check(request: Mapping[str, Json]) -> None:
                 raise _invalid(f"{member}{shown} is not supported by Treadle. {unbuilt.advice}")
     if not request.get("AlgorithmSpecification", {}).get("TrainingImage"):
         raise _invalid("Either AlgorithmName or TrainingImage must be specified in AlgorithmSpecification.")
-    if not request.get("ResourceConfig", {}).get("InstanceType"):
-        raise _invalid("ResourceConfig must name an InstanceType.")
+    _check_resources(request.get("ResourceConfig", {}))
+    _check_spot(request)
     for number, channel in enumerate(request.get("InputDataConfig") or (), 1):
         if not channel["DataSource"].get("S3DataSource"):
             raise _invalid(f"inputDataConfig.{number}.member.dataSource must have an s3DataSource.")
+        _check_channel(f"inputDataConfig.{number}.member", channel, request)
     for member, count in (each for path in _COUNTS for each in _at(request, path)):
         if count < 1:
             # The model takes 0, which would be a job that nobody ever begins.
@@ -120,12 +111,60 @@ def check(request: Mapping[str, Json]) -> None:
             raise _invalid(f"Channel names must be unique, and '{name}' is given more than once.")
         if not name.strip("."):
             raise _invalid(f"'{name}' cannot be the name of a channel: it becomes a directory.")
-    for member, uri in (*_at(request, _OUTPUT), *_at(request, _INPUT)):
+    for member, uri in (*_at(request, _OUTPUT), *_at(request, _CHECKPOINTS), *_at(request, _INPUT)):
         _bucket_and_key(member, uri)
+
+
+def _check_resources(resources: Mapping[str, Json]) -> None:
+    groups = resources.get("InstanceGroups") or ()
+    if not groups:
+        if not resources.get("InstanceType"):
+            raise _invalid("ResourceConfig must name an InstanceType.")
+        return
+    if resources.get("InstanceType") or resources.get("InstanceCount") is not None:
+        raise _invalid("ResourceConfig must have either InstanceGroups, or InstanceType and InstanceCount.")
+    names = [each["InstanceGroupName"] for each in groups]
+    for name in names:
+        if names.count(name) > 1:
+            raise _invalid(f"Instance group names must be unique, and '{name}' is given more than once.")
+
+
+def _check_spot(request: Mapping[str, Json]) -> None:
+    condition = request.get("StoppingCondition") or {}
+    longest, wait = condition.get("MaxRuntimeInSeconds", _DAY), condition.get("MaxWaitTimeInSeconds")
+    if request.get("EnableManagedSpotTraining"):
+        if wait is None or wait < longest:
+            # AWS's words, from memory. [guess]
+            raise _invalid(
+                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
+            )
+    elif wait is not None:
+        raise _invalid("MaxWaitTimeInSeconds can only be given with EnableManagedSpotTraining.")
+
+
+def _check_channel(member: str, channel: Mapping[str, Json], request: Mapping[str, Json]) -> None:
+    """Refuse what a mode cannot do; AWS's own words for these have not been found."""
+    mode = channel.get("InputMode", request["AlgorithmSpecification"].get("TrainingInputMode", "File"))
+    source = channel["DataSource"]["S3DataSource"]
+    kind = source.get("S3DataType", "S3Prefix")
+    for name, value in (("CompressionType", "Gzip"), ("RecordWrapperType", "RecordIO")):
+        if mode != "Pipe" and channel.get(name) == value:
+            raise _invalid(f"{member}: {name} {value} can only be used in Pipe mode, and the mode is {mode}.")
+    if kind == "AugmentedManifestFile" and mode != "Pipe":
+        raise _invalid(f"{member}: an AugmentedManifestFile can only be used in Pipe mode, and the mode is {mode}.")
+    if kind == "AugmentedManifestFile" and not source.get("AttributeNames"):
+        raise _invalid(f"{member}: an AugmentedManifestFile needs AttributeNames.")
+    if kind != "S3Prefix" and mode == "FastFile":
+        raise _invalid(f"{member}: in FastFile mode S3DataType must be S3Prefix, and it is {kind}.")
+    groups = {each["InstanceGroupName"] for each in request["ResourceConfig"].get("InstanceGroups") or ()}
+    for name in source.get("InstanceGroupNames") or ():
+        if name not in groups:
+            raise _invalid(f"{member}: there is no instance group '{name}'.")
 
 
 _COUNTS: Final = ("ResourceConfig.InstanceCount", "ResourceConfig.InstanceGroups.*.InstanceCount")
 _OUTPUT: Final = "OutputDataConfig.S3OutputPath"
+_CHECKPOINTS: Final = "CheckpointConfig.S3Uri"
 _INPUT: Final = "InputDataConfig.*.DataSource.S3DataSource.S3Uri"
 
 
@@ -177,10 +216,10 @@ def check_data(request: Mapping[str, Json], objects: Objects, region: str) -> No
                 f"exists in the selected region ({region}), that objects exist under that S3 prefix, and that the role "
                 f'"{request["RoleArn"]}" has "s3:ListBucket" permissions on bucket "{bucket}".{problem}'
             )
-    for member, uri in _at(request, _OUTPUT):
+    for member, uri in (*_at(request, _OUTPUT), *_at(request, _CHECKPOINTS)):
         bucket, _ = _bucket_and_key(member, uri)
         if bucket not in objects.buckets():
-            # [guess]: AWS's text for an output bucket that is not there has not been found.
+            # [guess]: AWS's text for a bucket to write to that is not there has not been found.
             raise _invalid(f"The bucket '{bucket}' of '{member}' does not exist. Make it before the job is created.")
 
 
