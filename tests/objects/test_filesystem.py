@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from treadle.errors import ObjectError, ObjectNotFound
+from treadle.errors import BucketNotEmpty, NoRoom, ObjectError, ObjectNotFound
 from treadle.objects.filesystem import FilesystemObjects
+from treadle.seams import ObjectProperties
 
 WORKSHOP = ".treadle/tmp"
 
@@ -263,3 +266,64 @@ def test_uploads_want_files(objects: FilesystemObjects, tmp_path: Path) -> None:
         with pytest.raises(ObjectError, match=str(path)):
             objects.upload(path, "bucket", "a")
     assert keys(objects) == []
+
+
+def test_a_file_of_somebody_has_no_properties(objects: FilesystemObjects) -> None:
+    """What is put in the place of an object by hand is a file like any other: properties are not taken for its own."""
+    for attributes in (True, False):
+        store = FilesystemObjects(objects.root, attributes=attributes)
+        with store.stage("bucket") as stage:
+            stage.write(b"one")
+            stage.commit("a", properties=ObjectProperties(metadata=(("a", "b"),)), etag="x-2")
+        path = store.path("bucket", "a")
+        assert store.head("bucket", "a").etag == "x-2"
+        path.unlink()
+        path.write_bytes(b"two")
+        info = store.head("bucket", "a")
+        assert (info.etag, info.properties) == (hashlib.md5(b"two").hexdigest(), ObjectProperties())
+
+
+def test_properties_go_where_the_whole_tree_goes(objects: FilesystemObjects, tmp_path: Path) -> None:
+    """A copy of the tree that keeps times keeps properties, however they are kept."""
+    for attributes in (True, False):
+        store = FilesystemObjects(objects.root, attributes=attributes)
+        with store.stage("bucket") as stage:
+            stage.write(b"one")
+            stage.commit("a", properties=ObjectProperties(metadata=(("a", "b"),)), etag="x-2")
+        copy = tmp_path / f"copy-{attributes}"
+        shutil.copytree(objects.root, copy)
+        assert FilesystemObjects(copy).head("bucket", "a") == store.head("bucket", "a")
+
+
+def test_large_files_of_somebody_are_not_read_for_an_etag(objects: FilesystemObjects) -> None:
+    """A file that would take long to hash is told apart by size and time, in a form that no client takes for an MD5."""
+    path = objects.root / "bucket" / "large"
+    with path.open("wb") as file:
+        file.truncate(1 << 40)
+    etag = objects.head("bucket", "large").etag
+    assert re.fullmatch(r"[0-9a-f]{32}-1", etag)
+    assert objects.head("bucket", "large").etag == etag
+    os.utime(path, (1, 1))
+    assert objects.head("bucket", "large").etag != etag
+
+
+def test_a_full_disk_is_said_to_be_full(tmp_path: Path) -> None:
+    """Where there is no room the error says so, and nothing is left behind."""
+    objects = FilesystemObjects(tmp_path / "s3")
+    objects.create_bucket("bucket")
+    with objects.stage("bucket") as stage, Path("/dev/full").open("wb") as full:
+        os.dup2(full.fileno(), stage.temporary.file)
+        with pytest.raises(NoRoom, match="no room left"):
+            stage.write(b"x")
+    assert files(objects.root) == []
+
+
+def test_empty_directories_do_not_keep_a_bucket(objects: FilesystemObjects) -> None:
+    """A bucket with nothing but directories in it is empty; one with something else in them is not."""
+    (objects.root / "bucket" / "a" / "b").mkdir(parents=True)
+    (objects.root / "bucket" / "a" / "link").symlink_to("/")
+    with pytest.raises(BucketNotEmpty):
+        objects.delete_bucket("bucket")
+    (objects.root / "bucket" / "a" / "link").unlink()
+    objects.delete_bucket("bucket")
+    assert objects.buckets() == []
