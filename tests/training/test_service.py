@@ -186,16 +186,6 @@ GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCou
         ),
         pytest.param({"ResourceConfig": {}}, "ResourceConfig must name an InstanceType.", id="no instance"),
         pytest.param(
-            {"EnableManagedSpotTraining": True, "StoppingCondition": {"MaxRuntimeInSeconds": 60}},
-            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds",
-            id="spot without a wait",
-        ),
-        pytest.param(
-            {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 60}},
-            "MaxWaitTimeInSeconds can only be given with EnableManagedSpotTraining.",
-            id="a wait without spot",
-        ),
-        pytest.param(
             {"CheckpointConfig": {"S3Uri": "https://data/c"}},
             "Value 'https://data/c' at 'checkpointConfig.s3Uri' cannot be used. Write it as s3://bucket/key.",
             id="checkpoints",

@@ -93,7 +93,6 @@ def check(request: Mapping[str, Json]) -> None:
     if not request.get("AlgorithmSpecification", {}).get("TrainingImage"):
         raise _invalid("Either AlgorithmName or TrainingImage must be specified in AlgorithmSpecification.")
     _check_resources(request.get("ResourceConfig", {}))
-    _check_spot(request)
     for number, channel in enumerate(request.get("InputDataConfig") or (), 1):
         if not channel["DataSource"].get("S3DataSource"):
             raise _invalid(f"inputDataConfig.{number}.member.dataSource must have an s3DataSource.")
@@ -127,19 +126,6 @@ def _check_resources(resources: Mapping[str, Json]) -> None:
     for name in names:
         if names.count(name) > 1:
             raise _invalid(f"Instance group names must be unique, and '{name}' is given more than once.")
-
-
-def _check_spot(request: Mapping[str, Json]) -> None:
-    condition = request.get("StoppingCondition") or {}
-    longest, wait = condition.get("MaxRuntimeInSeconds", _DAY), condition.get("MaxWaitTimeInSeconds")
-    if request.get("EnableManagedSpotTraining"):
-        if wait is None or wait < longest:
-            # AWS's words, from memory. [guess]
-            raise _invalid(
-                "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
-            )
-    elif wait is not None:
-        raise _invalid("MaxWaitTimeInSeconds can only be given with EnableManagedSpotTraining.")
 
 
 def _check_channel(member: str, channel: Mapping[str, Json], request: Mapping[str, Json]) -> None:
