@@ -51,10 +51,18 @@ class World:
         )
 
     def signed(
-        self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, secret: str = SECRET
+        self,
+        method: str,
+        path: str,
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+        *,
+        secret: str = SECRET,
+        region: str = REGION,
+        now: datetime | None = None,
     ) -> Request:
         request = Request(method, f"{self.url}{path}", tuple((headers or {}).items()), body)
-        return sign(request, Credentials(KEY, secret), service="s3", region=REGION, now=datetime.now(UTC))
+        return sign(request, Credentials(KEY, secret), service="s3", region=region, now=now or datetime.now(UTC))
 
     def ask(
         self, method: str, path: str, body: bytes = b"", headers: Mapping[str, str] | None = None, **options: Any

@@ -74,7 +74,10 @@ class _Chunk:
 
 
 class ChunkedDecoder:
-    """Reads such a body. With a `signer` every chunk must be signed, with `trailers` headers follow; see `feed`."""
+    """Reads such a body. With a `signer` every chunk must be signed, without one signatures are not looked at.
+
+    With `trailers` headers may follow.
+    """
 
     def __init__(self, signer: ChunkSigner | None, *, trailers: bool) -> None:
         self._signer = signer
@@ -137,7 +140,7 @@ class ChunkedDecoder:
 
     def _begin(self, line: bytes) -> None:
         found = _HEAD.fullmatch(line)
-        if found is None or (found[2] is None) != (self._signer is None):
+        if found is None or (found[2] is None and self._signer is not None):
             raise _incomplete("A chunk does not begin with its size and, where chunks are signed, its signature.")
         size = int(found[1], 16)
         self._chunk = _Chunk(size, last=not size, signature=(found[2] or b"").decode())
@@ -165,9 +168,9 @@ class ChunkedDecoder:
         self._trailers[name] = found[2].decode()
 
     def _check_trailers(self) -> None:
+        claimed = self._trailers.pop(_TRAILER_SIGNATURE, "")
         if self._signer is None or not self._has_trailers:
             return
-        claimed = self._trailers.pop(_TRAILER_SIGNATURE, "")
         lines = "".join(f"{name}:{value}\n" for name, value in sorted(self._trailers.items()))
         _check(self._signer.trailer(lines.encode()), claimed)
 
