@@ -103,6 +103,14 @@ def test_a_deleted_job_is_gone_and_its_name_free(service: World, sagemaker: Any)
     assert sagemaker.list_tags(ResourceArn=again["TrainingJobArn"])["Tags"] == []
 
 
+def test_a_job_is_deleted_in_the_moment_of_its_end(service: World, sagemaker: Any) -> None:
+    """Who sees the end may delete at once, and take the name again; nothing of the old job touches the new one."""
+    for _ in range(5):
+        service.create(sagemaker, "quick-at-once")
+        assert service.ended(sagemaker, "quick-at-once")["TrainingJobStatus"] == "Completed"
+        sagemaker.delete_training_job(TrainingJobName="quick-at-once")
+
+
 def test_a_job_in_progress_is_not_deleted(service: World, sagemaker: Any) -> None:
     """Nor is one that nobody knows."""
     service.create(sagemaker, "long-delete")
