@@ -79,6 +79,21 @@ class ServiceLogs:
             ) from error
         return written.lines
 
+    def remark(self, job: str, host: str, notices: Sequence[Line]) -> None:
+        """Add lines of the service's own to the host's latest stream; a host that has none stays without.
+
+        Raises `StoreError`.
+        """
+        streams = sorted((self._root / job).glob(f"{_literal(host)}-*.log"), key=lambda path: (len(path.name), path))
+        if not streams:
+            return
+        path = streams[-1]
+        try:
+            written = self._written.get(path) or _examined(path, 0)
+            self._write(path, written, b"".join(_line(at, _SERVICE, text) for at, text in notices))
+        except OSError as error:
+            raise StoreError(f"The log of the job {job} cannot be written: {error.strerror or error}.") from error
+
     def forget(self, job: str) -> None:
         """Let go of what is remembered for writing; the logs stay."""
         for path in [each for each in self._written if each.parent.name == job]:

@@ -26,12 +26,13 @@ import stat
 import time
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from treadle.errors import LaunchError, ObjectError, ObjectNotFound, ServiceError, StoreError
+from treadle.errors import LaunchError, ObjectError, ServiceError, StoreError
 from treadle.seams import (
     Capacity,
     ClaimAnswer,
@@ -42,12 +43,10 @@ from treadle.seams import (
     Objects,
     Report,
     ReportAnswer,
-    StagedOutput,
 )
-from treadle.training import instances, spec
+from treadle.training import instances, outputs, spec
 from treadle.training.hosts import host_names, instance_types
 from treadle.training.job import (
-    INTERNAL_ERROR,
     Announced,
     Claimed,
     Event,
@@ -107,6 +106,10 @@ class JobLogs(Protocol):
         notices: Sequence[tuple[int, str]] = (),
     ) -> int:
         """Store lines durably; how many of the program's lines the stream has now. Raises `StoreError`."""
+        ...
+
+    def remark(self, job: str, host: str, notices: Sequence[tuple[int, str]]) -> None:
+        """Add lines of the service's own to the host's latest stream. Raises `StoreError`."""
         ...
 
     def forget(self, job: str) -> None:
@@ -344,6 +347,9 @@ class Supervisor:
         return await self._whole(self._deleted(name))
 
     async def _deleted(self, name: str) -> bool:
+        # It is live for a moment still after its end can be seen.
+        while (live := self._live.get(name)) and live.job.finished:
+            await live.changed.wait()
         async with self._editing, self._cleaning:
             if name in self._live or await self._jobs.get(name) is None:
                 return False
@@ -608,7 +614,7 @@ class Supervisor:
         """Put outputs in their places, then let the outcome be seen, then clean up."""
         job = live.job
         await self._kill(job.abandoned)
-        failure = await asyncio.to_thread(_commit, self._objects, job.outputs)
+        failure = await asyncio.to_thread(outputs.commit, self._objects, job.outputs, partial(self._remark, job))
         job = await self._apply(live, Settled(self._clock(), failure))
         self._logs.forget(job.name)
         del self._live[job.name]
@@ -617,6 +623,11 @@ class Supervisor:
         self._ended.set()
         self._wake.set()
         self._update_quiet()
+
+    def _remark(self, job: Job, text: str) -> None:
+        """Add a line to the log of the job's first host; called in a thread."""
+        _log.info("%s: %s", job.name, text)
+        self._logs.remark(job.name, job.hosts[0].name, [(int(self._clock() * 1000), text)])
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -743,31 +754,6 @@ def _fits(need: Capacity, machine: Capacity, used: Sequence[Capacity]) -> bool:
 
 def _names(directory: Path) -> list[str]:
     return [each.name for each in directory.iterdir()] if directory.is_dir() else []
-
-
-def _commit(objects: Objects, outputs: Sequence[StagedOutput]) -> str:
-    """Move outputs to their places; "" or why that was not possible, as a failure reason."""
-    for output in outputs:
-        try:
-            objects.move(output.bucket, output.staged, output.target)
-        except ObjectNotFound as error:
-            # Moved already, by a service that was killed before it could say so, or before the move had tidied up.
-            if not _there(objects, output):
-                return f"{INTERNAL_ERROR} An output is lost: {error.message}"
-            with contextlib.suppress(ObjectError):  # the output is where it belongs; what is left is an empty directory
-                objects.delete(output.bucket, output.staged)
-        except ObjectError as error:
-            where = f"s3://{output.bucket}/{output.staged}"
-            return f"{INTERNAL_ERROR} An output stays at {where}, because it cannot be moved: {error.message}"
-    return ""
-
-
-def _there(objects: Objects, output: StagedOutput) -> bool:
-    try:
-        objects.head(output.bucket, output.target)
-    except ObjectError:
-        return False
-    return True
 
 
 def _keep_agent_logs(directory: Path, logs: Path) -> None:
