@@ -153,16 +153,31 @@ def open_all(
 
 
 def _open(document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str) -> Served:
-    """Open a workflow with this server as that of every source, also of those that other documents of it bring."""
+    """Open a workflow with this server as that of every source, each below a path of its own if there are several.
+
+    Sources that cannot be read cannot be told apart: what cannot be opened so is tried with all of them at one place.
+    """
+    try:
+        return _opened(document, workflow, sources, url, apart=True)
+    except DescriptionError:
+        try:
+            return _opened(document, workflow, sources, url, apart=False)
+        except DescriptionError:
+            pass
+        raise
+
+
+def _opened(document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str, *, apart: bool) -> Served:
     setup = setup_of(document, workflow, sources=sources)
     description = open_description(setup, Registry(fetch=fetch))[1]
     described = [each.name for each in description.source_descriptions if each.type != "arazzo"] if description else []
-    only = len(described) == 1
-    servers = {name: url if only else f"{url}/{quote(name, safe='')}" for name in described}
+    apart = apart and len(described) > 1
+    servers = {name: f"{url}/{quote(name, safe='')}" if apart else url for name in described}
     given = [each for each in sources if description is None or description.source(each[0]) is not None]
     while True:
         setup = setup_of(document, workflow, servers=list(servers.items()), sources=given)
         opened = open_plan(setup, fetch=fetch)
+        # Other documents of it bring sources of their own.
         brought = {name: f"{url}/{quote(name, safe='')}" for name in opened.targets if name not in servers}
         if not brought:
             return Served(document, opened, servers)

@@ -25,7 +25,7 @@ from treadle.arazzo.machine import Turn
 from treadle.arazzo.plan import PlannedAction, PlannedStep
 from treadle.mock import xml
 from treadle.mock.described import Content, Described, described
-from treadle.mock.drafts import Draft, Solver, forced, reads_body
+from treadle.mock.drafts import Draft, Solver, forced, mentioned, reads_body
 from treadle.mock.needs import Need
 from treadle.mock.play import Ended, Position
 from treadle.mock.samples import Sampler, plausible
@@ -250,6 +250,11 @@ class Answerer:
                 for need in wanted:
                     if need.must:
                         made = forced(made, need.path)
+                compared = made
+                for path in mentioned(condition):
+                    compared = self.sampler.ensure(compared, draft.schema, path)
+                if compared != made:
+                    yield replace(draft, body=compared)
             yield replace(draft, body=made)
 
     def _header(self, need: Need, known: Mapping[str, object]) -> str:

@@ -27,7 +27,7 @@ from treadle.mock.samples import EACH, Each, Path, Sampler, plausible
 from treadle.seams import MISSING, Answer, Json, Missing
 from treadle.sources.walk import Node
 
-__all__ = ["Draft", "Solver", "forced", "path_of", "put", "reads_body", "remove"]
+__all__ = ["Draft", "Solver", "forced", "mentioned", "path_of", "put", "reads_body", "remove"]
 
 MOST_BRANCHES: Final = 48
 MOST_DRAFTS: Final = 16
@@ -292,6 +292,36 @@ def reads_body(condition: Outline) -> bool:
             return condition.context.reads_answer_body
 
 
+def mentioned(condition: Outline) -> Iterator[Path]:
+    """Give the places of the body that a condition compares with something, as far as a path leads without a filter.
+
+    What is not there satisfies many conditions (`status != 'Creating'`), and yet is not what anybody means by them.
+    """
+    match condition:
+        case asks.All() | asks.Either():
+            for each in condition.parts:
+                yield from mentioned(each)
+        case asks.Not():
+            yield from mentioned(condition.inner)
+        case asks.Compare() if condition.operator != "!=" and asks.Constant(None) not in (
+            condition.left,
+            condition.right,
+        ):
+            yield from _in_body(condition.left)
+            yield from _in_body(condition.right)
+        case asks.Matches():
+            yield from _in_body(condition.subject)
+
+
+def _in_body(operand: asks.Operand) -> Iterator[Path]:
+    place = _place(operand)
+    if isinstance(place, _InBody) and place.path:
+        until = next((index for index, step in enumerate(place.path) if not isinstance(step, (str, int))), None)
+        path = _sampled(place.path[:until])
+        if path:
+            yield path
+
+
 def _absolute(condition: Outline, prefix: _Steps) -> Outline:
     """Write the condition of a filter as one about the element at `prefix` of the body."""
 
@@ -389,11 +419,23 @@ class Solver:
             following: list[Draft] = []
             for each in drafts:
                 if _holds(atom, each.seen(self.context)) is positive:
+                    if self._by_absence(atom, each):
+                        following += itertools.islice(self._applied(atom, positive, each), MOST_DRAFTS)
                     following.append(each)
                     continue
                 following += itertools.islice(self._applied(atom, positive, each), MOST_DRAFTS)
             drafts = following[:MOST_DRAFTS]
         yield from drafts
+
+    def _by_absence(self, atom: asks.Compare | asks.Test | asks.Matches | asks.XPath, draft: Draft) -> bool:
+        """Tell whether a `!=` holds only because there is nothing: not what anybody means by `status != 'Creating'`."""
+        if not isinstance(atom, asks.Compare) or atom.operator != "!=" or draft.body is MISSING:
+            return False
+        seen = draft.seen(self.context)
+        return any(
+            isinstance(_place(mine), _InBody) and _look(mine, seen) is MISSING and isinstance(other, asks.Constant)
+            for mine, other in ((atom.left, atom.right), (atom.right, atom.left))
+        )
 
     def _applied(
         self, atom: asks.Compare | asks.Test | asks.Matches | asks.XPath, positive: bool, draft: Draft
@@ -433,6 +475,8 @@ class Solver:
                 case _Status():
                     # Drafts are made for one status, which everything else in them follows from.
                     return
+                case _Header() if operator == "!=" and (value is None or value is MISSING):
+                    yield self._with_header(draft, place.name, plausible(place.name))
                 case _Header():
                     for each in _others(operator, value, [], None, self.literals):
                         yield self._with_header(draft, place.name, each)

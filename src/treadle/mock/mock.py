@@ -112,16 +112,17 @@ class Mock:
         return exchange.response
 
     def _exchange(self, request: Request) -> Exchange:
-        route = self.routes.find(request)
-        if route is None:
+        found = self.routes.find(request)
+        if not found:
             return self._unknown(request)
-        problem = route.problem(request)
-        if problem:
-            return Exchange(request, _refusal(400, problem, request, route), problem=problem)
-        session, fits = self._expected(route, request)
+        problems = [each.problem(request) for each in found]
+        if all(problems):
+            return Exchange(request, _refusal(400, problems[0], request, found[0]), problem=problems[0])
+        routes = [each for each, problem in zip(found, problems, strict=True) if not problem]
+        session, fits = self._expected(routes, request)
         if not fits:
             # No inputs lead to a step that calls the operation: there is no more to it than its description.
-            plain = self._answerer.plain(route.operation, request)
+            plain = self._answerer.plain(routes[0].operation, request)
             return Exchange(request, plain)
         primary = fits[0].position
         answered = self._answerer.answer(primary, request, [each.position for each in fits[1:]])
@@ -138,21 +139,21 @@ class Mock:
 
     # -- whose request it is ------------------------------------------------------------------------------------------
 
-    def _expected(self, route: Route, request: Request) -> tuple[_Session | None, list[Fit]]:
+    def _expected(self, routes: Sequence[Route], request: Request) -> tuple[_Session | None, list[Fit]]:
         """Find the session that expects the request, and its positions that fit, the best first."""
         loose: list[tuple[_Session | None, list[Fit]]] = []
         for session in reversed(self._sessions):
-            fits = self._fits(session.positions, route, request)
+            fits = self._fits(session.positions, routes, request)
             exact = [each for each in fits if not each.conflicts]
             if exact:
                 return session, exact
             if fits:
                 loose.append((session, fits[:1]))
-        fits = self._fits(self._beginnings(), route, request)
+        fits = self._fits(self._beginnings(), routes, request)
         exact = [each for each in fits if not each.conflicts]
         if exact:
             return None, exact
-        middle = self._fits(self._middles(route), route, request)
+        middle = self._fits(self._middles(routes), routes, request)
         exact = [each for each in middle if not each.conflicts]
         if exact and not loose:
             return None, exact[:1]
@@ -161,9 +162,9 @@ class Mock:
             return None, []
         return min(loose, key=lambda each: each[1][0].conflicts)
 
-    def _fits(self, positions: Iterable[Position], route: Route, request: Request) -> list[Fit]:
-        key = Routes.key(route.operation)
-        fits = [fit(each, request) for each in positions if Routes.key(each.step.bound) == key]
+    def _fits(self, positions: Iterable[Position], routes: Sequence[Route], request: Request) -> list[Fit]:
+        keys = {Routes.key(each.operation) for each in routes}
+        fits = [fit(each, request) for each in positions if Routes.key(each.step.bound) in keys]
         takes = self._answerer.takes
         return sorted(fits, key=lambda each: (each.conflicts, each.extras, each.position.step.step_id not in takes))
 
@@ -174,13 +175,14 @@ class Mock:
             self._starts = [each for each in made if isinstance(each, Position)]
         return self._starts
 
-    def _middles(self, route: Route) -> list[Position]:
-        """Give every step that calls an operation, as if a run had just come there."""
+    def _middles(self, routes: Sequence[Route]) -> list[Position]:
+        """Give every step that calls one of the operations, as if a run had just come there."""
+        keys = {Routes.key(each.operation) for each in routes}
         found = []
         for play in self.plays:
             for key, workflow in play.plan.workflows.items():
                 for step in workflow.steps:
-                    if step.operation is not None and Routes.key(step.operation) == Routes.key(route.operation):
+                    if step.operation is not None and Routes.key(step.operation) in keys:
                         made = play.within(key, step.step_id, sample_inputs(workflow, optional=True))
                         found += [made] if isinstance(made, Position) and made.step is step else []
         return found

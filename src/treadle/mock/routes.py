@@ -241,14 +241,18 @@ class Routes:
         name = operation.operation_id if operation.path in {"/", ""} else ""
         return (operation.source, f"{operation.method} {operation.path}", name)
 
-    def find(self, request: Request) -> Route | None:
-        """Give the route that a request means: below its own prefix, or, where that is missing, anywhere."""
+    def find(self, request: Request) -> list[Route]:
+        """Give the routes that a request may mean: below its own prefix, or, where that is missing, anywhere.
+
+        Several, where sources that are served at one place have operations alike.
+        """
         parts = urlsplit(request.url)
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         path = parts.path or "/"
         own = [each for each in self.all if each.fits(request, _below(path, each.prefix) or "\0", query)]
         found = own or [each for each in self.all if each.fits(request, path, query)]
-        return max(found, key=lambda each: each.weight) if found else None
+        best = max((each.weight for each in found), default=None)
+        return [each for each in found if each.weight == best]
 
     def methods(self, request: Request) -> list[str]:
         """Give the methods that a path is served for."""

@@ -339,7 +339,7 @@ def _listed(node: Node, word: str) -> list[Node]:
 
 
 def _alternative(branches: Sequence[Node], wanted: frozenset[str], seen: set[tuple[str, str]]) -> Node | None:
-    """Choose: the branch that knows most of the wanted members; not null, and nothing that was met on the way."""
+    """Choose: the branch that knows most of the wanted members; nothing that contains this one; rather not null."""
     best: tuple[tuple[int, int, int], Node] | None = None
     for branch in branches:
         target = _target(branch)
@@ -350,7 +350,7 @@ def _alternative(branches: Sequence[Node], wanted: frozenset[str], seen: set[tup
             inner = _shape(branch, wanted, frozenset(seen | {(target.uri, target.pointer)}))
             knows = sum(inner.member(name) is not None for name in wanted)
         is_null = target.value.get("type") == "null"
-        rank = (knows, int(not is_null), int((target.uri, target.pointer) not in seen))
+        rank = (knows, int((target.uri, target.pointer) not in seen), int(not is_null))
         if best is None or rank > best[0]:
             best = (rank, branch)
     return best[1] if best else None
@@ -367,11 +367,12 @@ def _kinds(shape: _Shape) -> list[str]:
     found: list[str] = []
     for part in shape.parts:
         stated = part.get("type")
-        listed = [stated] if isinstance(stated, str) else stated if isinstance(stated, list) else []
+        listed = [str(each) for each in (stated if isinstance(stated, list) else [stated] if stated else [])]
         # Parts hold together: a later one can only narrow what an earlier one says.
-        found = [each for each in found if each in listed] or listed if listed else found
+        if listed:
+            found = [each for each in found if each in listed] or listed
     if found:
-        return [each for each in found if isinstance(each, str)]
+        return found
     if any(isinstance(part.get("properties"), dict) or "additionalProperties" in part for part in shape.parts):
         return ["object"]
     if shape.required:
