@@ -39,7 +39,7 @@ from treadle.arazzo.location import LINE_BREAK, Document, Node, Span, join, line
 from treadle.errors import DescriptionError, Diagnostic
 from treadle.seams import Json
 
-__all__ = ["MAX_DEPTH", "MAX_EXPANSION", "MAX_SIZE", "load"]
+__all__ = ["MAX_DEPTH", "MAX_EXPANSION", "MAX_SIZE", "events_of", "load"]
 
 MAX_SIZE: Final = 16 * 1024 * 1024
 """Bytes. The largest public API descriptions have about 10 MB."""
@@ -73,6 +73,17 @@ def load(data: bytes, uri: str, *, label: str = "") -> Document:
 
 
 _JSON_STARTS = ("{", "[")
+
+
+def events_of(document: Document) -> Iterator[Any]:
+    """Give the events of a document that has been read, in the syntax that it is written in."""
+    text = document.text
+    if text.lstrip()[:1] in _JSON_STARTS:
+        try:
+            return iter(list(json_events(text)))
+        except JsonSyntax:
+            pass
+    return _yaml_events(text)
 
 
 def _yaml(text: str, uri: str, label: str) -> Document:

@@ -103,6 +103,11 @@ class Document:
         return f"Document({self.uri!r})"
 
     @property
+    def text(self) -> str:
+        """The text that it was read from; "" where it was made from a value."""
+        return self._text
+
+    @property
     def digest(self) -> str:
         """The SHA-256 of the text, in hexadecimal."""
         return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()

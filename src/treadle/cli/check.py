@@ -98,7 +98,7 @@ def check(
             if fix:
                 from treadle.cli.fix import fix_document
 
-                fix_document(setup, local=local.known, fetch=fetch, yes=yes)
+                fix_document(setup, local=local.known, fetch=fetch, yes=yes, aside=form != "text")
             checkup = check_document(setup, local=local.known, fetch=fetch)
             findings.append((document, _weighed(checkup.diagnostics, settings)))
         except DescriptionError as error:

@@ -40,10 +40,11 @@ def check_document(
     *,
     local: Callable[[], LocalService] | None = None,
     fetch: Fetch | None = None,
+    document: Document | None = None,
 ) -> Checkup:
-    """Check a document. Raises `DescriptionError` where it cannot be read at all."""
+    """Check a document, the one that the setup names unless it is given. Raises `DescriptionError` on none at all."""
     registry = registry_of(setup, fetch)
-    document, description, found = open_description(setup, registry)
+    document, description, found = open_description(setup, registry, document)
     if description is None:
         return Checkup(document, None, {}, tuple(found))
     service = local() if local is not None and setup.on == "local" else None

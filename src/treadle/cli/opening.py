@@ -120,9 +120,11 @@ def read_document(setup: Setup, registry: Registry) -> Document:
     return load(registry.read(setup.document), setup.document, label=setup.label or setup.document)
 
 
-def open_description(setup: Setup, registry: Registry) -> tuple[Document, Description | None, list[Diagnostic]]:
+def open_description(
+    setup: Setup, registry: Registry, document: Document | None = None
+) -> tuple[Document, Description | None, list[Diagnostic]]:
     """Read, build and check a document; what is wrong with it is in the diagnostics. Raises `DescriptionError`."""
-    document = read_document(setup, registry)
+    document = read_document(setup, registry) if document is None else document
     description, found = build(document)
     if description is not None:
         found += check(description, document, strict=setup.strict, off=frozenset(setup.off))

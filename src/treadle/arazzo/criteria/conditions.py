@@ -28,7 +28,7 @@ from treadle.arazzo.expressions.parse import LONGEST
 from treadle.arazzo.expressions.text import brief
 from treadle.seams import Json, Missing
 
-__all__ = ["Compare", "Condition", "Dialect", "Literal", "Operand", "parse_condition", "truthy"]
+__all__ = ["Compare", "Condition", "Dialect", "Literal", "Operand", "Token", "parse_condition", "tokens", "truthy"]
 
 DEEPEST: Final = 50
 """Parentheses and negations that may stand in each other."""
@@ -194,6 +194,49 @@ def parse_condition(text: str, dialect: Dialect) -> Condition:
     found = parser.either(0)
     if parser.at < len(text):
         raise parser.unexpected()
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A piece of a condition, for tools that rewrite: `content` is that of a string, unquoted; else its text.
+
+    `kind`: "operand" (an expression, a query), "string", "value" (a constant, a number), "word" (a text without
+    quotes), "comparison", "other" (parentheses, `!`, `&&`, `||`).
+    """
+
+    kind: str
+    start: int
+    end: int
+    content: str
+
+
+def tokens(text: str, extent: Callable[[str, int], int | None], *, doubled_quotes: bool) -> list[Token]:
+    """Split a condition that can be parsed. `extent` gives where an operand that begins at a position ends, or None."""
+    found: list[Token] = []
+    at = 0
+    while at < len(text):
+        if text[at].isspace():
+            at += 1
+            continue
+        end = extent(text, at)
+        operator = _OPERATOR.match(text, at)
+        word = _WORD.match(text, at)
+        content = None
+        if end is not None:
+            kind = "operand"
+        elif text[at] in "'\"":
+            content, end = _string(text, at, doubled=doubled_quotes and text[at] == "'")
+            kind = "string"
+        elif operator:
+            kind, end = "comparison", operator.end()
+        elif word:
+            plain = word.group() in _CONSTANTS or _NUMBER.match(word.group())
+            kind, end = "value" if plain else "word", word.end()
+        else:
+            kind, end = "other", at + (2 if text[at] in "&|" else 1)
+        found.append(Token(kind, at, end, text[at:end] if content is None else content))
+        at = end
     return found
 
 

@@ -15,8 +15,8 @@ from functools import partial
 from typing import Final
 
 from treadle.arazzo.criteria.compare import strict
-from treadle.arazzo.criteria.conditions import Condition, Dialect, Operand, parse_condition
-from treadle.arazzo.criteria.operands import read_expression
+from treadle.arazzo.criteria.conditions import Condition, Dialect, Operand, Token, parse_condition, tokens
+from treadle.arazzo.criteria.operands import extent, read_expression
 from treadle.arazzo.criteria.substitution import Substituted, find_json_path
 from treadle.arazzo.criteria.verdict import ConditionError, Verdict, look
 from treadle.arazzo.expressions import Context, EvaluationError, Expression, Scope, nodes
@@ -25,7 +25,7 @@ from treadle.arazzo.expressions.text import brief
 from treadle.arazzo.jsonpath import JsonPathError, Query, compile_query, goessner, keys_of
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["JsonPath", "compile_jsonpath"]
+__all__ = ["JsonPath", "compile_jsonpath", "condition_tokens", "is_runtime", "with_quoted_names"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -221,14 +221,36 @@ def _function_operand(text: str, match: re.Match[str]) -> tuple[Operand, int]:
 
 def _query(source: str, start: int) -> Query:
     try:
-        return compile_query(_HYPHENATED.sub(r"['\1']", source))
+        return compile_query(with_quoted_names(source))
     except JsonPathError as error:
         message = f"'{source}' is no JSONPath query: {error.message}"
         raise ConditionError(message, position=start + error.position, hint=error.hint) from None
 
 
+def with_quoted_names(source: str) -> str:
+    """Give a query with quotes around the names that need them."""
+    return _HYPHENATED.sub(r"['\1']", source)
+
+
 # `$.access-token`: RFC 9535 wants quotes around such a name, and in a comparison nothing else could be meant.
 _HYPHENATED: Final = re.compile(r"(?<=[\w\])$])\.(?=[\w\-@:]*[\-@:])([\w\-@:]+)(?![\w\-@:]*')")
+
+
+def is_runtime(text: str) -> bool:
+    """Tell whether an operand is a runtime expression, and not a query."""
+    return _RUNTIME.match(text) is not None
+
+
+def condition_tokens(text: str, scope: Scope) -> list[Token]:
+    """Split a comparison, for tools that rewrite. Raises `ConditionError`."""
+
+    def end(text: str, start: int) -> int | None:
+        if text.startswith("$", start):
+            return extent(text, start, scope) if _RUNTIME.match(text, start) else _query_end(text, start)
+        function = _FUNCTION.match(text, start)
+        return _function_operand(text, function)[1] if function else None
+
+    return tokens(text, end, doubled_quotes=False)
 
 
 def _query_end(text: str, start: int) -> int:

@@ -16,7 +16,7 @@ from treadle.arazzo.expressions import Context, EvaluationError, Expression, Sco
 from treadle.arazzo.expressions.text import brief
 from treadle.seams import MISSING, Json
 
-__all__ = ["Regex", "compile_regex"]
+__all__ = ["Regex", "compile_pattern", "compile_regex", "slashed"]
 
 LONGEST: Final = 10_000
 """Characters that a pattern may have."""
@@ -77,18 +77,25 @@ def compile_regex(condition: str, context: Expression, scope: Scope) -> Regex:
     """Compile. Raises `ConditionError`."""
     rules: tuple[str, ...] = ()
     text = condition
-    match = _SLASHED.match(condition)
-    if match and scope.allows("slashed-pattern"):
-        flags = "".join(sorted(set(match.group(2)) & set("ims")))
-        text = f"(?{flags}){match.group(1)}" if flags else match.group(1)
-        rules = ("slashed-pattern",)
-    if match:
+    meant = slashed(condition)
+    if meant is not None and scope.allows("slashed-pattern"):
+        text, rules = meant, ("slashed-pattern",)
+    if meant is not None:
         message = "the slashes are JavaScript's way to write a pattern; as a pattern they could never match"
-        scope.dialect("slashed-pattern", message, hint=f"write {match.group(1)}")
+        scope.dialect("slashed-pattern", message, hint=f"write {meant}")
     pattern = find_plain(text, scope)
     if not pattern.places:
         compile_pattern(text)
     return Regex(condition, context, pattern, rules)
+
+
+def slashed(condition: str) -> str | None:
+    """Give the pattern between JavaScript's slashes, with its flags; None for any other pattern."""
+    match = _SLASHED.match(condition)
+    if match is None:
+        return None
+    flags = "".join(sorted(set(match.group(2)) & set("ims")))
+    return f"(?{flags}){match.group(1)}" if flags else match.group(1)
 
 
 @lru_cache(maxsize=256)

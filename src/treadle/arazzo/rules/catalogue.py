@@ -30,13 +30,14 @@ class Entry(NamedTuple):
     fixable: bool = False
 
 
-DOCUMENT, STRUCTURE, REFERENCES, EXPRESSIONS, FLOW, OPERATIONS, DIALECT = (
+DOCUMENT, STRUCTURE, REFERENCES, EXPRESSIONS, FLOW, OPERATIONS, SOURCES, DIALECT = (
     "The file",
     "Structure",
     "References",
     "Expressions and criteria",
     "Flow",
     "Operations",
+    "Descriptions of the APIs",
     "Dialect: leniency that can be switched off",
 )
 
@@ -50,10 +51,12 @@ _FIXABLE: Final = frozenset(
         "implied-outputs",
         "jsonpath-comparison",
         "operation-path-unbraced",
+        "path-parameter",
         "plural-headers",
         "retry-self-step",
         "simple-without-context",
         "slashed-pattern",
+        "split-condition",
         "unbraced-interpolation",
         "unqualified-operation-id",
         "unqualified-workflow-id",
@@ -171,6 +174,10 @@ _OTHERS: Final[tuple[tuple[str, str, Severity, str, str, str, str], ...]] = (
      "write the payload as an object", "Request Body Object: payload"),
     ("bad-selector", EXPRESSIONS, "error", "selector: $[", "the selector can never be evaluated",
      "selector: $.items[0]", "Selector Object"),
+    ("unknown-version", EXPRESSIONS, "error", "type: {type: jsonpath, version: v2}", "there is no such version of it",
+     "version: rfc9535", "Expression Type Object: version"),
+    ("correlation-id", OPERATIONS, "error", "correlationId, where the message has no place for one",
+     "no message can be told from another", "describe it in the AsyncAPI document", "Step Object: correlationId"),
     ("too-deep", EXPRESSIONS, "error", "a payload of 200 levels", "it is nested too deeply", "fewer levels",
      "Security Considerations"),
     ("unknown-output", EXPRESSIONS, "warning", "$steps.get.outputs.naem", "the step declares no such output",
@@ -196,6 +203,25 @@ _OTHERS: Final[tuple[tuple[str, str, Severity, str, str, str, str], ...]] = (
      "one of those that the operation has", "Request Body Object: contentType"),
 )  # fmt: skip
 
+# What is broken in the descriptions of the APIs, as far as a step needs it.
+_OF_SOURCES: Final = (
+    ("openapi-version", "openapi: 4.0.0", "it is no OpenAPI 3.0, 3.1, 3.2 or Swagger 2.0", "openapi: 3.1.0"),
+    ("openapi-type", "paths: []", "a member has another type than OpenAPI gives it", "paths: {…}"),
+    ("parameter-name", "a parameter without a name", "it cannot be sent", "give it a name"),
+    ("parameter-in", "in: headers", "OpenAPI has no such place", "in: header"),
+    ("parameter-style", "style: deepObject in a path", "OpenAPI has no such style there", "style: simple"),
+    ("server-url", "url: example.com", "it is no URL that can be called", "url: https://example.com"),
+    ("server-variable", "url: https://{region}.example.com, without a value for region", "the URL is not known",
+     "variables: {region: {default: eu}}"),
+    ("reference-anchor", "$ref: '#pet'", "only JSON Pointers are followed", "$ref: '#/components/schemas/pet'"),
+    ("reference-cycle", "a $ref that leads back to itself", "it stands for nothing", "let it lead to a value"),
+    ("reference-unknown", "$ref: '#/components/schemas/Pte'", "there is nothing at that place",
+     "$ref: '#/components/schemas/Pet'"),
+    ("reference-external", "$ref: './other.yaml#/Pet'", "another document is not read", "bundle them into one file"),
+    ("asyncapi-version", "asyncapi: 1.2.0", "it is no AsyncAPI 2 or 3", "asyncapi: 3.0.0"),
+    ("asyncapi-channel", "a channel without an address", "nothing can be sent there", "give it an address"),
+)  # fmt: skip
+
 _CLAUSE_OF_DIALECT: Final = {
     "undeclared-input": "Workflow Object: inputs",
     "free-output-name": "Workflow Object, Step Object: outputs",
@@ -208,6 +234,8 @@ _CLAUSE_OF_DIALECT: Final = {
     "source-root-relative": "Source Description Object: url",
     "retry-self-step": "Failure Action Object: stepId",
     "null-array-element": "Request Body Object: payload",
+    "path-parameter": "Parameter Object: name, in",
+    "workflow-step-status": "Runtime Expressions",
 }
 
 
@@ -215,6 +243,8 @@ def _entries() -> Iterator[Entry]:
     files = {rule.RULE: rule for rule in (*rules.ALL, *planned.ALL)}
     for name, group, severity, written, meant, properly, clause in _OTHERS:
         yield Entry(name, group, severity, written, meant, properly, clause)
+    for name, written, meant, properly in _OF_SOURCES:
+        yield Entry(name, SOURCES, "error", written, meant, properly, "OpenAPI and AsyncAPI")
     for name, group, written, meant, properly in _OF_FILES:
         rule = files[name]
         yield Entry(name, group, rule.SEVERITY, written, meant, properly, rule.CLAUSE)
@@ -227,7 +257,7 @@ def _entries() -> Iterator[Entry]:
 
 
 def _sorted() -> dict[str, Entry]:
-    order = (DOCUMENT, STRUCTURE, REFERENCES, EXPRESSIONS, FLOW, OPERATIONS, DIALECT)
+    order = (DOCUMENT, STRUCTURE, REFERENCES, EXPRESSIONS, FLOW, OPERATIONS, SOURCES, DIALECT)
     found = sorted(_entries(), key=lambda entry: (order.index(entry.group), entry.name))
     return {entry.name: entry for entry in found}
 

@@ -1,0 +1,313 @@
+"""Changes of a document as edits of its text: what is not changed keeps its layout, its comments and its quotes.
+
+A change is made where the value stands. So the text is walked once more, for the beginning and the end of every key and
+value, and the way in which each scalar is quoted. What cannot be changed for certain (a value behind an alias or with
+an anchor, a comment in the middle of what would go) raises `CannotEdit`, and whoever asks leaves that change out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from yaml import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
+
+from treadle.arazzo.load import events_of
+from treadle.arazzo.location import LINE_BREAK, Document, tokens
+
+__all__ = ["CannotEdit", "Change", "Editor"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A change at a JSON Pointer, for a rule: a new text; None removes the member.
+
+    `before` is a member that is to stand before all others of the object at the pointer: (key, text).
+    """
+
+    pointer: str
+    rule: str
+    text: str | None = None
+    before: tuple[str, str] | None = None
+
+
+class CannotEdit(Exception):  # noqa: N818  (an answer, not a mistake)
+    """There is no certain way to make a change in the text."""
+
+
+@dataclass(slots=True)
+class _Node:
+    """A value in the text, from `start` up to `end`; `style` is that of a scalar's quotes, `flow` that of brackets."""
+
+    start: int
+    end: int
+    style: str | None = None
+    flow: bool = False
+    fixed: bool = False
+    """It is an alias, or has an anchor or a tag."""
+    members: dict[str, tuple[_Node, _Node]] | None = None
+    items: list[_Node] = field(default_factory=list)
+
+
+class Editor:
+    """The text of a document, with the place of everything in it. Raises `CannotEdit` where it has no value."""
+
+    def __init__(self, document: Document) -> None:
+        self._text = document.text
+        self._root = _tree(document)
+
+    def can(self, changes: Sequence[Change]) -> bool:
+        """Tell whether these changes can be made."""
+        try:
+            self.edited(changes)
+        except CannotEdit:
+            return False
+        return True
+
+    def edited(self, changes: Iterable[Change]) -> str:
+        """Give the text with all changes made. Raises `CannotEdit`."""
+        text = self._text
+        pieces: list[tuple[int, int, str]] = []
+        removed: dict[str, list[str]] = {}
+        for change in changes:
+            if change.before is not None:
+                pieces.append(_inserted(text, _find(self._root, change.pointer), *change.before))
+            elif change.text is not None:
+                node = _find(self._root, change.pointer)
+                pieces.append((node.start, node.end, _scalar(text, node, change.text)))
+            else:
+                holder, _, name = change.pointer.rpartition("/")
+                removed.setdefault(holder, []).append(tokens(f"/{name}")[0])
+        for pointer, names in removed.items():
+            pieces += _without(text, _find(self._root, pointer), names)
+        return _applied(text, pieces)
+
+
+def _applied(text: str, pieces: Sequence[tuple[int, int, str]]) -> str:
+    result, position = [], 0
+    for start, end, new in sorted(pieces):
+        if start < position:
+            raise CannotEdit("two changes meet")
+        result += [text[position:start], new]
+        position = end
+    return "".join([*result, text[position:]])
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where everything stands
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _tree(document: Document) -> _Node:
+    text = document.text
+    starts = [0, *(each.end() for each in LINE_BREAK.finditer(text))]
+
+    def at(mark: Any) -> int:
+        return min(len(text), starts[mark.line] + mark.column) if mark.line < len(starts) else len(text)
+
+    root: _Node | None = None
+    stack: list[tuple[_Node, list[tuple[str, _Node]]]] = []
+    for event in events_of(document):
+        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
+            mapping = isinstance(event, MappingStartEvent)
+            flow = bool(event.flow_style)
+            fixed = event.anchor is not None or event.tag is not None
+            node = _Node(at(event.start_mark), 0, flow=flow, fixed=fixed, members={} if mapping else None)
+            stack.append((node, []))
+            continue
+        if isinstance(event, AliasEvent):
+            node, name = _Node(at(event.start_mark), at(event.end_mark), fixed=True), ""
+        elif isinstance(event, ScalarEvent):
+            fixed = event.anchor is not None or event.tag is not None
+            node = _Node(at(event.start_mark), at(event.end_mark), event.style or None, fixed=fixed)
+            name = event.value
+        elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
+            node, name = stack.pop()[0], ""
+            node.end = at(event.end_mark) if node.flow else _last(node)
+        else:
+            continue
+        if not stack:
+            root = node
+            continue
+        holder, key = stack[-1]
+        if holder.members is None:
+            holder.items.append(node)
+        elif key:
+            key_name, key_node = key.pop()
+            holder.members[key_name] = (key_node, node)
+        else:
+            key.append((name, node))
+    if root is None:
+        raise CannotEdit("there is no value")
+    return root
+
+
+def _last(node: _Node) -> int:
+    """Give where the last value of a block collection ends: its own end mark stands before whatever comes next."""
+    ends = [each.end for each in node.items] + [value.end for _, value in (node.members or {}).values()]
+    return max(ends, default=node.start)
+
+
+def _find(root: _Node, pointer: str) -> _Node:
+    node = root
+    for token in tokens(pointer):
+        if node.members is not None and token in node.members:
+            node = node.members[token][1]
+        elif node.members is None and token.isdecimal() and int(token) < len(node.items):
+            node = node.items[int(token)]
+        else:
+            raise CannotEdit(f"{pointer} stands elsewhere")
+    if node.fixed:
+        raise CannotEdit(f"{pointer} has an anchor or a tag")
+    return node
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Scalars
+# ---------------------------------------------------------------------------------------------------------------------
+
+# YAML 1.2 §7.3.3, with room to spare: what begins or contains these is quoted.
+_NOT_PLAIN: Final = re.compile(r"[-?:,\[\]{}#&*!|>'\"%@`\s]|.*(?:: |:\Z| #|[\x00-\x1f\x7f-\x9f])|.*\s\Z", re.DOTALL)
+_NOT_IN_FLOW: Final = re.compile(r"[,\[\]{}]")
+_OTHER_TYPE: Final = re.compile(
+    r"~|null|true|false|[-+]?(?:\.inf|[0-9.][0-9a-fox.+\-_:]*)|\.nan|yes|no|on|off|y|n|", re.IGNORECASE
+)
+
+
+def _scalar(text: str, node: _Node, new: str) -> str:
+    """Write a text in place of a scalar, quoted as it was, if that can be read well."""
+    if node.members is not None or node.items:
+        raise CannotEdit("it is no scalar")
+    if node.style in ("|", ">"):
+        return _block(text[node.start : node.end], new)
+    in_flow = _in_brackets(text, node)
+    if node.style is None and _plain(new, in_flow=in_flow):
+        return new
+    awkward = "'" in new
+    if node.style == '"' or "\n" in new or (awkward and not re.search(r'["\\]', new)):
+        return json.dumps(new, ensure_ascii=False)
+    return "'" + new.replace("'", "''") + "'"
+
+
+def _plain(new: str, *, in_flow: bool) -> bool:
+    if _NOT_PLAIN.match(new) or _OTHER_TYPE.fullmatch(new):
+        return False
+    return not (in_flow and _NOT_IN_FLOW.search(new))
+
+
+def _in_brackets(text: str, node: _Node) -> bool:
+    """Tell whether what follows could be a flow collection's; being wrong about it only adds quotes."""
+    rest = text[node.end :].lstrip(" \t")
+    return rest[:1] in (",", "]", "}")
+
+
+def _block(source: str, new: str) -> str:
+    """Write a text in place of a literal or folded one that has a single line."""
+    head, _, body = source.partition("\n")
+    lines = [line for line in body.split("\n") if line.strip()]
+    if len(lines) != 1 or "\n" in new.strip("\n") or new != new.lstrip():
+        raise CannotEdit("it has several lines")
+    line = lines[0]
+    indent = line[: len(line) - len(line.lstrip())]
+    return f"{head}\n{body.replace(line, indent + new.rstrip(chr(10)), 1)}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Members
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def _inserted(text: str, node: _Node, key: str, value: str) -> tuple[int, int, str]:
+    """Write a member before the others of an object."""
+    if not node.members:
+        raise CannotEdit("it has no members")
+    first = min(each.start for each, _ in node.members.values())
+    if not node.flow:
+        indent = " " * (first - _line_start(text, first))
+        return first, first, f"{key}: {value}\n{indent}"
+    quoted = text[first] == '"'
+    written = f"{json.dumps(key)}: {json.dumps(value)}" if quoted else f"{key}: {value}"
+    between = text[node.start + 1 : first]
+    return first, first, f"{written},{between if between.strip() == '' and between else ' '}"
+
+
+def _without(text: str, node: _Node, names: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Take members out of an object, of which something must stay."""
+    members = node.members or {}
+    order = sorted(members, key=lambda name: members[name][0].start)
+    going = set(names)
+    if not going <= set(order) or going == set(order):
+        raise CannotEdit("nothing would stay")
+    return _out_of_flow(text, members, order, going) if node.flow else _out_of_block(text, members, order, going)
+
+
+_Members = Mapping[str, tuple[_Node, _Node]]
+
+
+def _out_of_flow(text: str, members: _Members, order: Sequence[str], going: set[str]) -> Iterator[tuple[int, int, str]]:
+    kept_before: str | None = None
+    for position, name in enumerate(order):
+        if name not in going:
+            kept_before = name
+            continue
+        if position and order[position - 1] in going:
+            continue  # it went with the one before it
+        following = next((each for each in order[position:] if each not in going), None)
+        start = members[name][0].start
+        if following is not None:
+            end = members[following][0].start
+        else:
+            start, end = members[str(kept_before)][1].end, members[order[-1]][1].end
+        if "#" in text[start:end] and any("#" in _between(text, members, order, each) for each in going):
+            raise CannotEdit("a comment would go")
+        yield start, end, ""
+
+
+def _between(text: str, members: _Members, order: Sequence[str], name: str) -> str:
+    """Give what stands between a member and the next one."""
+    following = order.index(name) + 1
+    end = members[order[following]][0].start if following < len(order) else members[name][1].end
+    return text[members[name][1].end : end]
+
+
+def _out_of_block(
+    text: str, members: _Members, order: Sequence[str], going: set[str]
+) -> Iterator[tuple[int, int, str]]:
+    lead = 0
+    first = members[order[0]][0].start
+    if order[0] in going and text[_line_start(text, first) : first].strip():
+        # It stands behind the dash of its list: what stays first takes its place.
+        kept = next(name for name in order if name not in going)
+        lead = order.index(kept)
+        start, end = first, members[kept][0].start
+        gaps = [_between(text, members, order, name) for name in order[:lead]]
+        if any(gap.strip() for gap in gaps):
+            raise CannotEdit("a comment would go")
+        yield start, end, ""
+    for name in order[lead:]:
+        if name in going:
+            yield _line_out(text, *members[name])
+
+
+def _line_out(text: str, key: _Node, value: _Node) -> tuple[int, int, str]:
+    """Take out the lines of a member; a comment behind it stays, on a line of its own."""
+    start = _line_start(text, key.start)
+    indent = text[start : key.start]
+    if indent.strip():
+        raise CannotEdit("something stands before it")
+    if text[value.end - 1 : value.end] == "\n":
+        return start, value.end, ""
+    match = LINE_BREAK.search(text, value.end)
+    stop, end = (match.start(), match.end()) if match else (len(text), len(text))
+    behind = text[value.end : stop].strip()
+    if behind and not behind.startswith("#"):
+        raise CannotEdit("something stands behind it")
+    return start, end, f"{indent}{behind}{text[stop:end]}" if behind else ""
+
+
+def _line_start(text: str, position: int) -> int:
+    starts = [each.end() for each in LINE_BREAK.finditer(text, 0, position)]
+    return starts[-1] if starts else 0
