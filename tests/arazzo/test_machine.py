@@ -602,3 +602,11 @@ def test_a_run_that_is_cut_anywhere_goes_on_where_it_was(answers: list[Any], cut
     assert story.state is not None
     wanted = "in-doubt" if story.state.intent else "succeeded"
     assert again.end.status == wanted
+
+
+def test_a_retry_that_runs_a_step_first_has_an_end(tell: Tell) -> None:
+    """The step that runs first has counts of its own: those of the step that is retried stay what they were."""
+    story = tell(with_failure("{name: r, type: retry, stepId: b, retryLimit: 2}"), [500, 200, 500, 200, 500])
+    assert story.operations == ["one", "two", "one", "two", "one"]
+    assert story.end.status == "failed"
+    assert [fact.attempt for fact in story.of(events.StepStarted) if fact.step_id == "a"] == [1, 2, 3]

@@ -164,7 +164,14 @@ class Move(Judging):
         self.durable = True
         self.state.intent = False
         self.state.trouble_since = None
-        self.state.frames = with_own_top(self.state.frames[:index])
+        under_way = self.state.next == "send"  # else its step has ended, and something was waited for
+        while len(self.state.frames) > index:
+            if under_way:
+                reason = "it was given up: a step that waits for its workflow has waited long enough"
+                self.say(events.StepFailed(**self.about(), step_id=self.frame.step, reason=reason))
+            under_way = self.frame.purpose == "call"
+            self.state.frames = self.state.frames[:-1]
+        self.state.frames = with_own_top(self.state.frames)
         return lambda: self.failed(self._over())
 
     def _over(self) -> Failure:
@@ -675,6 +682,8 @@ class Move(Judging):
                 step=action.step,
                 reason=failure.reason if failure else "",
                 held=held(seen.answer, seen.context.message),
+                attempt=frame.attempt,
+                retries=dict(frame.retries),
             )
             if action.workflow:
                 inputs, reason = self._action_inputs(action, seen)
@@ -706,6 +715,7 @@ class Move(Judging):
             raise AssertionError(msg)
         frame.detour = None
         frame.step = detour.origin
+        frame.attempt, frame.retries = detour.attempt, dict(detour.retries)
         self.durable = True
         action = next(each for each in self.step.on_failure if each.name == detour.action)
         answer = released(detour.held)

@@ -32,6 +32,9 @@ class Detour(msgspec.Struct, kw_only=True):
     step: str = ""
     reason: str = ""
     held: Held | None = None
+    attempt: int = 1
+    retries: dict[str, int] = {}
+    """How often the origin was tried and by which action: the step that runs first has counts of its own."""
 
 
 class Frame(msgspec.Struct, kw_only=True):
