@@ -63,7 +63,8 @@ def documents(draw: st.DrawFn) -> list[dict[str, Any]]:
         steps = []
         for name in names:
             step: dict[str, Any] = {"stepId": name}
-            if later and draw(st.booleans()):
+            calls = draw(st.booleans())
+            if later and calls:
                 step["workflowId"] = draw(st.sampled_from(later))
             else:
                 step["operationId"] = draw(st.sampled_from(CALLED))
