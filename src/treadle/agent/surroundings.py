@@ -51,9 +51,12 @@ class Surroundings:
 
 @contextlib.asynccontextmanager
 async def arranged(
-    spec: HostSpec, place: Place, choose: Callable[[str], Choice], say: Say
+    spec: HostSpec, place: Place, choose: Callable[[str], Choice], private: Callable[[], str], say: Say
 ) -> AsyncIterator[Surroundings]:
-    """Arrange the surroundings, and say what they are. Raises `LaunchError`."""
+    """Arrange the surroundings, and say what they are; `private` says why there is no private network, "" if there is.
+
+    Raises `LaunchError`.
+    """
     choice = await asyncio.to_thread(choose, spec.sandbox)
     say(f"sandbox: {choice.sandbox.name}" + (f" ({choice.warning})" if choice.warning else ""))
     async with contextlib.AsyncExitStack() as stack:
@@ -66,14 +69,15 @@ async def arranged(
         if len(spec.hosts) == 1:
             yield Surroundings(choice.sandbox, contract.addresses(spec.hosts), not apart, group=group)
             return
-        problem = f"the sandbox {choice.sandbox.name} has no networks"
-        if choice.sandbox.name == "namespace":
-            problem = await asyncio.to_thread(network.problem)
+        named = choice.sandbox.name == "namespace"
+        problem = await asyncio.to_thread(private) if named else f"the sandbox is {choice.sandbox.name}"
         if problem:
             say(
                 f"the hosts share the machine's network, as 127.0.0.1 to 127.0.0.{len(spec.hosts)}: two of them cannot "
                 f"listen on one port of all addresses, and there is no eth0 ({problem})"
             )
+            if not named:
+                say("the hosts' names do not resolve: who needs them has to use these addresses")
             if apart:
                 say("EnableNetworkIsolation has no effect: without a network the hosts would not reach each other")
             yield Surroundings(choice.sandbox, contract.addresses(spec.hosts), network=True, group=group)

@@ -34,7 +34,7 @@ from treadle.agent.metrics import Metrics
 from treadle.agent.orders import Ending, Orders
 from treadle.agent.output import JobLog, Pump
 from treadle.agent.pipes import Feeders
-from treadle.agent.sandbox import Choice
+from treadle.agent.sandbox import Choice, network
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place, Surroundings, arranged
 from treadle.errors import ObjectError, TreadleError
@@ -63,12 +63,14 @@ Cause = Literal["exit", "stop", "interrupt", "max-runtime", "volume", "data"]
 class Tools:
     """What `main` has chosen: how to open objects, how to isolate, how often the volume is measured (seconds).
 
+    `private` says why several hosts cannot have a network of their own, "" when they can.
     `adopts` says that this process takes in orphans and has no other children than the job's.
     """
 
     objects: Callable[[Mapping[str, str]], Objects]
     sandbox: Callable[[str], Choice]
     measure_every: float = 1.0
+    private: Callable[[], str] = network.problem
     adopts: bool = False
 
 
@@ -129,7 +131,8 @@ class Work:
         self._happened("downloading")
         for refused in self._metrics.refused:
             self._log.say(f"metric definition left out: {refused}")
-        async with arranged(self._spec, self._place, self._tools.sandbox, self._log.say) as around:
+        tools = self._tools
+        async with arranged(self._spec, self._place, tools.sandbox, tools.private, self._log.say) as around:
             try:
                 contract.lay_out(self._ml, self._spec)
                 data = await self._stage(objects, around)
