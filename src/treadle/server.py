@@ -231,7 +231,7 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
             settings.stop_grace,
             max_volume=settings.max_volume,
             max_log=settings.max_log,
-            environment=lambda job: environment(keyring.of_job(job), endpoint=url, region=settings.region),
+            environment=lambda job: environment(keyring, job, endpoint=url, region=settings.region),
         ),
         endpoint=lambda: url,
         tick=settings.tick,

@@ -189,6 +189,14 @@ def test_a_program_gets_its_own_credentials(service: World) -> None:
     assert code(caught) == ("ExpiredToken", 403)
 
 
+def test_an_isolated_program_gets_no_credentials(service: World) -> None:
+    """It has no network to use them on."""
+    sagemaker = service.client()
+    service.create(sagemaker, "quick-isolated", EnableNetworkIsolation=True)
+    service.ended(sagemaker, "quick-isolated")
+    assert service.specs["quick-isolated"][0].environment == {"AWS_REGION": "us-east-1"}
+
+
 def test_a_program_reaches_what_its_job_may(service: World) -> None:
     """S3 asks the same table: channels are read, outputs written, and all of it ends with the job."""
     owner = service.client("s3")

@@ -45,11 +45,15 @@ class Session:
         return f"Session({self.access_key_id!r}, …)"
 
 
-def environment(session: Session, *, endpoint: str, region: str) -> dict[str, str]:
+def environment(keyring: Keyring, job: Job, *, endpoint: str, region: str) -> dict[str, str]:
     """Give what a training program needs in order to reach the service with its job's credentials (§1.4).
 
-    `S3_ENDPOINT_URL` is what SageMaker's training toolkit looks at; the rest is what the SDKs do.
+    `S3_ENDPOINT_URL` is what SageMaker's training toolkit looks at; the rest is what the SDKs do. A job with network
+    isolation gets no credentials, as on AWS: it could not use them.
     """
+    if job.request.get("EnableNetworkIsolation"):
+        return {"AWS_REGION": region}
+    session = keyring.of_job(job)
     return {
         "AWS_ACCESS_KEY_ID": session.access_key_id,
         "AWS_SECRET_ACCESS_KEY": session.secret_access_key,

@@ -115,12 +115,10 @@ class TrainingService:
         tags.check(values.get("Tags") or ())
         if await self._supervisor.find(name):
             raise _taken(arn)
-        await asyncio.to_thread(self._room)
         request = spec.with_defaults(values)
         types = list(hosts.instance_types(request).values())
         need = instances.needs(types, await self._supervisor.capacity())
-        image, command = await asyncio.to_thread(self._resolve, request["AlgorithmSpecification"])
-        await asyncio.to_thread(spec.check_data, request, self._objects, region)
+        image, command = await asyncio.to_thread(self._prepared, request, region)
         job = created(
             name=name,
             arn=arn,
@@ -133,6 +131,13 @@ class TrainingService:
         if not await self._supervisor.add(job):
             raise _taken(arn)
         return {"TrainingJobArn": arn}
+
+    def _prepared(self, request: Mapping[str, Json], region: str) -> tuple[dict[str, Json], list[str]]:
+        """Look at disk, image and data, and give what runs the image; in a thread."""
+        self._room()
+        image, command = self._resolve(request["AlgorithmSpecification"])
+        spec.check_data(request, self._objects, region)
+        return image, command
 
     def _resolve(self, algorithm: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
         try:
