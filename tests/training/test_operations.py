@@ -267,6 +267,21 @@ def test_rules_are_configured_and_not_evaluated(service: World, sagemaker: Any) 
             id="wait without spot",
         ),
         pytest.param(
+            {"EnableManagedSpotTraining": True},
+            "ValidationException",
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds",
+            id="spot without wait",
+        ),
+        pytest.param(
+            {
+                "EnableManagedSpotTraining": True,
+                "StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 59},
+            },
+            "ValidationException",
+            "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds",
+            id="wait shorter than run",
+        ),
+        pytest.param(
             {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 1800}},
             "ValidationException",
             "Invalid MaxPendingTimeInSeconds. It is only supported for accelerated instance types",
@@ -319,6 +334,33 @@ def test_a_fault_of_the_platform_is_retried(service: World, sagemaker: Any) -> N
     ]
     assert [spec.attempt for spec in service.specs["broken-once"]] == [1, 2]
     assert found["RetryStrategy"] == {"MaximumRetryAttempts": 1}
+
+
+def test_a_spot_job_is_interrupted_on_demand(service: World, sagemaker: Any) -> None:
+    """§1.9: its host is told to save, it begins again, and completes."""
+    service.create(
+        sagemaker,
+        "spot-job",
+        EnableManagedSpotTraining=True,
+        CheckpointConfig={"S3Uri": "s3://data/checkpoints/spot-job"},
+        StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 120},
+    )
+    arn = service.reached(sagemaker, "spot-job", "Training")["TrainingJobArn"]
+    assert service.own()("InterruptTrainingJob", {"TrainingJobName": "spot-job"}) == {"TrainingJobArn": arn}
+    found = service.ended(sagemaker, "spot-job")
+    assert [each["Status"] for each in found["SecondaryStatusTransitions"]] == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Interrupted",
+        "Starting",
+        "Downloading",
+        "Training",
+        "Uploading",
+        "Completed",
+    ]
+    assert service.commands["spot-job"] == ["interrupt"]
+    assert found["EnableManagedSpotTraining"] is True
 
 
 def test_retries_are_counted(service: World, sagemaker: Any) -> None:

@@ -1,7 +1,7 @@
 """A whole service with scripted hosts, in a thread of its own: what boto3 speaks to in the tests of the API.
 
 What a job does is the first word of its name: `quick-…` trains and completes, `long-…` trains until it is told to end,
-`broken-…` meets a fault of the platform in its first attempt, `failing-…` in each, `bad-…` fails by itself.
+`spot-…` is interrupted once before it completes, `broken-…` meets a fault of the platform in its first attempt, `failing-…` in each, `bad-…` fails by itself.
 """
 
 from __future__ import annotations
@@ -86,7 +86,10 @@ class World:
         await host.happened("training")
         await host.log("one line")
         how = name.partition("-")[0]
-        if how == "long":
+        if how == "spot" and host.launch.attempt == 1:
+            self.commands[name] = list(await host.command())
+            await host.ended("interrupted", exit_code=143)
+        elif how == "long":
             commands = await host.command()
             self.commands.setdefault(name, []).extend(commands)
             await host.ended("stopped", exit_code=143)
