@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import resource
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -165,3 +168,38 @@ def world(root: Path, **options: Any) -> Iterator[World]:
     app = build_app([], secret_for={KEY: SECRET}.get, region=settings["region"], account=ACCOUNT, s3=s3)
     with serving(app) as url:
         yield World(url, objects, uploads)
+
+
+@contextmanager
+def process(root: Path) -> Iterator[tuple[World, subprocess.Popen[bytes]]]:
+    """Serve S3 from a directory in a process of its own, which a test may kill."""
+    command = [sys.executable, "-m", "tests.training.s3_world", str(root)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]) as served:
+        try:
+            assert served.stdout
+            url = served.stdout.readline().decode().strip()
+            objects = FilesystemObjects(root)
+            yield World(url, objects, Uploads(objects, FilesystemObjects(root / ".treadle" / "uploads"))), served
+        finally:
+            served.kill()
+
+
+def raise_limit(wanted: int) -> bool:
+    """Let this process open so many files; False where it may not."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard != resource.RLIM_INFINITY and hard < wanted:
+        return False
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return True
+
+
+def main() -> None:
+    raise_limit(4096)
+    with world(Path(sys.argv[1]), limits=Limits(silence=30, part=1)) as made:
+        print(made.url, flush=True)  # noqa: T201  (whoever started us waits for it)
+        threading.Event().wait()
+
+
+if __name__ == "__main__":
+    main()

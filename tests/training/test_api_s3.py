@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import botocore.session
 import pytest
 from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from tests.training.s3_world import ACCOUNT, KEY, Reply, World, as_bytes, world
 
-from treadle.training.api.s3 import Limits
+from treadle.training.api.s3 import Limits, speaks_s3
+from treadle.training.api.s3.app import OPERATIONS
+from treadle.training.api.s3.routes import ROUTES, SUBRESOURCES
 
 
 @pytest.fixture(scope="module")
@@ -692,3 +695,40 @@ def test_an_answer_that_takes_long_is_begun(tmp_path: Path) -> None:
         assert client.copy_object(Bucket="data", Key="c", CopySource="data/a")["CopyObjectResult"]["ETag"]
         failed = s3.ask("PUT", "/data/b", headers={"X-Amz-Copy-Source": "data/none"})
         assert (failed.status in {200, 404}, failed.code) == (True, "NoSuchKey")
+
+
+def test_no_parameter_of_s3_is_passed_over() -> None:
+    """Every parameter that makes another operation of a request in the installed model is known to the routes."""
+    model = botocore.session.get_session().get_service_model("s3")
+    queries = [model.operation_model(name).http["requestUri"].partition("?")[2] for name in model.operation_names]
+    known = {item.partition("=")[0] for query in queries for item in query.split("&") if item} - {"x-id"}
+    assert known <= SUBRESOURCES
+    assert {name for _, _, name in ROUTES if name} <= SUBRESOURCES
+    assert set(ROUTES.values()) | {"CopyObject", "UploadPartCopy"} == set(OPERATIONS) <= set(model.operation_names)
+
+
+SPOKEN = [
+    ("GET", "/", b"", {}, True),
+    ("GET", "/bucket/key", b"", {}, True),
+    ("PUT", "/bucket", b"", {}, True),
+    ("POST", "/bucket", b"delete", {}, True),
+    ("POST", "/", b"", {}, False),
+    ("POST", "/", b"delete", {"host": "bucket.localhost:80"}, True),
+    ("POST", "/", b"", {"x-amz-target": "SageMaker.ListTrainingJobs"}, False),
+    ("GET", "/_treadle/health", b"", {}, False),
+    ("POST", "/_treadle/agent/v1/claim", b"", {"authorization": "Bearer x"}, False),
+    ("GET", "/_treadle/health", b"", {"authorization": "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/s3/aws4_request, x"}, True),
+    ("POST", "/", b"", {"authorization": "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/s3/aws4_request, x"}, True),
+    ("POST", "/", b"", {"authorization": "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/sts/aws4_request, x"}, False),
+    ("GET", "/", b"X-Amz-Credential=A%2F20260101%2Fus-east-1%2Fs3%2Faws4_request", {}, True),
+    ("GET", "/", b"X-Amz-Credential=A%2F20260101%2Fus-east-1%2Fsts%2Faws4_request", {}, False),
+    ("GET", "/bucket/key", b"AWSAccessKeyId=A&Signature=x&Expires=1", {}, True),
+    ("GET", "/bucket/key", b"", {"authorization": "AWS A:x"}, True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "query", "headers", "want"), SPOKEN)
+def test_what_is_for_s3(method: str, path: str, query: bytes, headers: dict[str, str], *, want: bool) -> None:
+    """One address serves several APIs: the signature tells them apart, and without one the form of the request."""
+    raw = [(name.encode(), value.encode()) for name, value in headers.items()]
+    assert speaks_s3({"method": method, "path": path, "query_string": query, "headers": raw}) is want

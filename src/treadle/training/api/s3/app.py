@@ -299,7 +299,7 @@ class _Exchange:
         if self.incoming.finished:
             return True
         headers = dict(self._scope["headers"])
-        if b"transfer-encoding" in headers:
+        if b"transfer-encoding" in headers or self.incoming.silent:
             return False
         length = headers.get(b"content-length", b"0")
         if length == b"0":

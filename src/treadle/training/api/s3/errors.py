@@ -5,6 +5,7 @@ Source: "Error responses", Amazon S3 API Reference; elements and wording as the 
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Mapping
 from typing import Final
 
@@ -96,11 +97,14 @@ _CODES: Final[Mapping[str, tuple[int, str]]] = {
             "method."
         ),
     ),
+    "SlowDown": (503, "Please reduce your request rate."),
     "XAmzContentSHA256Mismatch": (
         400,
         "The provided 'x-amz-content-sha256' header does not match what was computed.",
     ),
 }
+
+_SCARCE: Final = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 class S3Error(ServiceError):
@@ -133,4 +137,6 @@ def of_object_error(error: ObjectError, bucket: str, key: str) -> S3Error | None
             return refusal("BucketNotEmpty", BucketName=bucket)
         case NoRoom():
             return refusal("InsufficientStorage")
-    return None
+    cause = error.__cause__
+    # Files that are open at once are limited, and will be closed again: SDKs try again when they hear this.
+    return refusal("SlowDown") if isinstance(cause, OSError) and cause.errno in _SCARCE else None

@@ -131,13 +131,17 @@ def _length(request: S3Request, *, encoded: bool) -> int:
 
 
 class Incoming:
-    """The body as the network gives it. `untouched` and `finished` tell how much of it was asked for."""
+    """The body as the network gives it.
+
+    `untouched` and `finished` tell how much of it was asked for, `silent` whether the client stopped sending it.
+    """
 
     def __init__(self, receive: Callable[[], Awaitable[Any]], seconds: float) -> None:
         self._receive = receive
         self._seconds = seconds
         self.untouched = True
         self.finished = False
+        self.silent = False
 
     async def next(self) -> bytes:
         """Give what came next. Raises `S3Error` for a client that is silent too long, and `ClientGoneError`."""
@@ -146,6 +150,7 @@ class Incoming:
             async with asyncio.timeout(self._seconds):
                 message = await self._receive()
         except TimeoutError:
+            self.silent = True
             raise refusal("RequestTimeout") from None
         if message["type"] == "http.disconnect":
             raise ClientGoneError
