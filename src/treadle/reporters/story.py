@@ -14,9 +14,12 @@ The story does no output. `tell` gives lines, `now` is what a live view shows. A
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final, Literal, TypeAlias
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Final, Literal, TypeAlias, get_args
+
+import msgspec
+from msgspec.structs import replace
 
 from treadle.arazzo.events import (
     ActionTaken,
@@ -59,8 +62,7 @@ class Line:
     tone: Tone = "plain"
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
+class Now(msgspec.Struct, frozen=True):
     """What the run does at the moment. `since` is when the step was first entered; all times in Unix seconds."""
 
     step: str = ""
@@ -78,15 +80,18 @@ class _Memory:
     """What was said about one step, by topic, and since when it has been the same."""
 
     first_at: float
-    said: dict[str, Hashable] = field(default_factory=dict)
+    said: dict[str, object] = field(default_factory=dict)
     outputs: dict[str, str] = field(default_factory=dict)
+    given: dict[str, Json] | None = None
+    """The outputs as they came: a poll that gives the same again needs no words."""
+    status: str = ""
     changed_at: float = 0.0
     spoke_at: float = 0.0
     visits: int = 0
     troubled_since: float = 0.0
     tries: int = 0
 
-    def news(self, topic: str, what: Hashable) -> bool:
+    def news(self, topic: str, what: object) -> bool:
         """Tell whether this is not what was last said about the topic, and remember it."""
         if topic in self.said and self.said[topic] == what:
             return False
@@ -108,6 +113,9 @@ _StepEvent: TypeAlias = (
 )
 
 
+_OF_STEPS: Final = frozenset(get_args(_StepEvent))
+
+
 class Story:
     """Turns events into lines, and keeps what is going on now."""
 
@@ -125,6 +133,8 @@ class Story:
         if not self.started_at:
             self.started_at = event.at
             self.run_id = event.run_id
+        if event.__class__ in _OF_STEPS:
+            return self._step(event)  # type: ignore[arg-type]
         match event:
             case RunStarted():
                 return [Line(0.0, "", f"{event.workflow_id} of {event.document}, run {event.run_id}")]
@@ -149,8 +159,9 @@ class Story:
     def _step(self, event: _StepEvent) -> list[Line]:
         memory = self._steps.setdefault((event.path, event.step_id), _Memory(event.at, changed_at=event.at))
         told = self._told(event, memory)
-        if told:
-            memory.spoke_at = event.at
+        if not told:
+            return []
+        memory.spoke_at = event.at
         name = "/".join((*event.path[1:], event.step_id))
         return [Line(self._after(event.at), name, text, tone) for text, tone in told]
 
@@ -215,19 +226,24 @@ class Story:
 
     def _judged(self, event: CriteriaJudged, memory: _Memory) -> list[tuple[str, Tone]]:
         topic = f"criteria of {event.action}"
-        seen = tuple((each.condition, each.passed, each.reasons, each.problem) for each in event.verdicts)
-        if not memory.news(topic, seen):
+        if not memory.news(topic, event.verdicts):
             return []
         whose = f"action {event.action}" if event.action else "success"
         shown = event.verdicts if self._explain else [each for each in event.verdicts if each.problem]
         return [line for verdict in shown for line in _verdict(whose, verdict)]
 
     def _done(self, event: StepSucceeded | StepFailed, memory: _Memory) -> list[tuple[str, Tone]]:
-        self.now = replace(self.now, status=status_of(event.outputs) or self.now.status, trouble="")
+        reason = event.reason if isinstance(event, StepFailed) else ""
+        if event.outputs == memory.given and memory.said.get("end") == (event.status, reason):
+            if self.now.trouble or self.now.status != memory.status:
+                self.now = replace(self.now, status=memory.status, trouble="")
+            return self._still(event.at, memory)
+        memory.given = event.outputs
+        memory.status = status_of(event.outputs) or self.now.status
+        self.now = replace(self.now, status=memory.status, trouble="")
         outputs = {name: shorten(value(each), _VALUE_WIDTH) for name, each in event.outputs.items()}
         changed = {name: each for name, each in outputs.items() if memory.outputs.get(name) != each}
         memory.outputs = outputs
-        reason = event.reason if isinstance(event, StepFailed) else ""
         end = memory.news("end", (event.status, reason))
         if not end and not changed:
             return self._still(event.at, memory)
@@ -258,7 +274,7 @@ class Story:
         return []
 
 
-def _answered(status: int | None, seconds: Hashable) -> str:
+def _answered(status: int | None, seconds: object) -> str:
     return f"{status} in {duration(seconds)}" if isinstance(seconds, float) else f"{status}"
 
 

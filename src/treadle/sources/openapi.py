@@ -17,8 +17,20 @@ from functools import cached_property
 from typing import Final, TypeGuard, get_args
 from urllib.parse import unquote
 
+import msgspec
+
 from treadle.errors import CallError, DescriptionError, Diagnostic
-from treadle.seams import Answer, ArgumentLocation, Call, Json, Operation, OperationParameter, Request, Response
+from treadle.seams import (
+    MISSING,
+    Answer,
+    ArgumentLocation,
+    Call,
+    Json,
+    Operation,
+    OperationParameter,
+    Request,
+    Response,
+)
 from treadle.sources import bodies, swagger
 from treadle.sources.bodies import PartEncoding
 from treadle.sources.calls import Recipe, RuleKey, build, rule_key
@@ -211,6 +223,8 @@ class _OpenApiOperation:
         stated = raw.get("operationId", "") if isinstance(raw, dict) else ""
         self.operation_id = stated if isinstance(stated, str) else ""
         self._promises: dict[int, Sequence[str]] = {}
+        # A poll asks for the same request again and again.
+        self._built: tuple[bytes | None, Request] = (None, Request("", ""))
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.path} of {self.source}>"
@@ -260,7 +274,10 @@ class _OpenApiOperation:
             recipe = self._recipe
         except DescriptionError as error:  # an operation that nobody looked up, so that nobody has checked it
             raise CallError(error.message) from error
-        return build(recipe, call)
+        written = _written(call)
+        if written is None or written != self._built[0]:
+            self._built = written, build(recipe, call)
+        return self._built[1]
 
     def answer(self, response: Response) -> Answer:
         promised = self._promised(response.status)
@@ -461,3 +478,11 @@ def _only_value(schema: Json) -> str | None:
 def _part_encoding(node: Node) -> PartEncoding:
     explode = node.flag("explode") if "explode" in node.members() else None
     return PartEncoding(node.text("contentType"), node.text("style"), explode)
+
+
+def _written(call: Call) -> bytes | None:
+    """Give a text that is the same for equal calls only, 1 and true told apart; None where there is none."""
+    try:
+        return msgspec.json.encode((call.payload is MISSING, call))
+    except (TypeError, ValueError, msgspec.MsgspecError):
+        return None
