@@ -280,7 +280,7 @@ class _Driver:
         while True:
             if turn.durable:
                 self.learn(turn.state)
-            facts = [self.secrets.mask(fact) for fact in turn.facts]
+            facts = [self.secrets.mask(fact) for fact in turn.facts] if self.secrets.texts else turn.facts
             finish = turn.effect if isinstance(turn.effect, Finish) else None
             if turn.durable:
                 ended = [self.secrets.mask(finish.result)] if finish else []
