@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-MEASUREMENTS = ("poll", "many", "startup", "service")
+MEASUREMENTS = ("poll", "many", "startup", "service", "s3")
 
 
 def main(names: list[str]) -> None:
