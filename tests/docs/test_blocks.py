@@ -6,6 +6,7 @@
   of its own; variables that a command exports stay. The lines below it are what it prints, compared without regard to
   white space; `...` stands for anything. A command that is meant to fail ends in `# exit N`.
 * A block after `<!-- not run: reason -->` is not run, for that reason.
+* A block of any language after `<!-- file: name -->` is written to that file, as a reader would save it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("**/*.md"))]
 
 _FENCE = re.compile(r"^(`{3,})\s*(\w+)[^\n]*$")
 _NOT_RUN = re.compile(r"<!--\s*not run:\s*(.+?)\s*-->")
+_FILE = re.compile(r"<!--\s*file:\s*(\S+)\s*-->")
 _EXIT = re.compile(r"#\s*exit (\d+)\s*$")
 
 
@@ -36,6 +38,7 @@ class Block:
     language: str
     text: str
     skipped: str = ""
+    file: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,23 +52,24 @@ class Command:
 
 
 def blocks(path: Path) -> Iterator[Block]:
-    """Give the python and console blocks of a Markdown file."""
+    """Give the python and console blocks of a Markdown file, and those that are to be saved."""
     lines = path.read_text("utf-8").splitlines()
-    at, reason = 0, ""
+    at, reason, file = 0, "", ""
     while at < len(lines):
         fence = _FENCE.match(lines[at].strip())
         if fence is None:
-            found = _NOT_RUN.search(lines[at])
+            found, named = _NOT_RUN.search(lines[at]), _FILE.search(lines[at])
             reason = found[1] if found else reason if not lines[at].strip() else ""
+            file = named[1] if named else file if not lines[at].strip() else ""
             at += 1
             continue
         start = at + 1
         at = next((n for n in range(start, len(lines)) if lines[n].strip() == fence[1]), len(lines))
         indent = len(lines[start - 1]) - len(lines[start - 1].lstrip())
-        if fence[2] in {"python", "console"}:
+        if fence[2] in {"python", "console"} or file:
             text = "\n".join(line[indent:] for line in lines[start:at])
-            yield Block(path, start + 1, fence[2], text, reason)
-        at, reason = at + 1, ""
+            yield Block(path, start + 1, fence[2], text, reason, file)
+        at, reason, file = at + 1, "", ""
 
 
 def commands(block: Block) -> Iterator[Command]:
@@ -158,7 +162,11 @@ def test_what_the_documentation_shows_is_true(
     for block in blocks(path):
         if block.skipped:
             continue
-        if block.language == "python":
+        if block.file:
+            place = directory / block.file
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(block.text + "\n", "utf-8")
+        elif block.language == "python":
             with monkeypatch.context() as patched:
                 for name, value in exported(directory, environment).items():
                     patched.setenv(name, value)
@@ -189,6 +197,11 @@ $ aws s3 ls
 not: run
 ```
 
+<!-- file: a/b.yaml -->
+```yaml
+kept: true
+```
+
 ```python
 x = 1
 ```
@@ -202,10 +215,11 @@ def test_the_harness_reads_blocks_as_a_person_does(tmp_path: Path) -> None:
     page = tmp_path / "page.md"
     page.write_text(EXAMPLE)
     found = list(blocks(page))
-    assert [(each.language, each.line, each.skipped) for each in found[:3]] == [
-        ("console", 4, ""),
-        ("console", 15, "needs an AWS account"),
-        ("python", 23, ""),
+    assert [(each.language, each.line, each.skipped, each.file) for each in found[:4]] == [
+        ("console", 4, "", ""),
+        ("console", 15, "needs an AWS account", ""),
+        ("yaml", 24, "", "a/b.yaml"),
+        ("python", 28, "", ""),
     ]
     assert [(each.line, each.text, each.want, each.exit_code) for each in commands(found[0])] == [
         (4, "echo one two", "one   two", 0),
