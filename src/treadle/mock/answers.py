@@ -25,7 +25,7 @@ from treadle.arazzo.machine import Turn
 from treadle.arazzo.plan import PlannedAction, PlannedStep
 from treadle.mock import xml
 from treadle.mock.described import Content, Described, described
-from treadle.mock.drafts import Draft, Solver, forced, mentioned, reads_body
+from treadle.mock.drafts import Draft, Solver, forced, is_bad, mentioned, reads_body
 from treadle.mock.needs import Need
 from treadle.mock.play import Ended, Position
 from treadle.mock.samples import Sampler, plausible
@@ -84,17 +84,23 @@ class Answerer:
         needs = self.needs_at(position)
         more = tuple(need for each in others for need in self.needs_at(each) if need not in needs)
         for wanted in ((*needs, *more), needs) if more else (needs,):
-            first: Answered | None = None
-            for option in self._options(position, request, wanted):
-                if first is None:
-                    first = option
-                    if not position.step.on_success or self._is_wanted(position, option.goal):
-                        return first
-                if self._ends_well(position.after(option.turn), [LOOKAHEAD]):
-                    return option
-            if first is not None:
-                return first
+            chosen = self._chosen(position, self._options(position, request, wanted))
+            if chosen is not None:
+                return chosen
         return self._unsatisfied(position, request)
+
+    def _chosen(self, position: Position, options: Iterator[Answered]) -> Answered | None:
+        """Give the first option that leads to a good end; without a choice there is nothing to look ahead for."""
+        first = next(options, None)
+        if first is None or not position.step.on_success or self._is_wanted(position, first.goal):
+            return first
+        second = next(options, None)
+        if second is None:
+            return first
+        for option in itertools.chain((first, second), options):
+            if self._ends_well(position.after(option.turn), [LOOKAHEAD]):
+                return option
+        return first
 
     def _is_wanted(self, position: Position, goal: Goal | None) -> bool:
         """Tell whether the user asked for a goal: then it does not matter how the run ends."""
@@ -119,8 +125,12 @@ class Answerer:
         for goal in self.goals(position):
             condition = _condition(goal, step, context)
             drafts = self._drafts(goal, condition, about, needs, step, context, request)
+            tried: set[Response] = set()
             for draft in itertools.islice(drafts, MOST_TRIES):
                 response = _written(draft, request)
+                if response in tried:
+                    continue
+                tried.add(response)
                 turn = position.answered(request, response)
                 if _reached(goal, position, turn):
                     yield Answered(response, turn, goal)
@@ -161,7 +171,7 @@ class Answerer:
         """Give the ways that a step can end, the one that the document hopes for first.
 
         A way back is wanted for the first visits. Forward is better than the end of the workflow; going on to the next
-        step without an action is better than `end`, unless there is no next step.
+        step without an action is better than `end`, unless there is no next step. What asks for a failure comes last.
         """
         step, frame = position.step, position.frame
         index = position.workflow.index
@@ -173,6 +183,7 @@ class Answerer:
         none = [Goal(success=True)]
         is_last = here + 1 == len(position.workflow.steps)
         forward = [*onward, *ends, *none] if is_last else [*onward, *none, *ends]
+        forward.sort(key=lambda each: each.action is not None and is_bad(_all(each.action.criteria, Context())))
         around = [Goal(success=True, action=each) for each in back]
         ordered = [*around, *forward] if position.visit <= self.visits else [*forward, *around]
         wanted = self.takes.get(step.step_id)

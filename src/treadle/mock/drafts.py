@@ -27,7 +27,7 @@ from treadle.mock.samples import EACH, Each, Path, Sampler, plausible
 from treadle.seams import MISSING, Answer, Json, Missing
 from treadle.sources.walk import Node
 
-__all__ = ["Draft", "Solver", "forced", "mentioned", "path_of", "put", "reads_body", "remove"]
+__all__ = ["Draft", "Solver", "forced", "is_bad", "mentioned", "path_of", "put", "reads_body", "remove"]
 
 MOST_BRANCHES: Final = 48
 MOST_DRAFTS: Final = 16
@@ -428,14 +428,19 @@ class Solver:
         yield from drafts
 
     def _by_absence(self, atom: asks.Compare | asks.Test | asks.Matches | asks.XPath, draft: Draft) -> bool:
-        """Tell whether a `!=` holds only because there is nothing: not what anybody means by `status != 'Creating'`."""
+        """Tell whether a `!=` holds only because there is nothing, or nothing but a placeholder.
+
+        By `status != 'Creating'` authors mean a status of the API, not any other text.
+        """
         if not isinstance(atom, asks.Compare) or atom.operator != "!=" or draft.body is MISSING:
             return False
         seen = draft.seen(self.context)
-        return any(
-            isinstance(_place(mine), _InBody) and _look(mine, seen) is MISSING and isinstance(other, asks.Constant)
-            for mine, other in ((atom.left, atom.right), (atom.right, atom.left))
-        )
+        for mine, other in ((atom.left, atom.right), (atom.right, atom.left)):
+            place = _place(mine)
+            if isinstance(place, _InBody) and not place.length and isinstance(other, asks.Constant):
+                name = place.path[-1] if place.path else ""
+                return _look(mine, seen) in (MISSING, plausible(name if isinstance(name, str) else ""))
+        return False
 
     def _applied(
         self, atom: asks.Compare | asks.Test | asks.Matches | asks.XPath, positive: bool, draft: Draft
@@ -705,6 +710,18 @@ _GOING: Final = re.compile(
 _BAD: Final = re.compile(
     r"(?i)fail|error|cancel|reject|den(y|ied)|refus|expire|abort|delet|invalid|stopp|out_?of|unknown|not_?|in_?active|un_?available|dis"
 )
+
+
+def is_bad(condition: Outline) -> bool:
+    """Tell whether a condition wants a value that means a failure: `state == 'failed'`."""
+    match condition:
+        case asks.All() | asks.Either():
+            return any(map(is_bad, condition.parts))
+        case asks.Compare(left, "==", right):
+            values = [each.value for each in (left, right) if isinstance(each, asks.Constant)]
+            return any(isinstance(each, str) and _BAD.search(each) is not None for each in values)
+        case _:
+            return False
 
 
 def _rank(value: Json) -> int:

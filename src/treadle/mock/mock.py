@@ -30,7 +30,7 @@ from treadle.seams import Json, Request, Response
 __all__ = ["Exchange", "Mock", "Rehearsal", "Visit"]
 
 MOST_SESSIONS: Final = 256
-MOST_VISITS: Final = 500
+MOST_VISITS: Final = 200
 """Requests of one rehearsal: a document that asks for more goes in circles."""
 
 

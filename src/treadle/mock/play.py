@@ -33,6 +33,7 @@ from treadle.arazzo.machine import (
     Wait,
 )
 from treadle.arazzo.plan import Plan, PlannedStep, PlannedWorkflow
+from treadle.mock.samples import plausible
 from treadle.seams import Answer, Call, Json, Request, Response
 
 __all__ = ["Ended", "Play", "Position"]
@@ -149,8 +150,10 @@ class Play:
         return self.settled(self.machine.begin(Begin(now, "mock", inputs)), now)
 
     def within(self, workflow: str, step_id: str, inputs: dict[str, Json], now: float = 0.0) -> Position | Ended:
-        """Give a step in the middle of a workflow, as if everything before it had been done without any outputs."""
-        frame = Frame(workflow=workflow, inputs=inputs, step=step_id)
+        """Give a step in the middle of a workflow, as if the steps before it had given outputs of their names' kind."""
+        steps = self.plan.workflows[workflow].steps
+        outputs = {step.step_id: {name: plausible(name) for name in step.outputs} for step in steps}
+        frame = Frame(workflow=workflow, inputs=inputs, step=step_id, outputs=outputs)
         options = self.machine.options
         state = State(run_id="mock", started_at=now, deadline=now + options.timeout, frames=[frame], next="visit")
         return self.settled(self.machine.advance(state, Due(now)), now)

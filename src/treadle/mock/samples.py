@@ -1,9 +1,9 @@
 """JSON Schema → the smallest instance that is still sensible.
 
 What the description itself offers comes first: `const`, examples, `default`, `enum`; then the smallest value of the
-type. Of objects only the required members are made; whoever needs more asks for it by its path (`Sampler.ensure`).
-Arrays get one element, because what goes on with a list goes on with its first element. `$ref`, `allOf`, `oneOf` and
-`anyOf` are followed; schemas that contain themselves end as soon as they may.
+type. Of objects the required members are made and those that bring an example; whoever needs more asks for it by its
+path (`Sampler.ensure`). Arrays get one element, because what goes on with a list goes on with its first element.
+`$ref`, `allOf`, `oneOf` and `anyOf` are followed; schemas that contain themselves end as soon as they may.
 
 A sample of a schema that nobody validates against need not be valid in every corner: `not`, `if` and `dependent…` are
 not looked at.
@@ -38,6 +38,9 @@ Path = tuple["str | int | Each", ...]
 
 _DEEPEST: Final = 24
 """Levels of a sample. A schema that is deeper without containing itself is no schema that somebody wrote."""
+
+_EXAMPLES_UNTIL: Final = 3
+"""Levels on which members that may be left out are shown, if they bring an example."""
 
 _FORMATS: Final[Mapping[str, str]] = {
     "date-time": "2026-01-02T03:04:05Z",
@@ -234,6 +237,9 @@ class Sampler:
                 made[name] = []
             else:
                 made[name] = {}
+        for name in dict.fromkeys(_property_names(shape)):
+            if name not in made and depth < _EXAMPLES_UNTIL and _has_example(shape.member(name)):
+                made[name] = self._made(shape.member(name), name, frozenset(), shape.seen, depth + 1)
         discriminator = shape.first("discriminator")
         if isinstance(discriminator, dict):
             _discriminate(made, discriminator, shape)
@@ -256,6 +262,11 @@ class Sampler:
             element = self._made(shape.item(index), _singular(name), frozenset(), shape.seen, depth + 1)
             elements.append(_different(element, index) if shape.first("uniqueItems") is True else element)
         return elements
+
+
+def _has_example(schema: Node | None) -> bool:
+    """Tell whether a member that may be left out brings an example of its own: then it is worth showing."""
+    return any("example" in part or "examples" in part for part in _shape(schema, frozenset(), frozenset()).parts)
 
 
 def _different(value: Json, index: int) -> Json:
