@@ -171,13 +171,18 @@ class _Leaving:
     staging: tuple[str, str] | None = None
     kept: frozenset[str] = frozenset()
     """Keys in staging that are not removed: those of outputs that could not be put in their places."""
+    uploads: frozenset[str] = frozenset()
+    """Keys of which an upload may have been killed: to remove them removes the directories that it had made."""
 
     @classmethod
     def of(cls, job: Job, deadline: float) -> _Leaving:
         handles = (*job.abandoned, *(each.handle for each in job.hosts if each.handle))
         # Outputs that are in their places are in staging no more. The others stay: somebody trained for them.
         kept = frozenset(each.staged for each in job.outputs)
-        return cls(job.name, deadline, handles, spec.staging(job), kept)
+        bucket, prefix = spec.staging(job)
+        hosts = spec.host_names(job.request)
+        uploads = {f"{prefix}{attempt}/{host}/model.tar.gz" for attempt in range(1, job.attempt + 1) for host in hosts}
+        return cls(job.name, deadline, handles, (bucket, prefix), kept, frozenset(uploads))
 
 
 class Supervisor:
@@ -686,9 +691,9 @@ class Supervisor:
         if leaving.staging:
             bucket, prefix = leaving.staging
             try:
-                for info in list(self._objects.list(bucket, prefix)):
-                    if info.key not in leaving.kept:
-                        self._objects.delete(bucket, info.key)
+                found = {info.key for info in self._objects.list(bucket, prefix)}
+                for key in sorted((found | leaving.uploads) - leaving.kept):
+                    self._objects.delete(bucket, key)
             except ObjectError as error:
                 _log.warning("%s: what is left in s3://%s/%s stays: %s", leaving.name, bucket, prefix, error.message)
         _remove_tree(self._place.home.jobs / leaving.name)
