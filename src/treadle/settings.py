@@ -5,6 +5,7 @@
     on = "local"                      # where requests go without --on: local, aws, a URL, or a target of this file
     poll = 2                          # seconds between two visits of a loop; without it polls are paced
     strict = false                    # true: take documents by the letter
+    documents = ["./shared"]          # files and directories whose descriptions references may mean by their $self
 
     [sources]                         # read a source description from elsewhere; relative to this file
     petstore = "./openapi.yml"
@@ -62,12 +63,13 @@ class TargetSettings:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a `treadle.toml` says; as it is made here, nothing. `poll` in seconds, paths of `sources` absolute."""
+    """What a `treadle.toml` says; as it is made here, nothing. `poll` in seconds; paths are absolute."""
 
     path: Path | None = None
     on: str | None = None
     poll: float | None = None
     strict: bool = False
+    documents: Sequence[str] = ()
     servers: Mapping[str, str] = field(default_factory=dict)
     sources: Mapping[str, str] = field(default_factory=dict)
     credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
@@ -135,7 +137,18 @@ def _fail(message: str, place: Place) -> NoReturn:
     raise DescriptionError([Diagnostic(_RULE, message, place)])
 
 
-_MEMBERS: Final = ("on", "poll", "strict", "sources", "servers", "credentials", "targets", "rules", "dialect")
+_MEMBERS: Final = (
+    "on",
+    "poll",
+    "strict",
+    "documents",
+    "sources",
+    "servers",
+    "credentials",
+    "targets",
+    "rules",
+    "dialect",
+)
 _OF_TARGETS: Final = ("url", "servers", "credentials")
 _REFERENCE: Final = re.compile(r"(?:env:[A-Za-z_][A-Za-z0-9_]*|file:.+)\Z", re.DOTALL)
 
@@ -160,6 +173,7 @@ class _Reader:
             on=self.string(value, "on"),
             poll=self.seconds(value, "poll"),
             strict=self.truth(value, "strict"),
+            documents=self.places(value, "documents"),
             servers=self.strings(value, ("servers",)),
             sources={name: self.located(each) for name, each in self.strings(value, ("sources",)).items()},
             credentials=self.credentials(value, ("credentials",)),
@@ -233,6 +247,14 @@ class _Reader:
         """Give a table of texts."""
         table = self.table(value, at)
         return {name: text for name in table if (text := self.string(table, name, at)) is not None}
+
+    def places(self, value: Mapping[str, Any], name: str) -> list[str]:
+        """Give a list of paths, absolute."""
+        found = value.get(name, [])
+        if isinstance(found, list) and all(isinstance(each, str) and each for each in found):
+            return [self.located(each) for each in found]
+        self.report(f"`{name}` must be a list of paths", (name,))
+        return []
 
     def seconds(self, value: Mapping[str, Any], name: str) -> float | None:
         """Give a number of seconds, None where there is none."""

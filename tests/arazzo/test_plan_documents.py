@@ -9,6 +9,8 @@ import pytest
 from tests.arazzo.shelf import Shelf
 from treadle.arazzo import events
 from treadle.arazzo.expressions import Context
+from treadle.cli.given import setup_of
+from treadle.cli.opening import open_plan
 from treadle.errors import DescriptionError, UsageError
 
 MAIN = """
@@ -309,3 +311,14 @@ def test_a_run_goes_on_only_with_the_same_documents(tmp_path: Path) -> None:
     path.write_text(path.read_text() + "\n# changed\n")
     with pytest.raises(UsageError, match=r"refunds\.yaml is not the document"):
         shelf.open(digest=setup.digest, digests=setup.digests)
+
+
+def test_documents_may_be_given_in_the_settings(tmp_path: Path) -> None:
+    """`documents` of `treadle.toml`: files and directories, relative to it."""
+    main = MAIN.replace("url: lib/refunds.yaml", "url: https://flows.example.com/refunds.yaml")
+    refunds = "$self: https://flows.example.com/refunds.yaml\n" + REFUNDS.replace("../api.json", "/api.json")
+    api = {**_api(), "openapi": "3.2.0", "$self": "https://flows.example.com/api.json"}  # type: ignore[dict-item]
+    Shelf(tmp_path, {"main.yaml": main, "lib/refunds.yaml": refunds, "docs/api.json": api}, version="1.1.0")
+    (tmp_path / "treadle.toml").write_text('documents = ["lib", "docs/api.json"]\n')
+    opened = open_plan(setup_of(str(tmp_path / "main.yaml"), None))
+    assert list(opened.plan.workflows) == ["main", "refunds#issue"]

@@ -53,6 +53,7 @@ def setup_of(
         strict=strict or settings.strict,
         off=sorted(settings.refused),
         poll=settings.poll,
+        documents=list(settings.documents),
         configured=sorted(
             {*settings.servers, *settings.sources, *target.servers} - {name for name, _ in (*servers, *sources)}
         ),
