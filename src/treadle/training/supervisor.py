@@ -180,7 +180,7 @@ class _Leaving:
         # Outputs that are in their places are in staging no more. The others stay: somebody trained for them.
         kept = frozenset(each.staged for each in job.outputs)
         bucket, prefix = spec.staging(job)
-        hosts = spec.host_names(job.request)
+        hosts = host_names(job.request)
         uploads = {f"{prefix}{attempt}/{host}/model.tar.gz" for attempt in range(1, job.attempt + 1) for host in hosts}
         return cls(job.name, deadline, handles, (bucket, prefix), kept, frozenset(uploads))
 
