@@ -80,24 +80,16 @@ class Cluster:
         self.objects = FilesystemObjects(self.home.s3)
         self.objects.create_bucket(BUCKET)
         self.launcher = launcher or TaskLauncher(capacity, private)
+        self.jobs = MemoryJobStore()
         self._url = ""
 
     @contextlib.asynccontextmanager
     async def running(self) -> AsyncIterator[Cluster]:
-        self.supervisor = Supervisor(
-            jobs=MemoryJobStore(),
-            objects=self.objects,
-            launcher=self.launcher,
-            logs=ServiceLogs(self.home.logs),
-            place=spec.Place(self.home, sandbox=self.sandbox, stop_grace=5.0),
-            endpoint=lambda: self._url,
-            tick=0.05,
-            leave=5.0,
-        )
-        handle = agents_handler(self.supervisor)
+        self.supervisor = self.another()
 
         async def answer(request: web.Request) -> web.Response:
             token = request.headers["Authorization"].removeprefix("Bearer ")
+            handle = agents_handler(self.supervisor)  # whichever there is now
             status, body = await handle(request.path, token, await request.read())
             return web.Response(status=status, body=body)
 
@@ -117,6 +109,19 @@ class Cluster:
                 for each in self.launcher.agents:
                     await self.launcher.kill(each)
             await runner.cleanup()
+
+    def another(self) -> Supervisor:
+        """Make a supervisor on what an earlier one has stored."""
+        return Supervisor(
+            jobs=self.jobs,
+            objects=self.objects,
+            launcher=self.launcher,
+            logs=ServiceLogs(self.home.logs),
+            place=spec.Place(self.home, sandbox=self.sandbox, stop_grace=5.0),
+            endpoint=lambda: self._url,
+            tick=0.05,
+            leave=5.0,
+        )
 
     async def submit(self, command: list[str], name: str = "j", **members: Any) -> None:
         request = {

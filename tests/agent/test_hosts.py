@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -13,7 +15,10 @@ import pytest
 from aiohttp import web
 
 from tests.agent.cluster import BUCKET, Cluster
+from tests.agent.plane import gone
 from treadle.agent.sandbox import network
+from treadle.launchers import cgroups, processes
+from treadle.launchers.local import LocalLauncher
 from treadle.seams import Capacity
 
 MakeCluster = Callable[..., Any]
@@ -297,3 +302,88 @@ async def test_capacity_counts_all_hosts(tmp_path: Path) -> None:
         await cluster.until(lambda job: job.secondary_status == "Training", "two")
         await cluster.supervisor.request_stop("two")
         await cluster.ended("two")
+
+
+# Spot
+
+
+async def test_spot(any_cluster: Cluster) -> None:
+    """§1.9: interrupted on all hosts, begun again, restored from the checkpoints, and done."""
+    script = """
+base="${SAGEMAKER_BASE_DIR:-/opt/ml}"
+host=$(sed 's/.*"current_host":"\\([^"]*\\)".*/\\1/' "$base/input/config/resourceconfig.json")
+[ -e "$base/checkpoints/$host" ] && { cp "$base/checkpoints/$host" "$base/model/$host"; exit 0; }
+trap 'echo "from $host" > "$base/checkpoints/$host"; exit 1' TERM
+echo ready
+while :; do sleep 0.02; done
+"""
+    await any_cluster.submit(
+        ["sh", "-c", script],
+        EnableManagedSpotTraining=True,
+        StoppingCondition={"MaxRuntimeInSeconds": 60, "MaxWaitTimeInSeconds": 10_000_000_000},
+        CheckpointConfig={"S3Uri": f"s3://{BUCKET}/ckpt"},
+    )
+    for host in ("algo-1-", "algo-2-"):
+        await any_cluster.line(" ready", host)
+    await any_cluster.interrupt()
+    job = await any_cluster.ended()
+    assert (job.status, job.failure_reason, job.attempt) == ("Completed", "", 2)
+    statuses = [each.status for each in job.transitions]
+    assert statuses[:5] == ["Starting", "Downloading", "Training", "Interrupted", "Starting"]
+    assert statuses[5:] in (
+        ["Downloading", "Training", "Uploading", "Completed"],
+        ["Downloading", "Training", "Completed"],
+    )
+    assert any_cluster.output() == {each: f"from {each}\n".encode() for each in ("algo-1", "algo-2")}
+    assert any_cluster.keys("ckpt/") == ["ckpt/algo-1", "ckpt/algo-2"]
+    assert len(list((any_cluster.home.logs / "j").glob("algo-1-*.log"))) == 2
+
+
+# Everything is killed
+
+
+@pytest.mark.parametrize("who", ["agents", "everybody"])
+async def test_killed_with_all_it_has(tmp_path: Path, namespaces: str, private: str, who: str) -> None:
+    """After kill -9 of the agents, with or without the service, nothing is left: processes, network, control groups."""
+    if namespaces or private:
+        pytest.skip(f"no network of namespaces here: {namespaces or private}")
+    machine = Capacity(cpus=2, memory=8 << 30)
+
+    class Small(LocalLauncher):
+        async def capacity(self) -> Capacity:
+            return machine
+
+    launcher = Small()
+    cluster = Cluster(tmp_path, sandbox="namespace", launcher=launcher)
+    # Smaller than the machine, so that there are control groups.
+    resources = {"InstanceType": "ml.t3.medium", "InstanceCount": 2, "VolumeSizeInGB": 1}
+    async with cluster.running():
+        await cluster.submit(["sh", "-c", "echo up; setsid sleep 600 & exec sleep 600"], ResourceConfig=resources)
+        for host in ("algo-1-", "algo-2-"):
+            await cluster.line(" up", host)
+        job = await cluster.until(lambda job: job.secondary_status == "Training")
+        agents = [json.loads(host.handle)["agent"]["pid"] for host in job.hosts]
+        inside = [pid for agent in agents for pid in processes.descendants(agent)]
+        groups = [
+            Path(each)
+            for record in cluster.home.jobs.glob(f"*/*/*/{cgroups.RECORD}")
+            for each in json.loads(record.read_text())
+        ]
+        assert len(inside) >= 8
+        assert all(each.is_dir() for each in groups)
+        if who == "everybody":
+            await cluster.supervisor.stop()
+        for pid in agents:
+            os.kill(pid, signal.SIGKILL)
+        for pid in inside:
+            assert await gone(pid)
+        if who == "everybody":  # a new service takes over
+            cluster.supervisor = cluster.another()
+            await cluster.supervisor.start()
+        job = await cluster.ended()
+        assert (job.status, "is lost" in job.failure_reason) == ("Failed", True)
+        async with asyncio.timeout(10):
+            await cluster.supervisor.quiet()
+    assert not [each for each in groups if each.exists()]
+    assert "@treadle-" not in Path("/proc/net/unix").read_text()
+    assert not list(cluster.home.jobs.iterdir())
