@@ -19,8 +19,20 @@ from treadle.arazzo.plan.values import PlannedAction, PlannedStep, PlannedWorkfl
 
 __all__ = ["differences"]
 
-# Where something stands, and what the document says in its own words.
-_ONLY_WRITTEN: Final = frozenset({"pointer", "condition", "components", "sources", "expressions", "digest"})
+# Where something stands, what the document says in its own words, and what is found out by looking at those words.
+_ONLY_WRITTEN: Final = frozenset(
+    {
+        "pointer",
+        "condition",
+        "components",
+        "sources",
+        "expressions",
+        "digest",
+        "reads_body",
+        "chooses_by_body",
+        "reads_request",
+    }
+)
 _NOTHING: Final = Context()
 
 
