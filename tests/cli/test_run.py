@@ -343,6 +343,19 @@ def test_time_that_is_over_says_what_goes_on(said: Any, arguments: Arguments, tr
     assert err.count("treadle resume") == 1
 
 
+def test_a_new_time_limit_holds_from_now_on(start: Start, treadle: Run, arguments: Arguments, trainer: Any) -> None:
+    """`treadle resume --timeout` also where the run had more time before."""
+    trainer.polls_until_end = 10**6
+    process = start(*arguments("--timeout", "1h"))
+    trainer.wait_for("DescribeTrainingJob", 2)
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=30)
+    run_id = json.loads(treadle("runs", "ls", "--json").stdout)[0]["run_id"]
+    again = treadle("resume", run_id, "--timeout", "0.3s")
+    assert again.returncode == 1
+    assert "the time for the run is over (--timeout)" in again.stderr
+
+
 def test_resume_says_what_it_cannot_do(treadle: Run, said: Any, arguments: Arguments) -> None:
     """An unknown run, and one that has ended."""
     missing = treadle("resume", "nix")
@@ -400,6 +413,17 @@ def test_plan_sends_nothing_and_shows_everything(said: Any, document: str, train
     assert "hosts: not given; a whole number" in out
     assert "on success: goto poll (again) if $response.body#/TrainingJobStatus == 'InProgress'" in out
     assert "outputs: arn, status" in out
+
+
+def test_plan_with_inputs_that_are_not_all_there(said: Any, document: str) -> None:
+    """One that is missing is not wrong yet; one that is wrong is."""
+    code, out, err = said("plan", document, "--on", "http://127.0.0.1:9", "-i", "job=churn-1")
+    assert (code, "is missing" in err) == (0, False)
+    assert "hosts: not given" in out
+    code, out, err = said("plan", document, "--on", "http://127.0.0.1:9", "-i", "hosts=two")
+    assert code == 2
+    assert "the input `hosts` must be a whole number" in err
+    assert "1. create" in out
 
 
 def test_plan_as_json(said: Any, document: str, trainer: Any) -> None:

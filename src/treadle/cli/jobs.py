@@ -189,7 +189,11 @@ def stop(name: str) -> None:
     click.echo(f"{name} is stopping; treadle jobs show {name} says when it has.", err=True)
 
 
-@jobs.command("interrupt", epilog=examples("treadle jobs interrupt my-job"))
+@jobs.command(
+    "interrupt",
+    short_help="Take the instances of a managed spot job away.",
+    epilog=examples("treadle jobs interrupt my-job"),
+)
 @click.argument("name")
 def interrupt(name: str) -> None:
     """Take the instances of a managed spot job away, as AWS does when it needs them.

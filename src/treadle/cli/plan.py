@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -48,20 +49,24 @@ def plan(
 ) -> None:
     """Show what a run of DOCUMENT would send, step by step. Nothing is sent.
 
-    Inputs that are not given stand as their names. WORKFLOW may be left out when there is only one.
+    Inputs that are not given stand as their names; one that is wrong makes the exit code 2. WORKFLOW may be left out
+    when there is only one.
     """
     settings = settings_for(document, config)
     setup = setup_of(document, workflow, on=on, servers=servers, sources=sources, strict=strict, settings=settings)
     opened = open_plan(setup, local=local.known, fetch=fetch)
     warned(opened.diagnostics, notes=True)
     entry = opened.plan.workflows[opened.plan.entry].inputs
-    # What is missing or wrong is shown as it is: whoever plans need not have decided everything yet.
     inputs, found = entry.prepare(inputs_of(entry, given, inputs_file))
-    warned(each for each in found if given or inputs_file)
+    # Whoever plans need not have decided everything yet: what is missing stands as its name.
+    missing = {each.pointer for name, each in entry.declared.items() if name not in inputs}
+    wrong = [each for each in found if each.place is None or each.place.pointer not in missing]
+    warned(wrong)
     if as_json:
         click.echo(json.dumps(_as_json(opened.plan, inputs), ensure_ascii=False, indent=2))
     else:
         click.echo("\n".join(_lines(opened.plan, inputs)))
+    sys.exit(2 if any(each.severity == "error" for each in wrong) else 0)
 
 
 def _lines(plan: Plan, inputs: Mapping[str, Json]) -> Iterator[str]:

@@ -87,7 +87,8 @@ class Move(Judging):
         """Go on with a stored state: in doubt when a request with effects is out, else what was due is due."""
         self.say(events.Resumed(**self.about(), step_id=self.frame.step if self.state.frames else ""))
         self.state.status = ""
-        self.state.deadline = max(self.state.deadline, self.now + self.options.timeout)
+        # From now on, also where that is sooner than before: whoever says --timeout again means it.
+        self.state.deadline = self.now + self.options.timeout
         self.state.trouble_since = None
         self.state.tries = 0
         self.durable = True
