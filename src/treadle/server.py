@@ -397,6 +397,8 @@ async def _answering(
     """Answer requests; at the end those under way first. Gives what waits until the server has ended by itself."""
     import uvicorn  # a hundred milliseconds that only a service pays
 
+    from treadle.training.api.connection import BoundedProtocol  # the same
+
     started = asyncio.Event()
 
     class Server(uvicorn.Server):
@@ -414,6 +416,7 @@ async def _answering(
         log_level="warning",
         access_log=False,
         lifespan="off",
+        http=BoundedProtocol,
         ws="none",
         server_header=False,
         timeout_keep_alive=75,

@@ -1,0 +1,81 @@
+"""What a connection may cost before an application sees a request: a head has a size and a time.
+
+The HTTP server collects the headers of a request in memory, however many there are, and waits for them for ever.
+Neither is of use to a client that means well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Final
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+__all__ = ["BoundedProtocol"]
+
+HEAD_BYTES: Final = 64 * 1024
+HEAD_SECONDS: Final = 30.0
+
+_TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+_TOO_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """An HTTP connection whose heads are at most `head_bytes` long, more or less, and take `head_seconds` at most."""
+
+    head_bytes: int = HEAD_BYTES
+    head_seconds: float = HEAD_SECONDS
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._in_head = True
+        self._seen = 0
+        self._waiting: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        """Begin to wait for a head."""
+        super().connection_made(transport)
+        self._wait()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Wait no more."""
+        self._stop_waiting()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; if the head is still not whole, all of that was head."""
+        super().data_received(data)
+        if self._in_head and not self.transport.is_closing():
+            self._seen += len(data)
+            if self._seen > self.head_bytes:
+                self._refuse(_TOO_LARGE)
+
+    def on_message_begin(self) -> None:
+        """Begin a head: the first one has been waited for since the connection was made."""
+        super().on_message_begin()
+        self._in_head = True
+        self._seen = 0
+        if self._waiting is None:
+            self._wait()
+
+    def on_headers_complete(self) -> None:
+        """End a head."""
+        self._in_head = False
+        self._stop_waiting()
+        super().on_headers_complete()
+
+    def _wait(self) -> None:
+        self._waiting = self.loop.call_later(self.head_seconds, self._refuse, _TOO_LATE)
+
+    def _stop_waiting(self) -> None:
+        waiting, self._waiting = self._waiting, None
+        if waiting is not None:
+            waiting.cancel()
+
+    def _refuse(self, answer: bytes) -> None:
+        self._stop_waiting()
+        # In the middle of a head nothing is owed to anybody but for the requests before it on this connection.
+        under_way: Any = self.cycle  # there is none before the first request
+        if self._seen and (under_way is None or under_way.response_complete):
+            self.transport.write(answer)
+        self.transport.close()
