@@ -116,14 +116,15 @@ def remove(value: Json, path: Path) -> Json:
 def forced(value: Json, path: Path) -> Json:
     """Give the value with something at the path, whatever shape it had: a list gives way to its first element."""
     if not path:
-        return value
+        # An empty object would be no text at all in the path of a request.
+        return value if value or isinstance(value, (bool, int, float)) else plausible("id")
     token, rest = path[0], path[1:]
     if isinstance(token, str) and not token.isdigit() and isinstance(value, list):
         value = next((each for each in value if isinstance(each, dict)), {})
     if isinstance(value, dict):
         name = str(token)
         below = value.get(name)
-        if below is None:
+        if below is None or (not rest and below in ({}, [], "")):
             below = {} if rest else plausible(name)
         return {**value, name: forced(below, rest)}
     if isinstance(value, list) and not isinstance(token, Each):

@@ -170,10 +170,11 @@ class Sampler:
     # -- paths --------------------------------------------------------------------------------------------------------
 
     def _member(self, value: Json, schema: Node | None, token: str, rest: Path, hint: Node | None) -> Json:
-        if not isinstance(value, dict):
-            numbered = token.isdigit() and ("array" in self.kinds(schema) or not self.kinds(schema))
-            if numbered:
+        if not isinstance(value, dict) or not value:
+            kinds = self.kinds(schema)
+            if token.isdigit() and ("array" in kinds or "object" not in kinds):
                 return self._element(value, schema, token, rest, "", hint)
+        if not isinstance(value, dict):
             value = self.sample(schema, wanted={token}) if "object" in self.kinds(schema) else {}
             value = value if isinstance(value, dict) else {}
         below = self.at(schema, (token,))
