@@ -41,6 +41,27 @@ def test_a_home_that_cannot_be_made_says_so(tmp_path: Path) -> None:
         Home(tmp_path / "file" / "home").prepare()
 
 
+def test_a_home_that_is_a_file_says_so(tmp_path: Path) -> None:
+    """Whoever only looks would be told that one of its files is missing or spoilt."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UsageError, match="file, which is a file"):
+        Home.find({"TREADLE_HOME": str(tmp_path / "file")})
+
+
+def test_a_run_has_one_driver_at_a_time(home: Home) -> None:
+    """Who drives a run keeps others away until the context ends, and leaves nothing behind."""
+    with home.driving("r-1"):
+        assert home.driven("r-1")
+        with pytest.raises(UsageError, match="The run r-1 goes on in another process"), home.driving("r-1"):
+            pass
+        with home.driving("r-2"):
+            pass
+    assert not home.driven("r-1")
+    with home.driving("r-1"):
+        pass
+    assert list((home.root / "runs").iterdir()) == []
+
+
 def test_credentials_are_made_once_and_private(home: Home) -> None:
     """The first use makes the key, every later one reads it."""
     first = home.credentials()

@@ -88,3 +88,11 @@ def _name(requirement: str) -> str:
 def test_types_are_shipped() -> None:
     """Type checkers of others may trust the annotations."""
     assert (Path(treadle.__file__).parent / "py.typed").is_file()
+
+
+def test_python_m_treadle_is_treadle() -> None:
+    """Who types the module gets the command."""
+    done = subprocess.run(
+        [sys.executable, "-m", "treadle", "--version"], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.stdout == f"treadle {treadle.__version__}\n"

@@ -50,10 +50,13 @@ class Home:
 
     @classmethod
     def find(cls, environment: Mapping[str, str] | None = None) -> Home:
-        """Give the home that `TREADLE_HOME` names, else the user's own data directory."""
+        """Give the home that `TREADLE_HOME` names, else the user's own data directory. Raises `UsageError`."""
         named = (os.environ if environment is None else environment).get("TREADLE_HOME", "")
         if named:
-            return cls(Path(named).expanduser().absolute())
+            root = Path(named).expanduser().absolute()
+            if root.is_file():
+                raise UsageError(f"TREADLE_HOME is {root}, which is a file.", hint="Set it to a directory.")
+            return cls(root)
         import platformdirs  # it is needed only here, and only by those who did not choose
 
         return cls(platformdirs.user_data_path("treadle"))

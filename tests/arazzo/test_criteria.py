@@ -635,6 +635,14 @@ def test_a_query_without_context_looks_at_the_answer() -> None:
     assert [note.rule for note in known.notes] == ["implied-context"]
 
 
+def test_what_is_refused_is_not_said_to_be_evaluated() -> None:
+    """A comparison as a query: with `--strict` its message promises nothing."""
+    for strict, said in ((False, "as its author means it"), (True, "(RFC 9535)")):
+        known = replace(scope(), strict=strict)
+        compile_criterion('$.Name == "x"', known, type="jsonpath", context="$response.body")
+        assert known.notes[0].message.endswith(said)
+
+
 def test_a_braced_context_is_the_expression() -> None:
     """A context's type is {expression}, so `{$x}` is `$x`."""
     assert judge("$[0] == 1", "jsonpath", "{$response.body#/items}").passed

@@ -99,9 +99,10 @@ def _comparison(text: str, scope: Scope, refusal: JsonPathError, hint_for: Expre
         if not _CONDITION.search(text):
             raise ConditionError(f"it is no JSONPath query: {refusal.message}", position=refusal.position) from None
         raise
+    taken = "; it is evaluated as its author means it" if scope.allows("jsonpath-comparison") else ""
     scope.dialect(
         "jsonpath-comparison",
-        "a comparison is no JSONPath query (RFC 9535); it is evaluated as its author means it",
+        f"a comparison is no JSONPath query (RFC 9535){taken}",
         hint=_rewrite(text, hint_for),
     )
     return _Plan(partial(_by_condition, node), tuple(dict.fromkeys(rules)), tuple(expressions), node=node)
