@@ -16,6 +16,7 @@ seam                   who calls it                          who implements it
 `Reporter`             the run loop                          `reporters.*`
 `JobStore`             the training service                  `stores.memory`, `stores.sqlite`
 `Objects`              the service (checks, S3), the agent   `objects.filesystem`, `objects.memory`
+`Uploads`              the S3 endpoint                       `objects.multipart`
 `Launcher`             the supervisor                        `launchers.local`, `launchers.scripted`
 `Sandbox`              the agent                             `agent.sandbox.*`
 =====================  ====================================  =================================================
@@ -82,6 +83,8 @@ __all__ = [
     "Source",
     "StagedOutput",
     "Transport",
+    "Upload",
+    "Uploads",
 ]
 
 Json: TypeAlias = Any
@@ -693,6 +696,74 @@ class Objects(Protocol):
 
     def delete_bucket(self, bucket: str) -> None:
         """Remove an empty bucket. Raises `BucketNotFound`, `BucketNotEmpty`."""
+        ...
+
+
+class Upload(msgspec.Struct, frozen=True, kw_only=True):
+    """An upload in parts that is under way.
+
+    `properties` are those that the object will have, `algorithm` and `checksum_type` tell which checksum: "" for none.
+    """
+
+    upload_id: str
+    bucket: str
+    key: str
+    begun_at: float
+    properties: ObjectProperties
+    algorithm: str = ""
+    checksum_type: str = ""
+
+
+class Uploads(Protocol):
+    """Uploads in parts under way. Synchronous, as `Objects` are; they survive the process. One process at a time.
+
+    A part is known by an `ObjectInfo` whose key is its number in five digits.
+    """
+
+    def begin(
+        self, bucket: str, key: str, properties: ObjectProperties, *, algorithm: str = "", checksum_type: str = ""
+    ) -> Upload:
+        """Begin an upload. Raises `BucketNotFound`."""
+        ...
+
+    def get(self, bucket: str, key: str, upload_id: str) -> Upload | None:
+        """Give the upload of that id, if it is one of this object."""
+        ...
+
+    def all(self, bucket: str) -> Sequence[Upload]:
+        """Give the uploads to a bucket, by key, and for one key in the order in which they were begun."""
+        ...
+
+    def stage(self, upload: Upload) -> ObjectStage:
+        """Begin a part, to be committed under its key. Raises `BucketNotFound`: the upload is gone."""
+        ...
+
+    def parts(self, upload: Upload) -> Sequence[ObjectInfo]:
+        """Give the parts that are there, by number. Raises `BucketNotFound`: the upload is gone."""
+        ...
+
+    def complete(
+        self,
+        upload: Upload,
+        parts: Sequence[ObjectInfo],
+        *,
+        properties: ObjectProperties,
+        etag: str,
+        check: ObjectCheck | None = None,
+    ) -> ObjectInfo:
+        """Put an object together from parts, and end the upload; whole or not at all.
+
+        Raises `ObjectNotFound` for a part that is not there, or not the same, and `BucketNotFound` for an upload that
+        is gone. What `check` raises is raised, and the upload goes on.
+        """
+        ...
+
+    def abort(self, upload: Upload) -> None:
+        """Forget an upload and its parts; no error when it is gone."""
+        ...
+
+    def abort_all(self, bucket: str) -> None:
+        """Forget the uploads to a bucket."""
         ...
 
 

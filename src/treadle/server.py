@@ -27,7 +27,7 @@ from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, 
 from treadle.http.client import AiohttpTransport
 from treadle.launchers.local import LocalLauncher
 from treadle.objects.filesystem import FilesystemObjects
-from treadle.objects.multipart import Uploads
+from treadle.objects.multipart import StagedUploads
 from treadle.seams import Launcher, Transport
 from treadle.stores.sqlite import SqliteJobStore
 from treadle.training.api.agents import agents_app
@@ -257,7 +257,7 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
         agents=agents_app(supervisor),
         s3=s3_app(
             objects,
-            Uploads(objects, FilesystemObjects(home.s3 / ".treadle" / "uploads")),
+            StagedUploads(objects, FilesystemObjects(home.s3 / ".treadle" / "uploads")),
             secret_for=keyring.secret_for,
             identify=keyring.identity,
             region=settings.region,

@@ -13,8 +13,8 @@ import pytest
 from treadle.errors import BucketNotFound, ObjectNotFound
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.objects.memory import MemoryObjects
-from treadle.objects.multipart import Upload, Uploads, part_number
-from treadle.seams import ObjectInfo, ObjectProperties, Objects
+from treadle.objects.multipart import StagedUploads
+from treadle.seams import ObjectInfo, ObjectProperties, Objects, Upload
 
 PROPERTIES = ObjectProperties(metadata=(("a", "b"),))
 
@@ -25,9 +25,9 @@ class Place:
     staging: Objects
 
     @property
-    def uploads(self) -> Uploads:
+    def uploads(self) -> StagedUploads:
         """Give what another process of the same place would work with."""
-        return Uploads(self.objects, self.staging)
+        return StagedUploads(self.objects, self.staging)
 
 
 @pytest.fixture(params=["memory", "filesystem"])
@@ -43,13 +43,13 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
     assert made.objects.buckets() == ["bucket"]
 
 
-def put(uploads: Uploads, upload: Upload, number: int, content: bytes) -> ObjectInfo:
+def put(uploads: StagedUploads, upload: Upload, number: int, content: bytes) -> ObjectInfo:
     with uploads.stage(upload) as stage:
         stage.write(content)
-        return stage.commit(Uploads.part_key(number))
+        return stage.commit(f"{number:05d}")
 
 
-def complete(uploads: Uploads, upload: Upload, parts: list[ObjectInfo]) -> ObjectInfo:
+def complete(uploads: StagedUploads, upload: Upload, parts: list[ObjectInfo]) -> ObjectInfo:
     return uploads.complete(upload, parts, properties=upload.properties, etag="e-1")
 
 
@@ -65,7 +65,7 @@ def test_parts_become_an_object(place: Place) -> None:
         put(uploads, upload, number, content)
     assert list(place.objects.list("bucket")) == []
     parts = uploads.parts(upload)
-    assert [(part_number(each), each.size) for each in parts] == [(1, 3), (2, 3), (3, 5)]
+    assert [(int(each.key), each.size) for each in parts] == [(1, 3), (2, 3), (3, 5)]
     info = complete(uploads, upload, [parts[0], parts[2]])
     assert get(place.objects, "a/b") == b"onethree"
     assert (info.etag, info.properties) == ("e-1", PROPERTIES)
@@ -121,7 +121,7 @@ def test_an_aborted_upload_is_gone(place: Place) -> None:
         uploads.abort(upload)
         uploads.abort(upload)
         with pytest.raises(BucketNotFound):
-            late.commit(Uploads.part_key(2))
+            late.commit("00002")
     with pytest.raises(BucketNotFound):
         uploads.stage(upload)
     with pytest.raises(BucketNotFound):

@@ -21,7 +21,7 @@ from botocore.config import Config
 
 from treadle.aws.sigv4 import Credentials, sign
 from treadle.objects.filesystem import FilesystemObjects
-from treadle.objects.multipart import Uploads
+from treadle.objects.multipart import StagedUploads
 from treadle.seams import Request
 from treadle.training.api.app import build_app
 from treadle.training.api.s3 import Limits, s3_app
@@ -35,7 +35,7 @@ class World:
 
     url: str
     objects: FilesystemObjects
-    uploads: Uploads
+    uploads: StagedUploads
 
     @property
     def address(self) -> tuple[str, int]:
@@ -162,7 +162,7 @@ def serving(app: Any) -> Iterator[str]:
 def world(root: Path, **options: Any) -> Iterator[World]:
     """Serve S3 from a directory."""
     objects = options.pop("objects", None) or FilesystemObjects(root)
-    uploads = Uploads(objects, FilesystemObjects(root / ".treadle" / "uploads"))
+    uploads = StagedUploads(objects, FilesystemObjects(root / ".treadle" / "uploads"))
     settings: dict[str, Any] = {"region": REGION, "account": ACCOUNT, "limits": Limits(silence=5)} | options
     s3 = s3_app(objects, uploads, secret_for={KEY: SECRET}.get, **settings)
     app = build_app([], secret_for={KEY: SECRET}.get, region=settings["region"], account=ACCOUNT, s3=s3)
@@ -179,7 +179,7 @@ def process(root: Path) -> Iterator[tuple[World, subprocess.Popen[bytes]]]:
             assert served.stdout
             url = served.stdout.readline().decode().strip()
             objects = FilesystemObjects(root)
-            yield World(url, objects, Uploads(objects, FilesystemObjects(root / ".treadle" / "uploads"))), served
+            yield World(url, objects, StagedUploads(objects, FilesystemObjects(root / ".treadle" / "uploads"))), served
         finally:
             served.kill()
 

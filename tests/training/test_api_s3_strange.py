@@ -19,7 +19,7 @@ from tests.training.s3_world import KEY, Reply, World, as_bytes, process, raise_
 
 from treadle.errors import NoRoom
 from treadle.objects.filesystem import FilesystemObjects
-from treadle.objects.multipart import Uploads
+from treadle.objects.multipart import StagedUploads
 from treadle.training.access import READ, WRITE, Grant, Identity
 from treadle.training.api.s3 import Limits
 
@@ -445,10 +445,10 @@ def grown(s3: World, size: int) -> bool:
 
 
 def test_uploads_of_a_killed_server_go_on(tmp_path: Path) -> None:
-    """`Uploads` of another process knows what was begun."""
+    """`StagedUploads` of another process knows what was begun."""
     with process(tmp_path / "s3") as (s3, _):
         s3.objects.create_bucket("data")
         upload_id = s3.ask("POST", "/data/a?uploads", b"").told("UploadId")
     objects = FilesystemObjects(tmp_path / "s3")
-    uploads = Uploads(objects, FilesystemObjects(tmp_path / "s3" / ".treadle" / "uploads"))
+    uploads = StagedUploads(objects, FilesystemObjects(tmp_path / "s3" / ".treadle" / "uploads"))
     assert [each.upload_id for each in uploads.all("data")] == [upload_id]

@@ -22,34 +22,15 @@ from typing import Final
 import msgspec
 
 from treadle.errors import BucketNotEmpty, BucketNotFound, ObjectNotFound
-from treadle.seams import ObjectCheck, ObjectInfo, ObjectProperties, Objects, ObjectStage
+from treadle.seams import ObjectCheck, ObjectInfo, ObjectProperties, Objects, ObjectStage, Upload
 
-__all__ = ["MOST_PARTS", "Upload", "Uploads", "part_number"]
-
-MOST_PARTS: Final = 10_000
+__all__ = ["StagedUploads"]
 
 _ID: Final = re.compile(r"[0-9a-f]{48}", re.ASCII)
 _RECORD: Final = "upload"
 
 
-class Upload(msgspec.Struct, frozen=True, kw_only=True):
-    """An upload under way. `algorithm` and `checksum_type` say which checksum the object will have, "" for none."""
-
-    upload_id: str
-    bucket: str
-    key: str
-    begun_at: float
-    properties: ObjectProperties
-    algorithm: str = ""
-    checksum_type: str = ""
-
-
-def part_number(part: ObjectInfo) -> int:
-    """Give the number of a part."""
-    return int(part.key)
-
-
-class Uploads:
+class StagedUploads:
     """The uploads under way to the buckets of `objects`; parts wait in `staging`. One process at a time."""
 
     def __init__(self, objects: Objects, staging: Objects) -> None:
@@ -88,13 +69,8 @@ class Uploads:
         return sorted(mine, key=lambda each: (each.key, each.begun_at, each.upload_id))
 
     def stage(self, upload: Upload) -> ObjectStage:
-        """Begin a part; its key is what `part_key` gives. Raises `BucketNotFound`: the upload is gone."""
+        """Begin a part, to be committed under its key. Raises `BucketNotFound`: the upload is gone."""
         return self._staging.stage(upload.upload_id)
-
-    @staticmethod
-    def part_key(number: int) -> str:
-        """Give the key of a part."""
-        return f"{number:05d}"
 
     def parts(self, upload: Upload) -> Sequence[ObjectInfo]:
         """Give the parts that are there, by number. Raises `BucketNotFound`: the upload is gone."""
@@ -115,7 +91,7 @@ class Uploads:
                 for part in parts:
                     with self._staging.open(upload.upload_id, part.key) as reader:
                         if reader.info.etag != part.etag:
-                            raise ObjectNotFound(f"Part {part_number(part)} has been replaced.")
+                            raise ObjectNotFound(f"Part {part.key} has been replaced.")
                         stage.append(reader)
                 info = stage.commit(upload.key, properties=properties, etag=etag, check=check)
             self._remove(upload.upload_id)

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Final
 
+from treadle.aws.s3names import LONGEST_KEY, bucket_problem
 from treadle.errors import ObjectError
 
 __all__ = ["LONGEST_KEY", "bucket_problem", "check_bucket", "check_key", "parse_s3_uri"]
-
-LONGEST_KEY: Final = 1024
-"""Bytes of UTF-8 in a key (Amazon S3 user guide, "Naming Amazon S3 objects")."""
-
-_BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
-_ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+", re.ASCII)
 
 
 def parse_s3_uri(uri: str) -> tuple[str, str]:
@@ -40,19 +34,6 @@ def parse_s3_uri(uri: str) -> tuple[str, str]:
 def _guess(uri: str) -> str:
     match = re.fullmatch(r"s3:/?([^/].*)", uri)
     return f", here s3://{match[1]}" if match else ""
-
-
-def bucket_problem(bucket: str) -> str:
-    """Give "" for a name that Amazon S3 takes for a general purpose bucket, else what is wrong with it."""
-    if not 3 <= len(bucket) <= 63:
-        return f"it has {len(bucket)} characters, and 3 to 63 are allowed"
-    if not _BUCKET.fullmatch(bucket):
-        return "only lower-case letters, digits, dots and hyphens are allowed, with a letter or digit at both ends"
-    if ".." in bucket:
-        return "two dots must not stand side by side"
-    if _ADDRESS.fullmatch(bucket):
-        return "it looks like an IP address"
-    return ""
 
 
 def check_bucket(bucket: str) -> None:

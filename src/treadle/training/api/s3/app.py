@@ -18,8 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from treadle.aws import sigv4
 from treadle.errors import ObjectError, ServiceError
-from treadle.objects.multipart import Uploads
-from treadle.seams import Objects
+from treadle.seams import Objects, Uploads
 from treadle.training.access import Identity
 from treadle.training.api.s3 import buckets, listing, reading, uploading, writing, xml
 from treadle.training.api.s3.answers import Answer

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
-from treadle.objects.uri import LONGEST_KEY, bucket_problem
+from treadle.aws.s3names import LONGEST_KEY, bucket_problem
 from treadle.seams import Headers
 from treadle.training.api.s3.errors import refusal
 

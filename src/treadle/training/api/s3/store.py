@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from treadle.objects.multipart import Uploads
-from treadle.seams import Objects
+from treadle.seams import Objects, Uploads
 from treadle.training.access import allows
 from treadle.training.api.s3 import xml
 from treadle.training.api.s3.errors import refusal

@@ -8,13 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from itertools import groupby, pairwise
+from typing import Final
 
 import msgspec
 
 from treadle.aws.checksums import checksum, joined, value
 from treadle.errors import BucketNotFound, ObjectNotFound
-from treadle.objects.multipart import MOST_PARTS, Upload, Uploads, part_number
-from treadle.seams import ObjectInfo, ObjectProperties, ObjectStage
+from treadle.seams import ObjectInfo, ObjectProperties, ObjectStage, Upload
 from treadle.training.api.s3 import xml
 from treadle.training.api.s3.answers import Answer, of_xml
 from treadle.training.api.s3.checks import body_checks, declared_algorithm, given_checksum
@@ -36,6 +36,9 @@ __all__ = [
     "upload_part",
     "upload_part_copy",
 ]
+
+
+_MOST_PARTS: Final = 10_000
 
 
 def create_multipart_upload(store: Store, request: S3Request) -> Answer:
@@ -119,8 +122,8 @@ def upload_part_copy(store: Store, call: Call) -> Answer:
 
 def _number(request: S3Request) -> int:
     text = request.query.get("partNumber", "")
-    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= MOST_PARTS):
-        message = f"Part number must be an integer between 1 and {MOST_PARTS}, inclusive"
+    if not (text.isascii() and text.isdigit() and len(text) < 6 and 1 <= int(text) <= _MOST_PARTS):
+        message = f"Part number must be an integer between 1 and {_MOST_PARTS}, inclusive"
         raise refusal("InvalidArgument", message, ArgumentName="partNumber", ArgumentValue=text)
     return int(text)
 
@@ -148,9 +151,13 @@ def _kept(stage: ObjectStage, upload: Upload, number: int, sums: tuple[tuple[str
     properties = ObjectProperties(checksums=sums, checksum_type="FULL_OBJECT" if sums else "")
     with stage:
         try:
-            return stage.commit(Uploads.part_key(number), properties=properties)
+            return stage.commit(f"{number:05d}", properties=properties)
         except BucketNotFound as error:  # aborted, or completed, while the part came
             raise _gone(upload.upload_id) from error
+
+
+def _part_number(part: ObjectInfo) -> int:
+    return int(part.key)
 
 
 def _sums(part: ObjectInfo) -> list[str]:
@@ -167,7 +174,7 @@ def list_parts(store: Store, request: S3Request) -> Answer:
     upload = _upload(store, request)
     marker = whole_number(request.query, "part-number-marker", 0)
     limit = min(whole_number(request.query, "max-parts", 1000), 1000)
-    parts = [each for each in _parts(store, upload) if part_number(each) > marker]
+    parts = [each for each in _parts(store, upload) if _part_number(each) > marker]
     page = parts[:limit]
     content = [
         xml.element("Bucket", upload.bucket),
@@ -177,7 +184,7 @@ def list_parts(store: Store, request: S3Request) -> Answer:
         store.owner(),
         xml.element("StorageClass", dict(upload.properties.headers).get("x-amz-storage-class", "STANDARD")),
         xml.element("PartNumberMarker", marker),
-        *([xml.element("NextPartNumberMarker", part_number(page[-1]))] if page else []),
+        *([xml.element("NextPartNumberMarker", _part_number(page[-1]))] if page else []),
         xml.element("MaxParts", limit),
         xml.element("IsTruncated", len(parts) > len(page) > 0),
         *_algorithm(upload),
@@ -185,7 +192,7 @@ def list_parts(store: Store, request: S3Request) -> Answer:
             xml.element(
                 "Part",
                 [
-                    xml.element("PartNumber", part_number(part)),
+                    xml.element("PartNumber", _part_number(part)),
                     xml.element("LastModified", iso_date(part.modified_at)),
                     xml.element("ETag", quoted(part.etag)),
                     xml.element("Size", part.size),
@@ -360,7 +367,7 @@ def _completed(request: S3Request, info: ObjectInfo) -> Answer:
 
 def _read_parts(body: bytes) -> list[_Named]:
     found = xml.read(body, "CompleteMultipartUpload").all("Part")
-    if not 1 <= len(found) <= MOST_PARTS:
+    if not 1 <= len(found) <= _MOST_PARTS:
         raise refusal("MalformedXML")
     parts = []
     for each in found:
@@ -376,7 +383,7 @@ def _read_parts(body: bytes) -> list[_Named]:
 
 
 def _chosen(store: Store, upload: Upload, named: Sequence[_Named]) -> list[ObjectInfo]:
-    there = {part_number(each): each for each in _parts(store, upload)}
+    there = {_part_number(each): each for each in _parts(store, upload)}
     chosen = []
     for each in named:
         part = there.get(each.number)
@@ -393,7 +400,7 @@ def _chosen(store: Store, upload: Upload, named: Sequence[_Named]) -> list[Objec
                 "EntityTooSmall",
                 ProposedSize=str(part.size),
                 MinSizeAllowed=str(store.limits.part),
-                PartNumber=str(part_number(part)),
+                PartNumber=str(_part_number(part)),
                 ETag=part.etag,
             )
     return chosen
