@@ -173,7 +173,7 @@ class _Reader:
             on=self.string(value, "on"),
             poll=self.seconds(value, "poll"),
             strict=self.truth(value, "strict"),
-            documents=self.places(value, "documents"),
+            documents=tuple(self.places(value, "documents")),
             servers=self.strings(value, ("servers",)),
             sources={name: self.located(each) for name, each in self.strings(value, ("sources",)).items()},
             credentials=self.credentials(value, ("credentials",)),
@@ -194,7 +194,8 @@ class _Reader:
         except tomllib.TOMLDecodeError as error:
             message = str(error)
             at = re.search(r" \(at line (\d+), column (\d+)\)", message)
-            line, column = (int(at[1]), int(at[2])) if at else (self.text.count("\n") + 1, 1)
+            end = self.text.splitlines()[-1:] or [""]
+            line, column = (int(at[1]), int(at[2])) if at else (len(self.text.splitlines()), len(end[0]) + 1)
             message = re.sub(r" \(at .*\)\Z", "", message)
             _fail(f"this is not TOML: {message[:1].lower()}{message[1:]}", self.place_at(line, column))
 
