@@ -19,7 +19,7 @@ known. A state that is found with it is *in doubt*, and is not repeated unless s
 
 Time and chance come in with the events. Deliberately elsewhere: what is resolved before the run (`plan`), how long to
 wait (`pacing`), performing effects (`run`). Here: `state` is what is stored, `effects` what comes in and goes out,
-`moves` the flow itself, `judging` what it sees and says, `words` its sentences.
+`moves` the flow itself, `judging` what it sees and says, `patience` how long things may take, `words` its sentences.
 """
 
 from treadle.arazzo.machine.effects import (

@@ -24,7 +24,8 @@ from treadle.arazzo.machine.effects import (
     Turn,
     Wait,
 )
-from treadle.arazzo.machine.judging import Failure, Judging, Seen
+from treadle.arazzo.machine.judging import Failure, Seen
+from treadle.arazzo.machine.patience import Patience, throttled
 from treadle.arazzo.machine.state import Detour, Finished, Frame, State, held, released, with_own_top
 from treadle.arazzo.machine.words import because, refusal, sentence
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedChannel, StepKey
@@ -38,15 +39,10 @@ MAX_DEPTH: Final = 64
 
 _LARGEST_LAST_BODY: Final = 64 * 1024
 
-_PASSING: Final = frozenset({"refused", "reset", "timeout", "dns", "credentials"})
-
-# Clocks of a loop and of a wall are not the same: what is over within this time is over.
-_A_MOMENT: Final = 0.005
-
 Next: TypeAlias = "Callable[[], Next] | None"
 
 
-class Move(Judging):
+class Move(Patience):
     """The working copy of one turn, and what can be done to it."""
 
     def __init__(self, plan: Plan, options: MachineOptions, state: State, now: float) -> None:
@@ -148,18 +144,6 @@ class Move(Judging):
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
 
-    def _limit(self) -> float:
-        """Give the moment at which the run, or a workflow that a step called, has taken long enough."""
-        ends = [frame.expires for frame in self.state.frames if frame.expires is not None]
-        return min([self.state.deadline, *ends])
-
-    def _late(self) -> int | None:
-        """Give the outermost workflow that has taken longer than the step that called it wants to wait."""
-        for index, frame in enumerate(self.state.frames):
-            if frame.expires is not None and self.now >= frame.expires - _A_MOMENT:
-                return index
-        return None
-
     def cut_off(self, index: int) -> Next:
         """Give up a workflow and all that it called: the step that called it has waited long enough (§1.5)."""
         self.durable = True
@@ -174,20 +158,6 @@ class Move(Judging):
             self.state.frames = self.state.frames[:-1]
         self.state.frames = with_own_top(self.state.frames)
         return lambda: self.failed(self._over())
-
-    def _over(self) -> Failure:
-        seconds = self.step.timeout or 0.0
-        return Failure(f"it took longer than its timeout of {seconds:g} s", Seen(self.context()), final=True)
-
-    def _left(self) -> float:
-        """Give the seconds that the step may still take."""
-        timeout, limit = self.step.timeout, self._limit() - self.now
-        return limit if timeout is None else min(limit, self.frame.attempt_at + timeout - self.now)
-
-    def _timed_out(self) -> bool:
-        """Tell whether the step's own timeout is over."""
-        timeout = self.step.timeout
-        return timeout is not None and self.now >= self.frame.attempt_at + timeout - _A_MOMENT
 
     # -- frames -------------------------------------------------------------------------------------------------------
 
@@ -341,11 +311,6 @@ class Move(Judging):
         """Have the state say that something with effects is about to go out."""
         self.state.intent = intent
         self.durable = self.durable or intent
-
-    def _patience(self) -> float:
-        """Give how long one request may take: what the step still has, or what requests have."""
-        limit = self._left()
-        return max(0.001, limit if self.step.timeout is not None else min(limit, self.options.request_timeout))
 
     # -- channels -----------------------------------------------------------------------------------------------------
 
@@ -542,7 +507,7 @@ class Move(Judging):
         self._say_failed(failure, outputs)
         if choice.action is not None:
             return self.act(choice.action, seen, failure.jitter, failure=failure)
-        if (failure.fault or _throttled(seen.answer)) and self._worth_resuming():
+        if (failure.fault or throttled(seen.answer)) and self._worth_resuming():
             self.state.next = "send"
             return self.end("suspended", reason=f"step {step.step_id!r}: {failure.reason}")
         return lambda: self.leave(succeeded=False, reason=because(step.step_id, failure.reason, choice.problems))
@@ -554,25 +519,6 @@ class Move(Judging):
                 **self.about(), step_id=self.frame.step, reason=failure.reason, outputs=outputs, status=status
             )
         )
-
-    def _in_loop(self) -> bool:
-        return self.frame.visits.get(self.frame.step, 0) > 1
-
-    def _worth_resuming(self) -> bool:
-        return self.state.effects or self._in_loop()
-
-    def _passing(self, failure: Failure) -> bool:
-        """Tell whether the fault is one that passes, and patience is left for it."""
-        throttled = _throttled(failure.seen.answer)
-        # A certificate that is wrong, an answer that is too large or no HTTP at all will be so the next time too.
-        broken = failure.fault in _PASSING and (failure.read_only or not failure.sent)
-        if not throttled and not broken:
-            return False
-        if failure.final:
-            return False
-        since = self.state.trouble_since
-        limit = pacing.patience(in_loop=self._in_loop(), throttled=throttled)
-        return since is None or self.now - since < limit
 
     def trouble(self, failure: Failure) -> Next:
         """Send again after a while; this is below the document: no visit, no retry of it is counted."""
@@ -728,7 +674,3 @@ class Move(Judging):
         frame.retries[action.name] = action.retry_limit
         why = f"{detour.reason}; what its retry {action.name!r} runs first failed too: {reason}"
         return lambda: self.failed(Failure(why, seen, read_only=False))
-
-
-def _throttled(answer: Answer | None) -> bool:
-    return answer is not None and pacing.is_throttled(answer)
