@@ -56,6 +56,7 @@ def test_a_registered_image_is_found_by_its_name(registry: ImageRegistry, tmp_pa
                 "command": ["python", "train.py"],
                 "directory": str(where),
                 "environment": {"OMP_NUM_THREADS": "2"},
+                "script_mode": False,
             },
             ["python", "train.py", "train"],
         )
@@ -222,3 +223,18 @@ def test_a_damaged_list_is_told(registry: ImageRegistry, tmp_path: Path) -> None
     (tmp_path / "home" / "images.json").write_text("{")
     with pytest.raises(ImageError, match=r"images\.json cannot be read"):
         registry.list()
+
+
+def test_an_image_for_scripts(registry: ImageRegistry, tmp_path: Path) -> None:
+    """It needs no command; one that it has is the interpreter."""
+    runner = ["python", "-m", "treadle.training.algorithms.script"]
+    where = directory(tmp_path, 'name = "scripts"\nscript_mode = true\n')
+    registry.add(where)
+    image, argv = registry.resolve("scripts")
+    assert (image["script_mode"], argv) == (True, [*runner, "train"])
+    (where / "image.toml").write_text('name = "scripts"\nscript_mode = true\ncommand = ["/venv/bin/python", "-u"]\n')
+    assert registry.resolve("scripts")[1] == [*runner, "/venv/bin/python", "-u", "train"]
+    assert registry.resolve("scripts", ["/bin/bash"], ["-c", "x"])[1] == ["/bin/bash", "-c", "x"]
+    (where / "image.toml").write_text('name = "scripts"\nscript_mode = "yes"\n')
+    with pytest.raises(ImageError, match="script_mode must be true or false, not 'yes'"):
+        registry.resolve("scripts")

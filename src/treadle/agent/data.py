@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from treadle.agent import channels, contract, staging, volume
+from treadle.agent import channels, contract, source, staging, volume
 from treadle.agent.checkpoints import Checkpoints
 from treadle.agent.faults import DataError
 from treadle.agent.streams import Stream
@@ -51,6 +51,8 @@ class Staging:
         if problem := volume.problem(ml, self.spec.volume_bytes, coming=coming):
             raise DataError(f"With the input data {problem}.")
         staging.download(plan.files, self.objects, ml / "input/data", self.cancelled)
+        if self.spec.image.get("script_mode"):
+            source.unpack(self.spec, self.objects, ml)
         if checkpoints is not None:
             checkpoints.restore(restored, self.cancelled)
             self.say(f"checkpoints: {len(restored)} files restored")

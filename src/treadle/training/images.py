@@ -8,6 +8,12 @@ is changed in it holds from the next job on. `image.toml` says:
     [environment]                      # the image's ENV, optional
     OMP_NUM_THREADS = "2"
 
+An image for scripts, as the frameworks' images are (the SDK's `Estimator(entry_point=…, source_dir=…)`), says instead
+
+    name = "my-framework"
+    script_mode = true
+    command = ["/opt/venv/bin/python"] # the interpreter, optional
+
 A registered name comes first, so a whole ECR path can be registered and the same request works here and on AWS. Then
 come the URIs by which AWS knows its XGBoost. Other references would need a container engine, and are refused.
 """
@@ -53,6 +59,7 @@ _XGBOOST_TAG: Final = re.compile(
     r"(?:0\.90|[123]\.\d+)-\d+(?:-(?:cpu|gpu)-py3|-cpu|-gpu)?|[123](?:\.\d+){0,2}", re.ASCII
 )
 _XGBOOST_COMMAND: Final = ("python", "-m", "treadle.training.algorithms.xgboost")
+_SCRIPT_COMMAND: Final = ("python", "-m", "treadle.training.algorithms.script")
 
 
 class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +69,7 @@ class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
     directory: str
     command: tuple[str, ...] = ()
     environment: dict[str, str] = {}
+    script_mode: bool = False
     problem: str = ""
 
 
@@ -73,6 +81,8 @@ class ResolvedImage(msgspec.Struct, frozen=True, kw_only=True):
     command: tuple[str, ...]
     directory: str | None = None
     environment: dict[str, str] = {}
+    script_mode: bool = False
+    """Whether its program is the user's own: the agent unpacks it from `sagemaker_submit_directory`."""
 
 
 def argv(image: ResolvedImage, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
@@ -194,7 +204,13 @@ def _look(name: str, directory: str) -> LocalImage:
         image = _local(name, directory)
     except ImageError as error:
         return LocalImage(name=_short(name), directory=directory, problem=error.message)
-    return LocalImage(name=_short(name), directory=directory, command=image.command, environment=image.environment)
+    return LocalImage(
+        name=_short(name),
+        directory=directory,
+        command=image.command,
+        environment=image.environment,
+        script_mode=image.script_mode,
+    )
 
 
 def _local(name: str, directory: str) -> ResolvedImage:
@@ -211,7 +227,12 @@ def _local(name: str, directory: str) -> ResolvedImage:
             hint=f"Register it anew with `treadle images add {directory}`.",
         )
     return ResolvedImage(
-        kind="local", name=short, command=image.command, directory=directory, environment=image.environment
+        kind="local",
+        name=short,
+        command=(*_SCRIPT_COMMAND, *image.command) if image.script_mode else image.command,
+        directory=directory,
+        environment=image.environment,
+        script_mode=image.script_mode,
     )
 
 
@@ -240,7 +261,7 @@ def _xgboost(reference: str, repository: str, tag: str) -> ResolvedImage:
 # image.toml
 # ---------------------------------------------------------------------------------------------------------------------
 
-_MEMBERS: Final = ("name", "command", "environment")
+_MEMBERS: Final = ("name", "command", "environment", "script_mode")
 _TOML_PLACE: Final = re.compile(r"(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
 
 
@@ -256,6 +277,7 @@ def read_image(directory: Path) -> LocalImage:
         directory=str(directory),
         command=description.command(),
         environment=description.environment(),
+        script_mode=description.script_mode(),
     )
 
 
@@ -297,6 +319,8 @@ class _Description:
         return name
 
     def command(self) -> tuple[str, ...]:
+        if self.script_mode() and "command" not in self._values:
+            return ()
         example = 'command = ["python", "train.py"]'
         command = self._required("command", example)
         if not isinstance(command, list):
@@ -307,6 +331,12 @@ class _Description:
             if not isinstance(argument, str) or "\0" in argument:
                 raise self._wrong("command", f"{argument!r} in command is no text", f"Write it as {str(argument)!r}.")
         return tuple(command)
+
+    def script_mode(self) -> bool:
+        value = self._values.get("script_mode", False)
+        if not isinstance(value, bool):
+            raise self._wrong("script_mode", f"script_mode must be true or false, not {value!r}", "Write true.")
+        return value
 
     def environment(self) -> dict[str, str]:
         environment = self._values.get("environment", {})
