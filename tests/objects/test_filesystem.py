@@ -327,3 +327,23 @@ def test_empty_directories_do_not_keep_a_bucket(objects: FilesystemObjects) -> N
     (objects.root / "bucket" / "a" / "link").unlink()
     objects.delete_bucket("bucket")
     assert objects.buckets() == []
+
+
+def test_large_directories_are_listed_as_they_are(objects: FilesystemObjects) -> None:
+    """What is remembered of a large directory for the next page is not believed once something has changed there."""
+    directory = objects.root / "bucket" / "many"
+    directory.mkdir()
+    want = [f"many/{number:04d}" for number in range(2500)]
+    for key in want:
+        (objects.root / "bucket" / key).touch()
+    os.utime(directory, (1, 1))
+    for _ in range(2):
+        assert keys(objects) == want
+        assert [each.key for each in objects.list("bucket", start_after="many/2497")] == want[2498:]
+    put(objects, "many/2497x")
+    assert [each.key for each in objects.list("bucket", start_after="many/2497")] == ["many/2497x", *want[2498:]]
+    objects.delete("bucket", "many/2498")
+    put(objects, "many/2499/x")
+    assert [each.key for each in objects.list("bucket", "many/", start_after="many/2497")] == [
+        "many/2497x", "many/2499", "many/2499/x"
+    ]  # fmt: skip

@@ -17,7 +17,7 @@ from typing import NoReturn
 import pytest
 from tests.training.s3_world import KEY, Reply, World, as_bytes, process, raise_limit, read_reply, world
 
-from treadle.errors import NoRoom
+from treadle.errors import NoRoom, ServiceError
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.objects.multipart import StagedUploads
 from treadle.training.access import READ, WRITE, Grant, Identity
@@ -310,6 +310,30 @@ def test_what_is_allowed_is_allowed_and_nothing_else(tmp_path: Path) -> None:
             assert allowed or reply.status == 403
         assert b"<Code>AccessDenied<" in s3.ask("POST", "/data?delete", delete.format("in/a").encode()).body
         assert [each.key for each in s3.objects.list("data")] == ["in/a", "out/a", "secret/a"]
+
+
+@pytest.mark.parametrize(
+    ("code", "want"), [("ExpiredTokenException", "ExpiredToken"), ("UnrecognizedClientException", "InvalidToken")]
+)
+def test_session_tokens_are_refused_in_the_words_of_s3(tmp_path: Path, code: str, want: str) -> None:
+    """A signature may hold, and the token that came with it not."""
+
+    def identify(_signed: object) -> NoReturn:
+        raise ServiceError(code, "", status=403)
+
+    with world(tmp_path / "s3", identify=identify) as s3:
+        reply = s3.ask("GET", "/")
+        assert (reply.status, reply.code) == (400, want)
+
+
+def test_metadata_gets_no_line_of_its_own(tmp_path: Path) -> None:
+    """Control characters, which only a query can bring, are kept with no object."""
+    with world(tmp_path / "s3", authenticate=False) as s3:
+        s3.objects.create_bucket("data")
+        reply = s3.ask("PUT", "/data/a?x-amz-meta-a=b%0d%0aX-Evil:%20yes", b"x")
+        assert (reply.status, reply.code) == (400, "InvalidArgument")
+        assert s3.ask("PUT", "/data/a?x-amz-meta-a=b", b"x").status == 200
+        assert s3.ask("GET", "/data/a").headers["x-amz-meta-a"] == "b"
 
 
 def test_many_write_and_read_one_object(s3: World) -> None:

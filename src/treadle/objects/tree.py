@@ -10,7 +10,10 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterable, Iterator, Sequence
+import threading
+import time
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -179,14 +182,14 @@ class _Entry:
 
 def walk(top: int, prefix: bytes, after: bytes) -> Iterator[bytes]:
     """Give the keys that start with `prefix` and come after `after`, in order."""
-    open_directories = [iter(_entries(top, prefix[: prefix.rfind(b"/") + 1]))]
+    open_directories = [iter(_entries(top, prefix[: prefix.rfind(b"/") + 1], after))]
     while open_directories:
         entry = next(open_directories[-1], None)
         if entry is None:
             open_directories.pop()
         elif entry.is_directory:
             if _may_hold(entry.key, prefix, after):
-                open_directories.append(iter(_entries(top, entry.key)))
+                open_directories.append(iter(_entries(top, entry.key, after)))
         elif entry.key.startswith(prefix) and entry.key > after:
             yield entry.key
 
@@ -196,7 +199,7 @@ def browse(top: int, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bool]
 
     With each, whether it is a beginning. Directories are looked into only to see that there is something in them.
     """
-    for entry in _entries(top, prefix[: prefix.rfind(b"/") + 1]):
+    for entry in _entries(top, prefix[: prefix.rfind(b"/") + 1], after):
         if not entry.key.startswith(prefix):
             continue
         if not entry.is_directory:
@@ -211,14 +214,64 @@ def _may_hold(directory: bytes, prefix: bytes, after: bytes) -> bool:
     return inside and (directory > after or after.startswith(directory))
 
 
-def _entries(top: int, key: bytes) -> list[_Entry]:
-    """Give what is in the directory whose keys start with `key` ("" or ending in "/"), sorted."""
+def _entries(top: int, key: bytes, after: bytes) -> Sequence[_Entry]:
+    """Give what is in the directory whose keys start with `key` ("" or ending in "/"), sorted.
+
+    What can neither come after `after` nor hold anything that does may be left out.
+    """
     names = spell_key(key)[:-1]
     try:
-        # Two entries are equal where a crash left an object in both of its places.
-        return sorted(set(_scan(top, names, (), key)))
+        with open_directory(top, names) as here:
+            entries = _RECENT.find(key, here)
+            if entries is None:
+                # Two entries are equal where a crash left an object in both of its places.
+                entries = _RECENT.keep(key, here, lambda: sorted(set(_scan(top, names, (), key))))
     except FileNotFoundError:
-        return []
+        return ()
+    if not after.startswith(key):
+        return entries
+    first = after[: after.find(b"/", len(key))] if b"/" in after[len(key) :] else after
+    return entries[bisect_left(entries, first, key=lambda entry: entry.key) :]
+
+
+class _Recent:
+    """The sorted entries of the large directories that were read last: the next page of a listing begins there again.
+
+    They hold for a directory that has not changed since, by its time of change. A time stamp that is younger than its
+    own resolution proves nothing, so a directory that was changed a moment ago is read again.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._known: dict[tuple[int, int, bytes], tuple[int, Sequence[_Entry]]] = {}
+
+    def find(self, key: bytes, directory: int) -> Sequence[_Entry] | None:
+        found = os.fstat(directory)
+        with self._lock:
+            changed, entries = self._known.get((found.st_dev, found.st_ino, key), (0, ()))
+        return entries if entries and changed == found.st_mtime_ns else None
+
+    def keep(self, key: bytes, directory: int, read: Callable[[], Sequence[_Entry]]) -> Sequence[_Entry]:
+        before, now = os.fstat(directory), time.time()
+        entries = read()
+        is_settled = now - before.st_mtime > _SETTLED and os.fstat(directory).st_mtime_ns == before.st_mtime_ns
+        # Of a long segment's pieces, which stand in directories of their own, the time says nothing.
+        if len(entries) >= _LARGE and is_settled and not _has_pieces(directory):
+            with self._lock:
+                self._known[before.st_dev, before.st_ino, key] = (before.st_mtime_ns, entries)
+                while len(self._known) > _REMEMBERED:
+                    del self._known[next(iter(self._known))]
+        return entries
+
+
+_LARGE: Final = 2000
+_REMEMBERED: Final = 4
+_SETTLED: Final = 2.0
+_RECENT: Final = _Recent()
+
+
+def _has_pieces(directory: int) -> bool:
+    return any(name.endswith(os.fsdecode(MORE)) for name in os.listdir(directory))
 
 
 def _scan(top: int, names: Names, begun: Names, key: bytes) -> Iterator[_Entry]:

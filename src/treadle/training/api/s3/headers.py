@@ -88,13 +88,13 @@ def refuse_unsupported(request: S3Request) -> None:
 def read_properties(request: S3Request) -> ObjectProperties:
     """Read what is to be kept with an object. Raises `S3Error`."""
     refuse_unsupported(request)
-    found = {name: _kept(value) for name in _STORED if (value := request.header(name)) is not None}
+    found = {name: _kept(name, value) for name in _STORED if (value := request.header(name)) is not None}
     _check_classes(found)
     encodings = [each.strip() for each in found.pop("content-encoding", "").split(",")]
     if rest := ",".join(each for each in encodings if each and each != "aws-chunked"):
         found["content-encoding"] = rest
     metadata = {
-        name.lower().removeprefix(_META): _kept(value)
+        name.lower().removeprefix(_META): _kept(name, value)
         for name, value in (*request.query.items(), *request.named.items())
         if name.lower().startswith(_META)
     }
@@ -117,8 +117,13 @@ def _check_classes(found: dict[str, str]) -> None:
         raise refusal("InvalidArgument", message, ArgumentName=_ENCRYPTION, ArgumentValue=found[_ENCRYPTION])
 
 
-def _kept(value: str) -> str:
-    """Give a header's value as the bytes that it came as, each a character: what is not UTF-8 is no fault."""
+def _kept(name: str, value: str) -> str:
+    """Give a header's value as the bytes that it came as, each a character: what is not UTF-8 is no fault.
+
+    Raises `S3Error` for control characters, which a presigned URL can bring: they could not be given back.
+    """
+    if _CONTROL.search(value):
+        raise refusal("InvalidArgument", "Header value cannot be represented.", ArgumentName=name)
     return value.encode("utf-8", "surrogateescape").decode("latin-1")
 
 

@@ -1,4 +1,4 @@
-"""Uploads in parts, over every implementation of `Objects`."""
+"""What the seam `Uploads` promises, over every implementation of `Objects`."""
 
 from __future__ import annotations
 
