@@ -114,8 +114,8 @@ def test_sigterm_ends_the_service_and_the_next_one_finds_the_job(world: World, g
     job = world.ended("found")
     assert steps(job) == WHOLE
     assert world.log("found") == ["begun", "done"]
-    assert agent not in world.processes()
     world.clean("found")
+    assert agent not in world.processes()
 
 
 def test_sigterm_while_a_client_follows_a_log(world: World, gate: Gate) -> None:

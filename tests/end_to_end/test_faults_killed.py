@@ -56,7 +56,11 @@ def gate(world: World) -> Gate:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV], ids=lambda number: number.name)
+@pytest.mark.parametrize(
+    ("boxed", "number"),
+    [("namespace", signal.SIGKILL), ("plain", signal.SIGKILL), ("auto", signal.SIGSEGV)],
+    indirect=["boxed"],
+)
 def test_a_program_that_is_killed_fails_with_a_reason_that_says_so(boxed: World, number: signal.Signals) -> None:
     """AWS's form, then which signal, then the last lines; what it had written as a model is not published."""
     boxed.gate()
@@ -157,6 +161,29 @@ def test_a_job_that_ends_while_there_is_no_service_is_found_complete(patient: Wo
     assert patient.model("alone") == MODEL
     assert patient.log("alone") == ["begun", "done"]
     patient.clean("alone")
+
+
+@IN_ONE
+def test_after_a_power_failure(patient: World) -> None:
+    """Everybody dies at once: the next service settles what ran, and what waited for room gets its turn."""
+    service = patient.serve()
+    whole_machine = {"ResourceConfig": {"InstanceType": "ml.m5.24xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}}
+    create(patient, "ran", **whole_machine)
+    create(patient, "waited", **whole_machine)
+    with patient.held("ran", "Training") as agent:
+        for pid in (service.pid, agent):
+            os.kill(pid, signal.SIGKILL)
+        service.kill()
+        until(lambda: not patient.programs("ran"), what="the program is dead")
+    patient.serve()
+    ran = patient.ended("ran")
+    assert ran["FailureReason"].startswith(LOST)
+    assert patient.model("ran") is None
+    gate(patient).open()
+    assert patient.ended("waited")["TrainingJobStatus"] == "Completed"
+    assert patient.model("waited") == MODEL
+    patient.clean("ran")
+    patient.clean("waited")
 
 
 @IN_ONE

@@ -97,6 +97,7 @@ def test_a_program_that_ignores_sigterm_is_killed_after_the_grace(boxed: World) 
     boxed.clean("stubborn")
 
 
+@IN_ONE
 def test_max_runtime_ends_like_a_stop(boxed: World) -> None:
     """Stopped, MaxRuntimeExceeded, with the model that the program saved: not Failed."""
     saving(boxed)

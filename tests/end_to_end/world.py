@@ -57,7 +57,7 @@ def until(condition: Callable[[], _T], seconds: float = 20.0, *, what: str = "")
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
-        time.sleep(0.005)
+        time.sleep(0.02)
     return found
 
 
