@@ -12,6 +12,7 @@ import contextlib
 import ipaddress
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -56,6 +57,9 @@ LOOPBACK: Final = "127.0.0.1"
 
 # Seconds for requests under way when the service ends. Reports that are held are answered at once.
 _GRACE: Final = 5.0
+
+# Files open at once, where the system allows so many; the usual 1,024 are too few for a thousand clients.
+_FILES: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +148,7 @@ async def _serve(
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, ended.set)
+    _allow_many_files()
     if not settings.auth:
         _log.warning("requests are taken without a signature: any process of this machine can use the service")
     async with running(home, settings) as service:
@@ -161,6 +166,14 @@ async def _serve(
             for each in all_reasons:
                 each.cancel()
         return unneeded.result() if unneeded is not None and unneeded in done else None
+
+
+def _allow_many_files() -> None:
+    """Let the process open what it may: a connection is a file, and so is an upload that is coming in."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 @contextlib.asynccontextmanager
