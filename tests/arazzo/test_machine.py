@@ -610,3 +610,10 @@ def test_a_retry_that_runs_a_step_first_has_an_end(tell: Tell) -> None:
     assert story.operations == ["one", "two", "one", "two", "one"]
     assert story.end.status == "failed"
     assert [fact.attempt for fact in story.of(events.StepStarted) if fact.step_id == "a"] == [1, 2, 3]
+
+
+def test_a_failing_detour_ends_the_patience_with_its_origin(tell: Tell) -> None:
+    """A step that asked to slow down, and whose retry failed, has failed: it is not sent again below the document."""
+    story = tell(with_failure("{name: r, type: retry, stepId: c}"), [429, 500, 200])
+    assert story.operations == ["one", "three"]
+    assert story.end.status == "failed"

@@ -507,7 +507,7 @@ class Move(Patience):
         self._say_failed(failure, outputs)
         if choice.action is not None:
             return self.act(choice.action, seen, failure.jitter, failure=failure)
-        if (failure.fault or throttled(seen.answer)) and self._worth_resuming():
+        if (failure.fault or throttled(seen.answer)) and not failure.final and self._worth_resuming():
             self.state.next = "send"
             return self.end("suspended", reason=f"step {step.step_id!r}: {failure.reason}")
         return lambda: self.leave(succeeded=False, reason=because(step.step_id, failure.reason, choice.problems))
@@ -673,4 +673,5 @@ class Move(Patience):
             return self.again(action, seen, 0.0)
         frame.retries[action.name] = action.retry_limit
         why = f"{detour.reason}; what its retry {action.name!r} runs first failed too: {reason}"
-        return lambda: self.failed(Failure(why, seen, read_only=False))
+        # The step has been told as failed: nothing below the document may try it again.
+        return lambda: self.failed(Failure(why, seen, read_only=False, final=True))
