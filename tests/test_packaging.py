@@ -14,7 +14,7 @@ import pytest
 
 import treadle
 
-PUBLIC = ["__version__"]
+PUBLIC = ["Document", "Result", "Run", "RunError", "Workflow", "__version__", "load", "run"]
 MODULES = [
     ".".join(path.relative_to("src").with_suffix("").parts).removesuffix(".__init__")
     for path in (
@@ -59,6 +59,12 @@ def test_the_entry_point() -> None:
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="treadle")
     assert entry.value == "treadle.cli:main"
     assert callable(entry.load())
+
+
+def test_the_pytest_plugin() -> None:
+    """pytest finds `treadle.pytest_plugin`."""
+    (entry,) = importlib.metadata.entry_points(group="pytest11", name="treadle")
+    assert entry.value == "treadle.pytest_plugin"
 
 
 def test_the_version_is_said_once() -> None:

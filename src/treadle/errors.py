@@ -16,6 +16,7 @@ The tree::
     ├── ImageError            (2)    a training image cannot be registered or found
     ├── ServiceError          (1)    the training service refuses: an AWS error code and its message
     ├── LaunchError           (1)    a training host cannot be started
+    ├── RunError              (1)    a run did not succeed, and was to (`library`)
     ├── ReplayError           (1)    a run does not do what was recorded (`http.replay`)
     ├── EvaluationError       (1)    an expression has no usable value in this run (`arazzo.expressions`)
     ├── ExpressionError       (2)    a text is no runtime expression (`arazzo.expressions`)

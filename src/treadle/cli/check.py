@@ -21,7 +21,7 @@ from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, option
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.settings import Settings
 
-__all__ = ["check"]
+__all__ = ["check", "weighed"]
 
 _FINDINGS: Final = "Findings"
 _FIXES: Final = "Rewriting"
@@ -100,7 +100,7 @@ def check(
 
                 fix_document(setup, local=local.known, fetch=fetch, yes=yes, aside=form != "text")
             checkup = check_document(setup, local=local.known, fetch=fetch)
-            findings.append((document, _weighed(checkup.diagnostics, settings)))
+            findings.append((document, weighed(checkup.diagnostics, settings)))
         except DescriptionError as error:
             findings.append((document, error.diagnostics))
     _tell(findings, form)
@@ -147,12 +147,12 @@ def _of_others(path: Path) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _weighed(found: Iterable[Diagnostic], settings: Settings) -> list[Diagnostic]:
+def weighed(found: Iterable[Diagnostic], settings: Settings) -> list[Diagnostic]:
     """Give the findings with the severities of the settings, without those that are switched off."""
     if not settings.rules:
         return list(found)
-    weighed = ((each, settings.severity(each.rule, each.severity)) for each in found)
-    return [replace(each, severity=severity) for each, severity in weighed if severity is not None]
+    switched = ((each, settings.severity(each.rule, each.severity)) for each in found)
+    return [replace(each, severity=severity) for each, severity in switched if severity is not None]
 
 
 def _fails(findings: Iterable[Found], max_warnings: int | None) -> bool:

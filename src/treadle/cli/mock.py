@@ -123,7 +123,12 @@ def mock(
 
 
 def open_all(
-    documents: Sequence[str], workflows: Sequence[str], sources: Sequence[tuple[str, str]], url: str
+    documents: Sequence[str],
+    workflows: Sequence[str],
+    sources: Sequence[tuple[str, str]],
+    url: str,
+    *,
+    strict: bool = False,
 ) -> tuple[list[Served], list[str]]:
     """Open every workflow, its servers below `url`; what cannot be run is told as texts.
 
@@ -141,41 +146,43 @@ def open_all(
             if workflows and workflow.workflow_id not in workflows:
                 continue
             try:
-                served.append(_open(document, workflow.workflow_id, sources, url + place))
+                served.append(_open(document, workflow.workflow_id, sources, url + place, strict=strict))
             except DescriptionError as error:
                 refused.append(f"The workflow {workflow.workflow_id} of {document} is not served:\n{error.message}")
         if description is None:
-            open_plan(setup_of(document, None, sources=sources), fetch=fetch)
+            open_plan(setup_of(document, None, sources=sources, strict=strict), fetch=fetch)
     unknown = [each for each in workflows if each not in known]
     if unknown:
         raise UsageError(f"There is no workflow {', '.join(unknown)}.", hint=f"There are: {', '.join(known)}.")
     return served, refused
 
 
-def _open(document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str) -> Served:
+def _open(document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str, *, strict: bool) -> Served:
     """Open a workflow with this server as that of every source, each below a path of its own if there are several.
 
     Sources that cannot be read cannot be told apart: what cannot be opened so is tried with all of them at one place.
     """
     try:
-        return _opened(document, workflow, sources, url, apart=True)
+        return _opened(document, workflow, sources, url, apart=True, strict=strict)
     except DescriptionError:
         try:
-            return _opened(document, workflow, sources, url, apart=False)
+            return _opened(document, workflow, sources, url, apart=False, strict=strict)
         except DescriptionError:
             pass
         raise
 
 
-def _opened(document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str, *, apart: bool) -> Served:
-    setup = setup_of(document, workflow, sources=sources)
+def _opened(
+    document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str, *, apart: bool, strict: bool
+) -> Served:
+    setup = setup_of(document, workflow, sources=sources, strict=strict)
     description = open_description(setup, Registry(fetch=fetch))[1]
     described = [each.name for each in description.source_descriptions if each.type != "arazzo"] if description else []
     apart = apart and len(described) > 1
     servers = {name: f"{url}/{quote(name, safe='')}" if apart else url for name in described}
     given = [each for each in sources if description is None or description.source(each[0]) is not None]
     while True:
-        setup = setup_of(document, workflow, servers=list(servers.items()), sources=given)
+        setup = setup_of(document, workflow, servers=list(servers.items()), sources=given, strict=strict)
         opened = open_plan(setup, fetch=fetch)
         # Other documents of it bring sources of their own.
         brought = {name: f"{url}/{quote(name, safe='')}" for name in opened.targets if name not in servers}

@@ -136,13 +136,15 @@ def open_plan(
     *,
     local: Callable[[], LocalService] | None = None,
     fetch: Fetch | None = None,
+    document: Document | None = None,
 ) -> Opened:
     """Open a description and plan a workflow of it. Raises `DescriptionError` with everything that is wrong.
 
-    `local` gives the service of this machine; it is asked only when `--on local` needs it.
+    `local` gives the service of this machine; it is asked only when `--on local` needs it. `document` is what was read
+    already of the one that the setup names.
     """
     registry = registry_of(setup, fetch)
-    document, description, found = open_description(setup, registry)
+    document, description, found = open_description(setup, registry, document)
     if description is None or _errors(found):
         raise DescriptionError(found)
     if setup.digest and setup.digest != document.digest:

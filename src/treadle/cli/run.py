@@ -29,10 +29,10 @@ from treadle.cli.fetching import fetch
 from treadle.cli.given import briefly, inputs_of, prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_plan
 from treadle.cli.options import DOCUMENT, TIME_LIMIT, Sectioned, describes, examples, gives_inputs, option
+from treadle.cli.parts import machine_options, options_for, parts
 from treadle.cli.streams import listened, lost
 from treadle.cli.tape import Tape, tapes
 from treadle.errors import UsageError
-from treadle.home import Home
 from treadle.seams import Json, RunRecord
 
 if TYPE_CHECKING:
@@ -211,27 +211,20 @@ async def _begin(
 
     if not tape.replays:
         await confirm(effects_on_aws(opened.plan, inputs), account, yes=yes)
-    entry = opened.plan.workflows[opened.plan.entry]
-    options = engine.RunOptions(
-        machine=_machine_options(opened.setup),
-        run_id=engine.new_run_id(),
-        setup=msgspec.json.encode(opened.setup),
-        secrets=engine.Secrets.of(inputs, entry.secrets, opened.secrets()),
-        references=references,
-    )
+    options = options_for(opened, inputs, references)
     jobs = Jobs()
     async with contextlib.AsyncExitStack() as stack:
-        parts = await stack.enter_async_context(
-            tape.replayed(options.secrets) if tape.replays else _parts(opened, options.run_id, service)
+        with_parts = await stack.enter_async_context(
+            tape.replayed(options.secrets) if tape.replays else parts(opened, options.run_id, service)
         )
-        parts["transport"] = tape.recorder(parts["transport"], opened, inputs, options.secrets, references)
-        stack.push_async_callback(parts["transport"].close)
+        with_parts["transport"] = tape.recorder(with_parts["transport"], opened, inputs, options.secrets, references)
+        stack.push_async_callback(with_parts["transport"].close)
         with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
             outcome = await engine.run(
-                opened.plan, inputs, **parts, reporter=reporter, options=options, interruption=interruption
+                opened.plan, inputs, **with_parts, reporter=reporter, options=options, interruption=interruption
             )
     if tape.replays:
-        unasked = tape.unasked(parts["transport"])
+        unasked = tape.unasked(with_parts["transport"])
         if unasked:
             problem(unasked)
         # What else is told about a run would ask the training service.
@@ -246,14 +239,14 @@ async def _go_on(
 
     wanted = expectations(opened.setup.expect, opened.plan.workflows[opened.plan.entry].outputs)
     options = _options_again(opened, record)
-    async with _parts(opened, record.run_id, service) as parts:
+    async with parts(opened, record.run_id, service) as with_parts:
         # Whoever drove it until now may have brought it further since it was looked at.
-        latest = await parts["store"].load(record.run_id) or record
+        latest = await with_parts["store"].load(record.run_id) or record
         with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
             outcome = await engine.resume(
                 latest,
                 opened.plan,
-                **parts,
+                **with_parts,
                 reporter=reporter,
                 options=options,
                 interruption=interruption,
@@ -271,35 +264,11 @@ def _options_again(opened: Opened, record: RunRecord) -> RunOptions:
     entry = opened.plan.workflows[opened.plan.entry]
     inputs = frames[0].inputs if frames else {}
     return engine.RunOptions(
-        machine=_machine_options(opened.setup),
+        machine=machine_options(opened.setup),
         run_id=record.run_id,
         setup=msgspec.json.encode(opened.setup),
         secrets=engine.Secrets.of(inputs, entry.secrets, opened.secrets()),
     )
-
-
-def _machine_options(setup: Setup) -> Any:
-    from treadle.arazzo.machine import MachineOptions
-
-    return MachineOptions(poll=setup.poll, timeout=setup.timeout, request_timeout=setup.request_timeout)
-
-
-@contextlib.asynccontextmanager
-async def _parts(opened: Opened, run_id: str, service: local.Service) -> Any:
-    """Give transport, authoriser and store, and keep others from the run; all is let go of in the end."""
-    from treadle.http import AiohttpTransport
-    from treadle.stores.sqlite import SqliteRunStore
-
-    home = Home.find()
-    with home.driving(run_id):
-        store = SqliteRunStore(home.runs_db)
-        plain = AiohttpTransport()
-        transport = local.Reviving(plain, opened.local.url, service) if opened.local else plain
-        try:
-            yield {"transport": transport, "authoriser": opened.authoriser(home), "store": store}
-        finally:
-            await transport.close()
-            await store.close()
 
 
 @contextlib.contextmanager

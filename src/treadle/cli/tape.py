@@ -23,7 +23,7 @@ from treadle.sources.servers import LocalService
 if TYPE_CHECKING:
     from treadle.arazzo.run import Secrets
 
-__all__ = ["Tape", "tapes"]
+__all__ = ["Still", "Tape", "Unsigned", "tapes"]
 
 
 def tapes(command: Any) -> Any:
@@ -49,26 +49,30 @@ def tapes(command: Any) -> Any:
     return command
 
 
-class _Still(Clock):
+class Still(Clock):
     """A clock that jumps to where it is to wait for."""
 
     def __init__(self) -> None:
         self._now = time.time()
 
     def now(self) -> float:
+        """Give the time that has been jumped to."""
         return self._now
 
     def jitter(self) -> float:
+        """Give no chance at all."""
         return 0.0
 
     async def sleep_until(self, until: float) -> None:
+        """Jump there."""
         self._now = max(self._now, until)
 
 
-class _Unsigned:
+class Unsigned:
     """An authoriser that leaves requests alone."""
 
     async def authorise(self, request: Request) -> Request:
+        """Give the request as it is."""
         return request
 
 
@@ -143,7 +147,7 @@ class Tape:
             msg = "there is nothing to replay"
             raise AssertionError(msg)
         transport = ReplayTransport(self.recording, secrets=secrets.texts)
-        yield {"transport": transport, "authoriser": _Unsigned(), "store": MemoryRunStore(), "clock": _Still()}
+        yield {"transport": transport, "authoriser": Unsigned(), "store": MemoryRunStore(), "clock": Still()}
 
     @staticmethod
     def unasked(transport: Transport) -> str:

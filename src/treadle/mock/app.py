@@ -44,10 +44,10 @@ async def serving(
                 answer.headers.add(name, value)
         return answer
 
-    runner = web.ServerRunner(web.Server(handle, access_log=None))
+    runner = web.ServerRunner(web.Server(handle, access_log=None), shutdown_timeout=1.0)
     await runner.setup()
     try:
-        await web.SockSite(runner, listening, shutdown_timeout=1.0).start()
+        await web.SockSite(runner, listening).start()
         yield
     finally:
         await runner.cleanup()
