@@ -243,22 +243,34 @@ def endpoints(environment: Mapping[str, str]) -> set[tuple[str, int]]:
 class Relay:
     """Listens in a namespace at the services' own addresses, and passes on, both ways, what comes."""
 
-    def __init__(self, servers: list[asyncio.Server]) -> None:
-        self._servers = servers
+    def __init__(self) -> None:
+        self._servers: list[asyncio.Server] = []
+        self._open: set[asyncio.Task[None]] = set()
 
     @classmethod
     async def start(cls, namespace: int, targets: Iterable[tuple[str, int]]) -> Self:
         """Begin to listen. Raises OSError."""
-        servers = []
+        relay = cls()
         for address, port in sorted(targets):
             listener = netlink.within(namespace, partial(_listener, address, port))
-            servers.append(await asyncio.start_server(partial(_pass_on, address, port), sock=listener, limit=_PIECE))
-        return cls(servers)
+            serve = partial(relay._serve, address, port)
+            relay._servers.append(await asyncio.start_server(serve, sock=listener, limit=_PIECE))
+        return relay
+
+    async def _serve(self, address: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        if task is not None:
+            self._open.add(task)
+            task.add_done_callback(self._open.discard)
+        await _pass_on(address, port, reader, writer)
 
     async def stop(self) -> None:
-        """Listen no more; connections that are open end with the programs at their ends."""
+        """Listen no more, and break what is open: the programs at the ends are gone."""
         for server in self._servers:
             server.close()
+        for each in list(self._open):
+            each.cancel()
+        await asyncio.gather(*self._open, return_exceptions=True)
 
 
 def _listener(address: str, port: int) -> socket.socket:
@@ -276,22 +288,24 @@ def _listener(address: str, port: int) -> socket.socket:
 
 
 async def _pass_on(address: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    ends = [writer]
     try:
         there_reader, there_writer = await asyncio.open_connection(address, port, limit=_PIECE)
+        ends.append(there_writer)
+        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
     except OSError:
-        writer.transport.abort()  # as it would be without us: nobody answers
-        return
-    await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer), return_exceptions=True)
-    for each in (writer, there_writer):
-        each.close()
+        for each in ends:
+            each.transport.abort()  # as it would be without us: nobody answers, or the connection breaks
+    finally:
+        for each in ends:
+            each.close()
+            with contextlib.suppress(OSError):
+                await each.wait_closed()
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Copy until the end, and pass the end on; what breaks one way breaks both."""
-    try:
-        while piece := await source.read(_PIECE):
-            target.write(piece)
-            await target.drain()
-        target.write_eof()
-    except OSError:
-        target.transport.abort()
+    """Copy until the end, and pass the end on."""
+    while piece := await source.read(_PIECE):
+        target.write(piece)
+        await target.drain()
+    target.write_eof()

@@ -1,0 +1,181 @@
+"""The private network by itself: who joins it, what passes through a relay, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import subprocess
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from treadle.agent.sandbox import netlink, network
+from treadle.errors import LaunchError
+
+Endpoint = tuple[str, int]
+
+
+@pytest.fixture(autouse=True)
+def possible() -> None:
+    if problem := network.problem():
+        pytest.skip(f"no private network here: {problem}")
+
+
+def sockets() -> set[str]:
+    return {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if "@treadle-" in line}
+
+
+async def test_join(tmp_path: Path) -> None:
+    """All hosts of an attempt meet, whoever is first; another attempt, with the same addresses, is another network."""
+    hosts = network.addresses([f"algo-{number}" for number in range(1, 5)])
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    joined = await asyncio.gather(
+        *(network.Membership.join("secret", host, address, tmp_path) for host, address in hosts.items())
+    )
+    stranger = await network.Membership.join("another", "algo-1", hosts["algo-1"], tmp_path)
+    assert len(sockets()) == 2
+    listener = netlink.within(joined[3].namespace, lambda: socket.create_server((hosts["algo-4"], 80)))
+    with closing(listener):
+        asked = netlink.within(joined[0].namespace, lambda: socket.create_connection((hosts["algo-4"], 80), timeout=5))
+        asked.close()
+        with pytest.raises(OSError, match=r"No route to host|timed out"):
+            netlink.within(stranger.namespace, lambda: socket.create_connection((hosts["algo-4"], 80), timeout=0.1))
+    for each in (*joined, stranger):
+        await each.leave()
+    assert sockets() == set()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+async def test_join_when_the_first_has_gone(tmp_path: Path) -> None:
+    """Its name is free again at once, and others make a new network."""
+    for _ in range(2):
+        async with await network.Membership.join("secret", "algo-1", "10.0.0.1", tmp_path):
+            pass
+
+
+async def test_a_silent_owner(tmp_path: Path) -> None:
+    """Somebody who has the name and hands nothing over is an error, not a wait for ever."""
+    name = f"\0treadle-{network._digest('secret')}"
+    with closing(socket.socket(socket.AF_UNIX)) as owner:
+        owner.bind(name)
+        owner.listen()
+        joining = asyncio.create_task(network.Membership.join("secret", "algo-1", "10.0.0.1", tmp_path))
+        channel, _ = await asyncio.to_thread(owner.accept)
+        channel.close()
+        with pytest.raises(LaunchError, match="network of the job's hosts cannot be made for algo-1"):
+            await joining
+
+
+async def test_another_user_gets_nothing(tmp_path: Path) -> None:
+    """The name is no secret to who looks; the network is handed to processes of the same user alone."""
+    if os.geteuid() != 0 or not Path("/usr/bin/python3").exists():
+        pytest.skip("it takes root to become somebody else, and an interpreter that everybody may run")
+    script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('\\0' + sys.argv[1]); print(socket.recv_fds(s, 1, 1)[1])"
+    async with await network.Membership.join("secret", "algo-1", "10.0.0.1", tmp_path):
+        (name,) = sockets()
+        process = await asyncio.create_subprocess_exec(
+            "/usr/bin/python3", "-c", script, name.removeprefix("@"), user=65534, stdout=subprocess.PIPE, cwd="/"
+        )
+        said, _ = await process.communicate()
+    assert said == b"[]\n"
+
+
+# The relay
+
+
+@pytest.fixture
+async def namespace() -> AsyncIterator[int]:
+    made = netlink.new_namespace()
+    netlink.within(made, lambda: netlink.set_up("lo"))
+    yield made
+    os.close(made)
+
+
+async def _serve(stack: AsyncExitStack, host: str = "127.0.0.1") -> Endpoint:
+    """Answer with what comes, backwards, when the other side has said that it is all."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write((await reader.read())[::-1])
+        writer.close()
+
+    server = await asyncio.start_server(answer, host, 0)
+    stack.callback(server.close)
+    address: Endpoint = server.sockets[0].getsockname()[:2]
+    return address
+
+
+def ask(address: Endpoint, data: bytes) -> bytes:
+    with socket.create_connection(address, timeout=10) as asked:
+        asked.sendall(data)
+        asked.shutdown(socket.SHUT_WR)
+        answer = b""
+        while piece := asked.recv(1 << 20):
+            answer += piece
+    return answer
+
+
+async def test_relay(namespace: int) -> None:
+    """Both ways, however much, and each side's end is passed on by itself."""
+    async with AsyncExitStack() as stack:
+        service = await _serve(stack)
+        relay = await network.Relay.start(namespace, [service])
+        data = os.urandom(4 << 20)
+        answers = [asyncio.to_thread(netlink.within, namespace, lambda: ask(service, data)) for _ in range(4)]
+        assert await asyncio.gather(*answers) == [data[::-1]] * 4
+        await relay.stop()
+
+
+async def test_relay_to_another_address(namespace: int) -> None:
+    """A service that listens elsewhere than on loopback is reached at that address."""
+    address = "127.0.0.77"  # as good as another one: loopback ones all are of this machine
+    async with AsyncExitStack() as stack:
+        service = await _serve(stack, address)
+        relay = await network.Relay.start(namespace, [service])
+        assert await asyncio.to_thread(netlink.within, namespace, lambda: ask(service, b"abc")) == b"cba"
+        await relay.stop()
+    made = netlink.within(namespace, lambda: network._listener("192.0.2.7", 80))
+    made.close()
+
+
+async def test_relay_to_nobody(namespace: int) -> None:
+    """A service that has gone is as it would be without a relay: the connection breaks."""
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        gone: Endpoint = taken.getsockname()
+    relay = await network.Relay.start(namespace, [gone])
+    with pytest.raises(OSError, match=r"reset|not connected|Broken pipe"):
+        await asyncio.to_thread(netlink.within, namespace, lambda: ask(gone, b"abc"))
+    await relay.stop()
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        (
+            {"AWS_ENDPOINT_URL": "http://127.0.0.1:8000", "S3_ENDPOINT_URL": "http://localhost:8001"},
+            {("127.0.0.1", 8000), ("127.0.0.1", 8001)},
+        ),
+        ({"AWS_ENDPOINT_URL_S3": "https://192.0.2.7"}, {("192.0.2.7", 443)}),
+        ({"AWS_ENDPOINT_URL": "http://[::1]:9"}, {("::1", 9)}),
+        ({"AWS_ENDPOINT_URL": "http://minio:9000", "OTHER": "http://127.0.0.1:1"}, set()),
+    ],
+)
+def test_endpoints(environment: dict[str, str], found: set[Endpoint]) -> None:
+    assert network.endpoints(environment) == found
+
+
+def test_netlink_says_what_is_wrong() -> None:
+    """The kernel's refusals are OSErrors, also from another namespace."""
+    made = netlink.new_namespace()
+    try:
+        netlink.within(made, lambda: netlink.add_bridge("hosts"))
+        with pytest.raises(FileExistsError):
+            netlink.within(made, lambda: netlink.add_bridge("hosts"))
+        with pytest.raises(OSError, match="no interface with this name"):
+            netlink.within(made, lambda: netlink.set_up("none"))
+        netlink.within(made, lambda: netlink.add_address("lo", "10.1.2.3", 32))
+        netlink.within(made, lambda: netlink.add_address("lo", "10.1.2.3", 32))
+    finally:
+        os.close(made)
