@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any, Final, TypeAlias
 
 from treadle.arazzo import model
@@ -37,16 +38,22 @@ def build(document: Document) -> tuple[model.Description | None, list[Diagnostic
     return description, builder.found
 
 
+# Likeness costs a while for each name, and a hostile document has thousands of both.
+_MOST_NAMES: Final = 1000
+_SEPARATORS: Final = dict.fromkeys(map(ord, "-_ \t\n\r"))
+_MOST_COMPARED: Final = 200
+
+
 def close_to(name: str, known: Iterable[str]) -> str:
     """Give the known name that was probably meant, or ""."""
     import difflib  # only on the way to a finding
 
-    names = list(known)
-    folded = {re.sub(r"[-_\s]", "", each).lower(): each for each in reversed(names)}
-    alike = folded.get(re.sub(r"[-_\s]", "", name).lower())
+    names = list(islice(known, _MOST_NAMES))
+    folded = {each.translate(_SEPARATORS).lower(): each for each in reversed(names)}
+    alike = folded.get(name.translate(_SEPARATORS).lower())
     # Two letters in the wrong order make a short name two thirds like itself.
     cutoff = 0.6 if len(name) <= 5 else 0.7
-    return alike or next(iter(difflib.get_close_matches(name[:200], names, n=1, cutoff=cutoff)), "")
+    return alike or next(iter(difflib.get_close_matches(name[:200], names[:_MOST_COMPARED], n=1, cutoff=cutoff)), "")
 
 
 @dataclass(frozen=True, slots=True)

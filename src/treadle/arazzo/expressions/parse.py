@@ -28,6 +28,7 @@ _MOST_STEPS: Final = 100
 
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_\-]+")
 _HEADER_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+_MAY_END: Final = re.compile(r"[.#\[]")
 _INDEX: Final = re.compile(r"\[(0|[1-9][0-9]{0,8})\]")
 _ROOTED: Final = re.compile(
     r"\$(?:(?:url|method|statusCode|self)\Z|(?:request|response|message|inputs|outputs|steps|workflows"
@@ -255,14 +256,14 @@ def _holder(reading: _Reading, at: int, known: Collection[str], parts: tuple[str
 
 
 def _longest(text: str, start: int, names: Collection[str]) -> str:
-    """Give the longest of the names that stands at `start` and ends where a name may end."""
-    best = ""
-    for name in names:
-        if len(name) > len(best) and text.startswith(name, start):
-            end = start + len(name)
-            if end == len(text) or text[end] in ".#[":
-                best = name
-    return best
+    """Give the longest of the names that stands at `start` and ends where a name may end.
+
+    There may be thousands of names, but only a few places where one could end.
+    """
+    if text[start:] in names:
+        return text[start:]
+    ends = [match.start() for match in _MAY_END.finditer(text, start)]
+    return next((text[start:end] for end in reversed(ends) if text[start:end] in names), "")
 
 
 def _name(reading: _Reading, at: int, declared: Collection[str]) -> tuple[str, Tail]:

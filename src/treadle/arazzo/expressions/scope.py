@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import ClassVar, Final
 
 from treadle.errors import Severity, TreadleError
@@ -131,7 +132,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Suggest the likely name, or list the few that there are: "did you mean 'x'?", "known: 'a', 'b'", or ""."""
     import difflib  # only on the way to a finding
 
-    names = sorted(known)
+    # Likeness costs a while for each name, and a hostile document has thousands of both.
+    names = sorted(islice(known, 200))
     folded = {each.lower(): each for each in names}
     near = [folded[name.lower()]] if name.lower() in folded else difflib.get_close_matches(name[:200], names, 1, 0.6)
     if near:

@@ -56,6 +56,7 @@ def plan(
     entry = planner.entry(workflow_id)
     if entry is not None:
         planner.reach(entry)
+        planner.check_dependencies()
         planner.check_awaited()
     if entry is None or findings.errors:
         return None, findings.diagnostics
@@ -85,6 +86,7 @@ def plan_all(
     planner = _Planner(OpenedDescription(description, document, sources), findings)
     for workflow in description.workflows:
         planner.reach(workflow.workflow_id)
+    planner.check_dependencies()
     planner.check_awaited()
     return planner.workflows, findings.diagnostics
 
@@ -148,10 +150,11 @@ class _Planner:
             waiting += [*planned.depends_on, *(step.workflow for step in planned.steps if step.workflow)]
             actions = [each for step in planned.steps for each in (*step.on_success, *step.on_failure)]
             waiting += [action.workflow for action in actions if action.workflow]
-        self.check_dependencies()
 
     def check_dependencies(self) -> None:
         """Report workflows that depend on themselves by way of another document; within one a rule does."""
+        if len(self.parts.all) == 1:
+            return
         for key, workflow in self.workflows.items():
             seen: set[str] = set()
             waiting = list(workflow.depends_on)

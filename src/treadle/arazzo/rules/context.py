@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description, FailureAction, ReusableObject, Step, SuccessAction, Workflow
@@ -12,7 +13,7 @@ from treadle.arazzo.rules import dialect
 from treadle.arazzo.rules.flow import Flow
 from treadle.errors import Diagnostic, Severity
 
-__all__ = ["Checked", "source_reference"]
+__all__ = ["Checked", "few", "source_reference"]
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,15 @@ class Checked:
         """Give every action among the components."""
         yield from self.description.components.success_actions.values()
         yield from self.description.components.failure_actions.values()
+
+
+def few(names: Iterable[str]) -> str:
+    """List names for a hint, not more than a person reads."""
+    listed = list(islice(names, _FEW + 1))
+    return ", ".join(listed[:_FEW]) + (" …" if len(listed) > _FEW else "")
+
+
+_FEW = 12
 
 
 def source_reference(text: str, names: frozenset[str]) -> tuple[str, str] | None:

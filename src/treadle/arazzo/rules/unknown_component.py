@@ -11,7 +11,7 @@ from typing import Any, Final
 from treadle.arazzo.build import close_to
 from treadle.arazzo.effective import reusable
 from treadle.arazzo.model import ReusableObject
-from treadle.arazzo.rules.context import Checked
+from treadle.arazzo.rules.context import Checked, few
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING
 
@@ -54,7 +54,7 @@ def _wrong(checked: Checked, items: Iterable[Any], section: str) -> Iterator[Dia
         elif reusable(item.reference, components) is None:
             name = item.reference.removeprefix(wanted)
             meant = close_to(name, known)
-            names = ", ".join(known)
+            names = few(known)
             other = f"there are {names}" if known else f"this document has no components/{section}"
             hint = f"did you mean {wanted}{meant}?" if meant else other
             yield checked.finding(RULE, f"there is no component `{item.reference}`", here, hint=hint)

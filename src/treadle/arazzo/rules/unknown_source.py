@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from treadle.arazzo.build import close_to
-from treadle.arazzo.rules.context import Checked, source_reference
+from treadle.arazzo.rules.context import Checked, few, source_reference
 from treadle.errors import Diagnostic, Severity
 
 RULE: Final = "unknown-source"
@@ -23,7 +23,7 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
             continue
         name = found[0].partition("#")[0].rstrip("}")
         meant = close_to(name, names)
-        hint = f"did you mean `{meant}`?" if meant else f"there are {', '.join(sorted(names))}"
+        hint = f"did you mean `{meant}`?" if meant else f"there are {few(sorted(names))}"
         yield checked.finding(RULE, f"there is no source description `{name}`", pointer, hint=hint)
 
 

@@ -8,7 +8,7 @@ from typing import Final
 from treadle.arazzo.build import close_to
 from treadle.arazzo.effective import effective
 from treadle.arazzo.model import FailureAction, SuccessAction, Workflow
-from treadle.arazzo.rules.context import Checked
+from treadle.arazzo.rules.context import Checked, few
 from treadle.errors import Diagnostic, Severity
 
 RULE: Final = "unknown-step"
@@ -50,7 +50,7 @@ def _unknown(checked: Checked, action: SuccessAction | FailureAction, workflow: 
     elif checked.description.workflow(target) is not None:
         hint = "that is a workflow: write `workflowId` instead of `stepId`"
     else:
-        hint = f"it has the steps {', '.join(ids)}"
+        hint = f"it has the steps {few(ids)}"
     message = f"the workflow `{workflow.workflow_id}` has no step `{target}`"
     return checked.finding(RULE, message, f"{action.pointer}/stepId", hint=hint)
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from treadle.arazzo.build import close_to
-from treadle.arazzo.rules.context import Checked
+from treadle.arazzo.rules.context import Checked, few
 from treadle.errors import Diagnostic, Severity
 
 RULE: Final = "unknown-workflow"
@@ -24,7 +24,7 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
         meant = close_to(written.removeprefix("$workflows."), ids)
         if foreign and not meant and not written.startswith("$"):
             continue  # 1.0.0 let the name of a workflow in another document stand alone
-        hint = f"did you mean `{meant}`?" if meant else f"there are {', '.join(ids)}"
+        hint = f"did you mean `{meant}`?" if meant else f"there are {few(ids)}"
         yield checked.finding(RULE, f"there is no workflow `{written}`", pointer, hint=hint)
 
 

@@ -28,6 +28,7 @@ __all__ = [
     "constants",
     "is_body",
     "judge",
+    "leaves",
     "statuses",
     "trials",
     "variables",
@@ -213,18 +214,19 @@ def statuses(claims: Sequence[Claim], described: Iterable[str]) -> list[int]:
         number = _number(each)
         if number is not None and 100 <= number < 600:
             values |= {int(number) - 1, int(number), int(number) + 1}
-    if any(isinstance(part, outlines.Matches) for outline, _ in claims for part in _leaves(outline)):
+    if any(isinstance(part, outlines.Matches) for outline, _ in claims for part in leaves(outline)):
         values |= set(range(100, 600))
     return sorted(each for each in values if judge(claims, {STATUS: each}, exact=True) is not False)
 
 
-def _leaves(outline: Outline | None) -> Iterator[Outline]:
+def leaves(outline: Outline | None) -> Iterator[Outline]:
+    """Give the comparisons, tests and patterns of an outline."""
     match outline:
         case outlines.All(parts=parts) | outlines.Either(parts=parts):
             for part in parts:
-                yield from _leaves(part)
+                yield from leaves(part)
         case outlines.Not():
-            yield from _leaves(outline.inner)
+            yield from leaves(outline.inner)
         case None:
             return
         case _:

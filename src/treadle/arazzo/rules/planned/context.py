@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from treadle.arazzo.criteria import Criterion
-from treadle.arazzo.criteria.outline import outline
+from treadle.arazzo.criteria.outline import Outline, outline
 from treadle.arazzo.effective import Effective, effective
 from treadle.arazzo.expressions import Context
 from treadle.arazzo.model import Criterion as WrittenCriterion
 from treadle.arazzo.model import FailureAction, Step, SuccessAction, Workflow
 from treadle.arazzo.plan.values import PlannedAction, PlannedStep, PlannedWorkflow
 from treadle.arazzo.rules.context import Checked
-from treadle.arazzo.rules.planned.claims import STATUS, Claim, constants, statuses
+from treadle.arazzo.rules.planned.claims import STATUS, Claim, constants, leaves, statuses
 from treadle.seams import Operation, Schema
 
 __all__ = ["CheckedAction", "CheckedPlans", "CheckedStep"]
 
 _NOTHING = Context()
+
+# Trying values grows with the square of the comparisons.
+_LONGEST: Final = 2000
+_MOST_COMPARISONS: Final = 40
 
 
 class CheckedAction(NamedTuple):
@@ -94,9 +98,13 @@ def successes(operation: Operation, claims: Sequence[Claim]) -> list[str]:
 
 
 def _claims(written: Sequence[WrittenCriterion], planned: Sequence[Criterion]) -> list[Claim]:
-    return [
-        (outline(compiled, _NOTHING), each.kind != "simple") for each, compiled in zip(written, planned, strict=False)
-    ]
+    return [(_outline(compiled), each.kind != "simple") for each, compiled in zip(written, planned, strict=False)]
+
+
+def _outline(criterion: Criterion) -> Outline | None:
+    """Give what a criterion claims; None also for one that nobody could have written by hand."""
+    found = outline(criterion, _NOTHING) if len(criterion.condition) <= _LONGEST else None
+    return found if found is not None and sum(1 for _ in leaves(found)) <= _MOST_COMPARISONS else None
 
 
 def _actions(written: Sequence[SuccessAction | FailureAction], planned: Sequence[PlannedAction]) -> list[CheckedAction]:

@@ -36,7 +36,8 @@ KINDS: Final = frozenset({NULL, BOOLEAN, NUMBER, STRING, ARRAY, OBJECT})
 """JSON Schema's types, `integer` taken as number."""
 
 _MOST_ALTERNATIVES: Final = 32
-_DEEPEST: Final = 12
+_MOST_SCHEMAS: Final = 200
+"""Schemas that are looked at for one value: alternatives of alternatives grow without end."""
 _TOO_MUCH: Final = ("if", "then", "else", "$dynamicRef", "$recursiveRef", "dependentSchemas")
 
 
@@ -76,7 +77,8 @@ def kind_of(value: Json) -> str:
 
 def look(schema: Schema | None, path: Sequence[object]) -> Shape | Nowhere | None:
     """Give what a schema says about the value at a path of names, indices and `ANY`."""
-    found = _alternatives(schema)
+    budget = _Budget()
+    found = _alternatives(schema, budget)
     if found is None:
         return None
     optional = False
@@ -84,7 +86,7 @@ def look(schema: Schema | None, path: Sequence[object]) -> Shape | Nowhere | Non
         further: list[Parts] = []
         absent: list[Nowhere] = []
         for parts in found:
-            below = _below(parts, token)
+            below = _below(parts, token, budget)
             if below is None:
                 return None
             if isinstance(below, Nowhere):
@@ -104,7 +106,7 @@ def look(schema: Schema | None, path: Sequence[object]) -> Shape | Nowhere | Non
 
 def required(schema: Schema) -> list[str]:
     """Give the names that an object of this schema must have and a client sends; none where there are alternatives."""
-    found = _alternatives(schema)
+    found = _alternatives(schema, _Budget())
     if found is None or len(found) > 1 or OBJECT not in _kinds(found[0]):
         return []
     stated = [each for part in found[0] if isinstance(each := part.keywords.get("required"), list)]
@@ -123,22 +125,46 @@ def _sent(parts: Parts, name: str) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _alternatives(schema: Schema | None, depth: int = 0) -> list[Parts] | None:
+class _Budget:
+    """How many more schemas may be looked at."""
+
+    __slots__ = ("left",)
+
+    def __init__(self) -> None:
+        self.left = _MOST_SCHEMAS
+
+    def spent(self) -> bool:
+        self.left -= 1
+        return self.left < 0
+
+
+def _alternatives(schema: Schema | None, budget: _Budget) -> list[Parts] | None:
     """Take a schema apart; None where it says nothing that is understood here."""
-    if schema is None or depth > _DEEPEST or any(word in schema.keywords for word in _TOO_MUCH):
+    if schema is None or budget.spent() or any(word in schema.keywords for word in _TOO_MUCH):
         return None
     found: list[Parts] = [(schema,)]
     for word in ("allOf", "anyOf", "oneOf"):
         listed = schema.keywords.get(word)
         if not isinstance(listed, list) or not listed:
             continue
-        each = [_alternatives(schema.below(word, index), depth + 1) for index in range(len(listed))]
-        if word == "allOf":
-            for some in each:
-                found = _both(found, some) if some is not None else []
-        else:
-            found = [] if None in each else _both(found, [parts for some in each for parts in some or ()])
-        if not found or len(found) > _MOST_ALTERNATIVES:
+        some = _every_of(schema, word, len(listed), budget)
+        if some is None:
+            return None
+        found = _both(found, some)
+        if len(found) > _MOST_ALTERNATIVES:
+            return None
+    return found
+
+
+def _every_of(schema: Schema, word: str, count: int, budget: _Budget) -> list[Parts] | None:
+    """Give what `allOf` means (all of them at once), or `anyOf` and `oneOf` (one of them); None as above."""
+    found: list[Parts] = [()] if word == "allOf" else []
+    for index in range(count):
+        some = _alternatives(schema.below(word, index), budget)
+        if some is None:
+            return None
+        found = _both(found, some) if word == "allOf" else found + some
+        if len(found) > _MOST_ALTERNATIVES:
             return None
     return found
 
@@ -191,7 +217,7 @@ def _required(parts: Parts, token: object) -> bool:
     return any(token in stated for part in parts if isinstance(stated := part.keywords.get("required"), list))
 
 
-def _below(parts: Parts, token: object) -> list[Parts] | Nowhere | None:
+def _below(parts: Parts, token: object, budget: _Budget) -> list[Parts] | Nowhere | None:
     """Give the alternatives of a member or element, `Nowhere`, or None where that is not known."""
     kinds = _kinds(parts) - {NULL}
     if kinds == KINDS - {NULL}:  # no type: a schema with members is meant for what has members
@@ -200,9 +226,9 @@ def _below(parts: Parts, token: object) -> list[Parts] | Nowhere | None:
         return Nowhere(str(token), min(kinds), (), closed=True) if kinds else None
     ways = []
     if OBJECT in kinds:
-        ways.append(_member(parts, token))
+        ways.append(_member(parts, token, budget))
     if ARRAY in kinds:
-        ways.append(_element(parts, token))
+        ways.append(_element(parts, token, budget))
     if None in ways:
         return None
     found = [each for way in ways if not isinstance(way, Nowhere) for each in way or ()]
@@ -217,20 +243,20 @@ def _meant(parts: Parts) -> Iterator[str]:
         yield ARRAY
 
 
-def _member(parts: Parts, token: object) -> list[Parts] | Nowhere | None:
+def _member(parts: Parts, token: object, budget: _Budget) -> list[Parts] | Nowhere | None:
     if token is ANY or any("patternProperties" in part.keywords for part in parts):
         return None
     declared = [(part, named) for part in parts if isinstance(named := part.keywords.get("properties"), dict)]
     if isinstance(token, str):
         holding = [part for part, named in declared if token in named]
         if holding:
-            return _together([part.below("properties", token) for part in holding])
+            return _together([part.below("properties", token) for part in holding], budget)
     others = [part.keywords[word] for part in parts for word in _OTHERS if word in part.keywords]
     if True in others or (not declared and False not in others):
         return None
     schemas = [part for part in parts if isinstance(part.keywords.get("additionalProperties"), dict)]
     if schemas and isinstance(token, str):
-        return _together([part.below("additionalProperties") for part in schemas])
+        return _together([part.below("additionalProperties") for part in schemas], budget)
     names = tuple(dict.fromkeys(str(name) for _, named in declared for name in named))
     return Nowhere(str(token), OBJECT, names, closed=False in others or not isinstance(token, str))
 
@@ -238,21 +264,21 @@ def _member(parts: Parts, token: object) -> list[Parts] | Nowhere | None:
 _OTHERS: Final = ("additionalProperties", "unevaluatedProperties")
 
 
-def _element(parts: Parts, name: object) -> list[Parts] | Nowhere | None:
+def _element(parts: Parts, name: object, budget: _Budget) -> list[Parts] | Nowhere | None:
     index = name is ANY or isinstance(name, int) or (isinstance(name, str) and name.isdecimal())
     if not index:
         return None if name == "length" else Nowhere(str(name), ARRAY, (), closed=True)
     if any("prefixItems" in part.keywords for part in parts):
         return None
     holding = [part for part in parts if isinstance(part.keywords.get("items"), dict)]
-    return _together([part.below("items") for part in holding]) if holding else None
+    return _together([part.below("items") for part in holding], budget) if holding else None
 
 
-def _together(schemas: Sequence[Schema | None]) -> list[Parts] | None:
+def _together(schemas: Sequence[Schema | None], budget: _Budget) -> list[Parts] | None:
     """Give the alternatives of schemas that hold together."""
     found: list[Parts] = [()]
     for schema in schemas:
-        some = _alternatives(schema)
+        some = _alternatives(schema, budget)
         if some is None:
             return None
         found = _both(found, some)

@@ -25,6 +25,9 @@ _PASSING: Final = re.compile(r"(?:.*(?:ing|inprogress|queued)|inqueue|notstarted
 _STAYING: Final = re.compile(r"(?:.*(?:missing|warning|nothing|existing|outstanding|remaining|string))\Z")
 
 
+_MOST_VALUES: Final = 100
+
+
 _Taken: TypeAlias = CheckedAction | Literal["next", "unknown"]
 """What a value leads to: an action, the next step, or what depends on something else as well."""
 
@@ -45,7 +48,8 @@ def _values(step: CheckedStep, variable: Variable) -> list[str]:
     listed = [each.values for each in found if isinstance(each, Shape) and each.values is not None]
     if not listed or len(listed) < len(found):
         return []
-    return list(dict.fromkeys(value for each in listed for value in each if isinstance(value, str)))
+    values = list(dict.fromkeys(value for each in listed for value in each if isinstance(value, str)))
+    return values if len(values) <= _MOST_VALUES else []
 
 
 def _polled(

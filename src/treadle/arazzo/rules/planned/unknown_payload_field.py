@@ -11,6 +11,7 @@ from typing import Final
 
 from treadle.arazzo.build import close_to
 from treadle.arazzo.location import join
+from treadle.arazzo.rules.context import few
 from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
 from treadle.arazzo.rules.planned.shapes import OBJECT, Nowhere, look
 from treadle.errors import Diagnostic, Severity
@@ -44,6 +45,6 @@ def _fields(step: CheckedStep, schema: Schema | None, value: Json, pointer: str,
             meant = close_to(name, (each for each in found.names if each not in value))
             if meant or found.closed:
                 message = f"the operation has no field `{name}` in its request body"
-                others = f"it has {', '.join(found.names[:12])}{' …' if len(found.names) > 12 else ''}"
+                others = f"it has {few(found.names)}"
                 hint = f"did you mean `{meant}`?" if meant else others
                 yield step.checked.finding(RULE, message, here, severity=SEVERITY, hint=hint, key=True)

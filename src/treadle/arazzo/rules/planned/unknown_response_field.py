@@ -13,6 +13,7 @@ from typing import Final
 from treadle.arazzo.build import close_to
 from treadle.arazzo.expressions import Expression
 from treadle.arazzo.location import find, join
+from treadle.arazzo.rules.context import few
 from treadle.arazzo.rules.planned.claims import body_path, is_body, variables
 from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
 from treadle.arazzo.rules.planned.shapes import ARRAY, OBJECT, Nowhere, look
@@ -80,7 +81,7 @@ def _missing(step: CheckedStep, path: Sequence[object], pointer: str) -> Iterato
         )
         message = f"`{written}` reads `{first.token}` of what is described as {said}"
     names = [*dict.fromkeys(name for each in nowhere for name in each.names)]
-    others = f"it has {', '.join(names[:12])}{' …' if len(names) > 12 else ''}" if names else ""
+    others = f"it has {few(names)}" if names else ""
     certain = meant or all(each.closed for each in nowhere)
     yield step.checked.finding(
         RULE,
