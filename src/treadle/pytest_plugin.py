@@ -244,12 +244,13 @@ def _report(result: Result, missed: Sequence[str], told: Sequence[Event]) -> Ite
     from treadle.reporters.ending import ending
     from treadle.reporters.story import Story
 
+    # pytest's summary shows the first line.
+    yield from (f"{result.workflow}: expected {each}" for each in missed)
     end = told[-1]
     if isinstance(end, RunFinished):
         told_end = ending(end, end.at - told[0].at)
         yield f"{result.workflow} {told_end.head}"
         yield from told_end.notes
-    yield from (f"  expected: {each}" for each in missed)
     if result.outputs:
         yield from ("outputs:", *(f"  {name}: {value!r}" for name, value in result.outputs.items()))
     story = Story(explain=True)
