@@ -12,10 +12,10 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test test-sdk check bench docs clean
 
 help: ## Show this.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
 
 # A job's name can be used once. Every command is shown before it runs, so the demo can be repeated by hand.
 demo: .venv/.demo ## Train a model with the main job on the embedded training service.
@@ -41,6 +41,11 @@ demo: .venv/.demo ## Train a model with the main job on the embedded training se
 test: .venv/.dev ## Run every test.
 	$(BIN)/python -m pytest
 
+# Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
+test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made ## Run the tests with the real SageMaker Python SDKs, 2 and 3.
+	.venv-sdk2/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v2.py
+	.venv-sdk3/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v3.py
+
 check: .venv/.dev ## Lint, format, types, import layers.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -54,7 +59,7 @@ bench: .venv/.dev ## Measure the engine beside its floor.
 	$(BIN)/python -m bench
 
 clean: ## Remove what was installed, built and trained here.
-	rm -rf .venv .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-sdk2 .venv-sdk3 .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps stand inside .venv and are younger than what they depend on; so a second run installs nothing and needs no
@@ -75,3 +80,10 @@ clean: ## Remove what was installed, built and trained here.
 .venv/.dev: .venv/.made pyproject.toml constraints.txt
 	$(INSTALL) -e '.[training,algorithms,dev]'
 	@touch $@ .venv/.demo
+
+.venv-sdk2/.made: SDK := sagemaker<3
+.venv-sdk3/.made: SDK := sagemaker>=3
+.venv-sdk2/.made .venv-sdk3/.made: | .venv/.made
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check '$(SDK)' pytest
+	@touch $@

@@ -32,8 +32,8 @@ SageMaker:
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
-def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+@pytest.fixture(scope="module", autouse=True)
+def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run the service, with the images registered; this process's environment is as `treadle env` says."""
     place = tmp_path_factory.mktemp("service")
     settings = place / "settings.yaml"
@@ -50,8 +50,9 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]
     )
     for image in ("image", "framework"):
         subprocess.run([TREADLE, "images", "add", HERE / image], check=True)
+    command = [TREADLE, "serve", "--stop-grace", "10s", "--sandbox", getattr(request.module, "SANDBOX", "auto")]
     with (place / "serve.log").open("wb") as log:
-        serving = subprocess.Popen([TREADLE, "serve", "--stop-grace", "10s"], stdout=log, stderr=log)
+        serving = subprocess.Popen(command, stdout=log, stderr=log)
     try:
         _until(lambda: (place / "home/endpoint.json").exists() or serving.poll() is not None)
         assert serving.poll() is None, (place / "serve.log").read_text()
