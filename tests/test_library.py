@@ -17,7 +17,7 @@ from treadle.arazzo import events
 from treadle.cli.opening import open_plan
 from treadle.cli.tape import Still
 from treadle.errors import DescriptionError, TransportError, UsageError
-from treadle.home import Home
+from treadle.home import Home, Lock
 from treadle.http import ScriptedTransport
 from treadle.library import Document, Result, RunError, load, run
 from treadle.mock import Mock
@@ -303,6 +303,29 @@ async def test_a_recording_is_replayed(path: Path, tmp_path: Path, at_home: Home
     path.write_text(ARAZZO.replace("goto, stepId: look", "end"))
     with pytest.raises(UsageError, match="1 recorded request was not sent"):
         await load(path).run(replay=tape)
+
+
+# -- the service of this machine --------------------------------------------------------------------------------------
+
+
+async def test_the_local_service_stays_while_a_run_lasts(root: Path, at_home: Home) -> None:
+    """It is started, asked with its own credentials, and held by the lock that tells it of its users."""
+    example = root / "examples/sagemaker"
+    inputs = {**json.loads((example / "inputs.json").read_text()), "trainingJobName": "digits-1"}
+    begun = load(example / "train-and-poll-job.arazzo.yaml", on="local").start(inputs=inputs, store="memory")
+    held = [_in_use(at_home) async for event in begun if isinstance(event, events.RequestSent)]
+    result = await begun
+    assert set(held) == {True}
+    assert (result.status, result.step) == ("failed", "createTrainingJob")  # there is no such image
+    assert not _in_use(at_home)
+
+
+def _in_use(home: Home) -> bool:
+    """Tell whether anybody has the lock, shared as its users have it."""
+    taken = Lock.alone(home.clients_lock)
+    if taken is not None:
+        taken.release()
+    return taken is None
 
 
 # -- the mock ---------------------------------------------------------------------------------------------------------
