@@ -129,10 +129,10 @@ class Teller:
         assert not problems, problems
         return self._play(self.machine.begin(Begin(self.now, "run-1", values)), answers, stop_after)
 
-    def resume(self, story: Story, answers: Sequence[Any], *, resend: bool = False, stop_after: int = 500) -> Story:
+    def resume(self, story: Story, answers: Sequence[Any], *, stop_after: int = 500, **doubt: bool) -> Story:
         assert story.state is not None
         state = msgspec.json.decode(msgspec.json.encode(story.state), type=State)
-        return self._play(self.machine.advance(state, Continue(self.now, resend=resend)), answers, stop_after)
+        return self._play(self.machine.advance(state, Continue(self.now, **doubt)), answers, stop_after)
 
     def _play(self, turn: Any, answers: Sequence[Any], stop_after: int) -> Story:
         story = Story()

@@ -393,6 +393,14 @@ def test_a_reset_connection_leaves_a_request_with_effects_in_doubt(teller: Calla
     assert player.resume(story, [(200, {"x": 1}), 200], resend=True).operations == ["one", "two"]
 
 
+def test_somebody_who_knows_that_it_took_effect_goes_on_behind_it(teller: Callable[..., Teller]) -> None:
+    """Not repeated, not lost: the next step runs, only the answer's outputs are missing."""
+    player = teller(TWO_STEPS)
+    again = player.resume(player.begin([Fault("reset", sent=True)]), [200], took_effect=True)
+    assert again.requests == [("two", {})]
+    assert again.end.status == "succeeded"
+
+
 def test_a_refused_connection_is_safe_to_repeat(tell: Tell) -> None:
     """Nothing was sent, so nothing can have happened."""
     story = tell(TWO_STEPS, [Fault("refused", sent=False), (200, {"x": 1}), 200])

@@ -151,6 +151,7 @@ suspended at pollTrainingJob after 0.03 s; nothing is lost
 in doubt at createTrainingJob: it is not known whether the last request took effect, so it was not repeated
   the connection broke
   hint: look whether it took effect; if it did not, send it again with: treadle resume r-7k2m --resend
+  hint: if it did, go on behind it with: treadle resume r-7k2m --took-effect
 """,
         id="in doubt",
     ),

@@ -221,8 +221,12 @@ async def resume(
     interruption: Interruption | None = None,
     messages: MessageTransport | None = None,
     resend: bool = False,
+    took_effect: bool = False,
 ) -> Outcome:
-    """Go on with a stored run. `resend` repeats a request whose outcome is not known. Raises `UsageError`."""
+    """Go on with a stored run. Raises `UsageError`.
+
+    Where a request has no known outcome, `resend` repeats it, and `took_effect` goes on behind it.
+    """
     if record.status not in RESUMABLE:
         raise UsageError(f"the run {record.run_id} has {record.status}: there is nothing to go on with")
     options = options or RunOptions(setup=record.setup)
@@ -233,7 +237,9 @@ async def resume(
     parts = _Parts(transport, authoriser, store, reporter, messages)
     driver = _Driver(plan, parts, options, References(state.references), clock or Clock(), interruption)
     await driver.listen()
-    return await driver.drive(driver.machine.advance(state, Continue(driver.clock.now(), resend=resend)))
+    return await driver.drive(
+        driver.machine.advance(state, Continue(driver.clock.now(), resend=resend, took_effect=took_effect))
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,6 +54,14 @@ class Telling:
     quiet: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Doubt:
+    """What the user knows about a request whose outcome the run does not know."""
+
+    resend: bool
+    took_effect: bool
+
+
 def _tells(command: Any) -> Any:
     options = (
         option(_TOLD, "--json", "as_json", is_flag=True, help="Events as JSON lines; the last line is the result."),
@@ -158,11 +166,19 @@ def run(
     help="Send the request again whose outcome is not known. Look first whether it took effect.",
 )
 @option(
+    _COURSE,
+    "--took-effect",
+    is_flag=True,
+    help="The request whose outcome is not known did take effect: go on behind it, without its answer.",
+)
+@option(
     _COURSE, "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="As in treadle run. Default: as before."
 )
 @option(_COURSE, "--timeout", type=TIME_LIMIT, help="The longest time from now on. Default: as before.")
 @_tells
-def resume(run_id: str, resend: bool, poll: float | None, timeout: float | None, **told: bool) -> None:
+def resume(
+    run_id: str, resend: bool, took_effect: bool, poll: float | None, timeout: float | None, **told: bool
+) -> None:
     """Go on with a run that was interrupted, that crashed, or whose server was away too long.
 
     RUN is its name, or the beginning of it; treadle runs ls --resumable lists them. Document, inputs and options are
@@ -170,6 +186,8 @@ def resume(run_id: str, resend: bool, poll: float | None, timeout: float | None,
     """
     from treadle.cli.runs import load
 
+    if resend and took_effect:
+        raise click.UsageError("--resend and --took-effect contradict each other.")
     record, facts = load(run_id)
     setup = _stored_setup(record)
     setup = msgspec.structs.replace(
@@ -182,7 +200,8 @@ def resume(run_id: str, resend: bool, poll: float | None, timeout: float | None,
         jobs.note(decode(data))
     with local.using() as service:
         opened = open_plan(setup, local=service, fetch=fetch)
-        code = asyncio.run(_go_on(opened, record, jobs, Telling(**told), service, resend=resend))
+        doubt = Doubt(resend=resend, took_effect=took_effect)
+        code = asyncio.run(_go_on(opened, record, jobs, Telling(**told), service, doubt))
     sys.exit(code)
 
 
@@ -233,7 +252,7 @@ async def _begin(
 
 
 async def _go_on(
-    opened: Opened, record: RunRecord, jobs: Jobs, telling: Telling, service: local.Service, *, resend: bool
+    opened: Opened, record: RunRecord, jobs: Jobs, telling: Telling, service: local.Service, doubt: Doubt
 ) -> int:
     from treadle.arazzo import run as engine
 
@@ -250,7 +269,8 @@ async def _go_on(
                 reporter=reporter,
                 options=options,
                 interruption=interruption,
-                resend=resend,
+                resend=doubt.resend,
+                took_effect=doubt.took_effect,
             )
     return await _conclude(opened, outcome, wanted, jobs)
 

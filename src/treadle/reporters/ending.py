@@ -85,8 +85,11 @@ def _next(event: RunFinished) -> list[str]:
         case "suspended":
             return [f"  hint: go on with: treadle resume {event.run_id}"]
         case "in-doubt":
-            how = f"treadle resume {event.run_id} --resend"
-            return [f"  hint: look whether it took effect; if it did not, send it again with: {how}"]
+            how = f"treadle resume {event.run_id}"
+            return [
+                f"  hint: look whether it took effect; if it did not, send it again with: {how} --resend",
+                f"  hint: if it did, go on behind it with: {how} --took-effect",
+            ]
         case _:
             return []
 

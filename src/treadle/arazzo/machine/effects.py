@@ -45,10 +45,15 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class Continue:
-    """A stored run goes on. `resend` allows to repeat a request whose outcome is not known."""
+    """A stored run goes on.
+
+    About a request whose outcome is not known: `resend` allows to repeat it, `took_effect` says that it was
+    carried out.
+    """
 
     now: float
     resend: bool = False
+    took_effect: bool = False
 
 
 @dataclass(frozen=True, slots=True)

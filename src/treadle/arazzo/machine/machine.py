@@ -73,7 +73,7 @@ class Machine:
             case Faulted():
                 return move.play(lambda: move.faulted(event))
             case Continue():
-                return move.play(lambda: move.resumed(resend=event.resend))
+                return move.play(lambda: move.resumed(resend=event.resend, took_effect=event.took_effect))
             case Interrupt():
                 return move.play(move.interrupted)
 

@@ -79,7 +79,7 @@ class Move(Patience):
         }
         return moves[self.state.next]
 
-    def resumed(self, *, resend: bool) -> Next:
+    def resumed(self, *, resend: bool, took_effect: bool = False) -> Next:
         """Go on with a stored state: in doubt when a request with effects is out, else what was due is due."""
         self.say(events.Resumed(**self.about(), step_id=self.frame.step if self.state.frames else ""))
         self.state.status = ""
@@ -88,12 +88,25 @@ class Move(Patience):
         self.state.trouble_since = None
         self.state.tries = 0
         self.durable = True
+        if self.state.intent and took_effect:
+            return self.taken_for_done
         if self.state.intent and not resend:
             return self.in_doubt("the run was stopped after the request went out and before its answer was seen")
         self.state.intent = False
         if self.state.frames:
             self.frame.attempt_at = self.now
         return self.wait(self.state.due or self.now, "resumed")
+
+    def taken_for_done(self) -> Next:
+        """Go on behind a step whose request is known to have taken effect: its answer, and its outputs, are lost."""
+        step_id = self.frame.step
+        self.state.intent = False
+        self.state.effects = True
+        message = "the answer was never seen, so the step has no outputs"
+        self.say(events.Warned(**self.about(), rule="took-effect", message=message, step_id=step_id))
+        self._keep({})
+        self.say(events.StepSucceeded(**self.about(), step_id=step_id, outputs={}))
+        return self.following
 
     def interrupted(self) -> Next:
         """Stop where the run is. A request that was announced has not gone out, or this event would not come."""
