@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.agent.plane import make_spec
@@ -120,6 +121,41 @@ def test_environment(tmp_path: Path) -> None:
         "TRAINING_JOB_NAME": "job-1",
         "TRAINING_JOB_ARN": spec.arn,
     }
+
+
+OWN = str(Path(sys.executable).parent)
+
+
+@pytest.mark.parametrize(
+    ("image", "machine", "path"),
+    [
+        pytest.param(None, "/bin", f"{OWN}:/bin", id="machine"),
+        pytest.param(None, f"{OWN}:/bin", f"{OWN}:/bin", id="machine-has-it"),
+        pytest.param("/opt/venv/bin:/bin", "/usr/bin", f"/opt/venv/bin:/bin:{OWN}", id="image"),
+        pytest.param(f"/opt/venv/bin:{OWN}", "/usr/bin", f"/opt/venv/bin:{OWN}", id="image-has-it"),
+    ],
+)
+def test_path(tmp_path: Path, image: str | None, machine: str, path: str) -> None:
+    """The interpreter that runs Treadle comes before the machine's, and after what the image says."""
+    spec = make_spec(tmp_path, "")
+    own = msgspec.structs.replace(spec, image={**spec.image, "environment": {"PATH": image} if image else {}})
+    assert contract.environment(own, {"PATH": machine})["PATH"] == path
+
+
+@pytest.mark.parametrize(
+    ("argv", "first"),
+    [
+        pytest.param(("python", "train.py"), "python", id="the-image's"),
+        pytest.param(("python", "-m", "treadle.training.algorithms.script"), sys.executable, id="treadle's"),
+        pytest.param(("/bin/sh", "-c", "true"), "/bin/sh", id="another"),
+    ],
+)
+def test_interpreter(tmp_path: Path, argv: tuple[str, ...], first: str) -> None:
+    """An image with a PATH has its own `python`; programs of Treadle run with the one that has Treadle."""
+    (tmp_path / "python").touch(mode=0o755)
+    spec = make_spec(tmp_path, "")
+    own = msgspec.structs.replace(spec, command=argv, image={**spec.image, "environment": {"PATH": str(tmp_path)}})
+    assert contract.command(own) == (first, *argv[1:])
 
 
 # Data

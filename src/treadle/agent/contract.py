@@ -140,8 +140,6 @@ def instance_groups(spec: HostSpec) -> list[dict[str, Json]]:
 def environment(spec: HostSpec, machine: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Give the program's whole environment: the machine's least, the image's, the platform's, the request's."""
     image = {name: str(value) for name, value in (spec.image.get("environment") or {}).items()}
-    path = image.get("PATH") or machine.get("PATH", _SYSTEM_PATH)
-    own = str(Path(sys.executable).parent)
     platform = {
         "AWS_REGION": spec.region,
         "SAGEMAKER_METRICS_DIRECTORY": f"/opt/ml/{_METRICS_DIRECTORY}",
@@ -150,7 +148,7 @@ def environment(spec: HostSpec, machine: Mapping[str, str] = os.environ) -> dict
     return {
         **{name: machine[name] for name in _INHERITED if name in machine},
         **image,
-        "PATH": path if path.split(":")[0] == own else f"{own}:{path}",
+        "PATH": _path(image.get("PATH"), machine.get("PATH", _SYSTEM_PATH)),
         **platform,
         **spec.environment,
         **(spec.request.get("Environment") or {}),
@@ -159,11 +157,31 @@ def environment(spec: HostSpec, machine: Mapping[str, str] = os.environ) -> dict
     }
 
 
+def _path(image: str | None, machine: str) -> str:
+    """Put the directory of the interpreter that runs Treadle where `python` is found: before the machine's.
+
+    A PATH of the image's own counts more, as its `python3` is what an entry point of the request means (that of the
+    SDK since 3, for example).
+    """
+    own = str(Path(sys.executable).parent)
+    if image:
+        return image if own in image.split(":") else f"{image}:{own}"
+    return machine if machine.split(":", maxsplit=1)[0] == own else f"{own}:{machine}"
+
+
 def command(spec: HostSpec) -> tuple[str, ...]:
-    """Give the argv. `python` is the interpreter that runs Treadle, also where it has another name."""
+    """Give the argv. `python` is the interpreter that runs Treadle, also where it has another name.
+
+    Only a PATH of the image's own names another one, and never for programs that are Treadle's.
+    """
     first, *rest = spec.command
-    missing = first == "python" and shutil.which("python", path=str(Path(sys.executable).parent)) is None
-    return (sys.executable if missing else first, *rest)
+    if first != "python":
+        return tuple(spec.command)
+    path = (spec.image.get("environment") or {}).get("PATH") or ""
+    ours = " ".join(rest).startswith("-m treadle.")
+    where = str(Path(sys.executable).parent)
+    missing = shutil.which("python", path=f"{path}:{where}" if path else where) is None
+    return (sys.executable if ours or missing else first, *rest)
 
 
 def addresses(names: Sequence[str]) -> dict[str, str]:
