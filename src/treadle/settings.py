@@ -35,9 +35,10 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, NoReturn
+
+import msgspec
 
 from treadle.errors import DescriptionError, Diagnostic, Place, Severity
 
@@ -52,17 +53,15 @@ Level = str
 """`off` or a severity."""
 
 
-@dataclass(frozen=True, slots=True)
-class TargetSettings:
+class TargetSettings(msgspec.Struct, frozen=True):
     """What `--on NAME` means: a URL (or `local`, `aws`), servers and credentials of single sources."""
 
     url: str | None = None
-    servers: Mapping[str, str] = field(default_factory=dict)
-    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    servers: Mapping[str, str] = {}
+    credentials: Mapping[str, Mapping[str, str]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """What a `treadle.toml` says; as it is made here, nothing. `poll` in seconds; paths are absolute."""
 
     path: Path | None = None
@@ -70,12 +69,12 @@ class Settings:
     poll: float | None = None
     strict: bool = False
     documents: Sequence[str] = ()
-    servers: Mapping[str, str] = field(default_factory=dict)
-    sources: Mapping[str, str] = field(default_factory=dict)
-    credentials: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
-    targets: Mapping[str, TargetSettings] = field(default_factory=dict)
-    rules: Mapping[str, Level] = field(default_factory=dict)
-    dialect: Mapping[str, bool] = field(default_factory=dict)
+    servers: Mapping[str, str] = {}
+    sources: Mapping[str, str] = {}
+    credentials: Mapping[str, Mapping[str, str]] = {}
+    targets: Mapping[str, TargetSettings] = {}
+    rules: Mapping[str, Level] = {}
+    dialect: Mapping[str, bool] = {}
 
     @property
     def refused(self) -> frozenset[str]:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final, Protocol
 
 from treadle.errors import TreadleError
@@ -96,9 +96,15 @@ class _Keys:
 
 # `$`, then `.name`, `['name']` without escapes, or `[index]`; what does not fit is left to the library.
 _NAME: Final = r"[A-Za-z_\x80-\ud7ff\ue000-\U0010ffff][A-Za-z0-9_\x80-\ud7ff\ue000-\U0010ffff]*"
-_SEGMENT: Final = re.compile(
+_SEGMENT: Final = (
     rf"\s*(?:\.({_NAME})|\[\s*(?:'([^'\\\x00-\x1f]*)'|\"([^\"\\\x00-\x1f]*)\"|(0|-?[1-9][0-9]{{0,14}}))\s*\])"
 )
+
+
+@cache
+def _segment() -> re.Pattern[str]:
+    """Compile the pattern with the first query: so many characters take milliseconds."""
+    return re.compile(_SEGMENT)
 
 
 def keys_of(text: str) -> tuple[str | int, ...] | None:
@@ -107,8 +113,9 @@ def keys_of(text: str) -> tuple[str | int, ...] | None:
         return None
     keys: list[str | int] = []
     position = 1
+    segment = _segment()
     while position < len(text):
-        match = _SEGMENT.match(text, position)
+        match = segment.match(text, position)
         if match is None:
             return None
         shorthand, single, double, index = match.groups()

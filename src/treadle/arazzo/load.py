@@ -398,7 +398,8 @@ def _bad_tag(event: Any, frames: list[_Frame]) -> _Fault:
 # ---------------------------------------------------------------------------------------------------------------------
 
 # What libyaml's reader refuses; looked for beforehand because libyaml does not say the line.
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]")
+_UNPRINTABLE = "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufefe\uff00-\ufffd\U00010000-\U0010ffff]"
+_UNPRINTABLE_ASCII = re.compile("[^\t\n\r\x20-\x7e]")
 
 _HINTS = (
     ("cannot start any token", "a value that begins with @, ` or % must stand in quotes"),
@@ -433,7 +434,8 @@ _PARSER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def _yaml_events(text: str) -> Iterator[Any]:
-    bad = _UNPRINTABLE.search(text)
+    # The long pattern takes milliseconds to compile (and is kept by `re`); most documents do not need it.
+    bad = _UNPRINTABLE_ASCII.search(text) if text.isascii() else re.search(_UNPRINTABLE, text)
     if bad:
         message = f"the control character U+{ord(bad[0]):04X} may not stand in YAML"
         raise _Fault(message, _span_at(text, bad.start()), hint='write it as an escape in double quotes: "\\x1b"')

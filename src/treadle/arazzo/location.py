@@ -7,7 +7,6 @@ finds all positions at once when it is first asked for one: `load` gives it the 
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -110,6 +109,8 @@ class Document:
     @property
     def digest(self) -> str:
         """The SHA-256 of the text, in hexadecimal."""
+        import hashlib  # it loads OpenSSL, which a check does not need
+
         return hashlib.sha256(self._text.encode("utf-8", "surrogatepass")).hexdigest()
 
     def place(self, pointer: str, *, key: bool = False) -> Place:

@@ -15,14 +15,16 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeAlias
 from urllib.parse import parse_qsl
 
 from treadle.arazzo.expressions import EvaluationError, Template, pointer
-from treadle.arazzo.expressions.xpath import XPath, XPathError, compile_xpath
 from treadle.arazzo.jsonpath import JsonPathError, Query, compile_query, goessner
-from treadle.arazzo.xmltext import Edit, XmlText
+from treadle.errors import TreadleError
 from treadle.seams import MISSING, Json, Missing
+
+if TYPE_CHECKING:
+    from treadle.arazzo.expressions.xpath import XPath
 
 __all__ = ["Form", "PlannedReplacement", "Target", "TargetError", "compile_target", "form_of", "replaced"]
 
@@ -73,6 +75,8 @@ def compile_target(text: str, kind: str | None, version: str, form: Form) -> Tar
         raise TargetError(f"a target of type {kind} needs a payload of {wanted}")
     try:
         if kind == "xpath":
+            from treadle.arazzo.expressions.xpath import compile_xpath  # it needs XML, which few documents do
+
             return _XPathTarget(text, compile_xpath(text, version or "xpath-31"))
         if kind == "jsonpath":
             return _JsonPathTarget(text, compile_query(goessner(text) if "goessner" in version else text))
@@ -80,7 +84,7 @@ def compile_target(text: str, kind: str | None, version: str, form: Form) -> Tar
     except ValueError as error:
         hint = "; for a JSONPath add `targetSelectorType: jsonpath`" if text.startswith("$") else ""
         raise TargetError(f"{text!r} is no JSON Pointer: {error}{hint}") from None
-    except (XPathError, JsonPathError) as error:
+    except TreadleError as error:  # of JSONPath, or of XPath
         raise TargetError(f"{text!r} is no {kind}: {error.message}") from error
 
 
@@ -216,12 +220,14 @@ class _XPathTarget:
     path: XPath
 
     def put(self, payload: Json, value: Json | Missing) -> Json:
+        from treadle.arazzo.expressions.xpath import XPathError  # as above
+        from treadle.arazzo.xmltext import XmlText
+
         try:
             document = XmlText(payload)
             nodes = self.path.nodes(document.root, document.defaults)
             if not nodes:
                 raise EvaluationError(f"the target {self.text!r} is nowhere in the payload")
-            edits: list[Edit] = [document.edit(node, value) for node in nodes]
-            return document.edited(edits)
+            return document.edited([document.edit(node, value) for node in nodes])
         except XPathError as error:
             raise EvaluationError(_WORDS.format(self.text, error.message)) from error

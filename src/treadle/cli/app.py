@@ -7,7 +7,6 @@ therefore holds what the help shows. Exit codes: 0 success, 1 failed, 2 wrong us
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import sys
 from collections.abc import Sequence
@@ -75,6 +74,8 @@ class _Commands(click.Group):
         """Find the command that is meant; say which one may have been, where there is none."""
         name = args[0]
         if not name.startswith("-") and self.get_command(ctx, name) is None and not ctx.resilient_parsing:
+            import difflib  # only for those who misspell
+
             close = difflib.get_close_matches(name, self.list_commands(ctx), n=1, cutoff=0.5)
             meant = f" Did you mean {close[0]}?" if close else ""
             raise click.UsageError(f"There is no command {name}.{meant}", ctx=ctx)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sys
-import traceback
 from typing import Any, Final, TextIO
 
 import click
@@ -63,7 +62,7 @@ def problem(message: str, hint: str = "", *, file: TextIO | None = None) -> None
 
 def _known(error: TreadleError) -> int:
     if _debugging():
-        traceback.print_exception(error)
+        _printed(error)
     diagnostics = getattr(error, "diagnostics", ())
     if diagnostics:
         # Each finding says `error:` itself, after the place, in the form that editors understand.
@@ -85,7 +84,7 @@ def _usage(error: click.ClickException) -> int:
 
 def _unexpected(error: BaseException) -> int:
     if _debugging():
-        traceback.print_exception(error)
+        _printed(error)
         return 1
     told = f"{type(error).__name__}: {error}".splitlines()[0]
     where = _written(error)
@@ -96,8 +95,16 @@ def _unexpected(error: BaseException) -> int:
     return 1
 
 
+def _printed(error: BaseException) -> None:
+    import traceback  # with what it needs it takes milliseconds, and most commands end well
+
+    traceback.print_exception(error)
+
+
 def _written(error: BaseException) -> str:
     """Write the traceback to a file of the home, for its user alone; give its path, or "" where that cannot be done."""
+    import traceback  # as above
+
     from treadle.home import Home  # it is needed only now
 
     try:

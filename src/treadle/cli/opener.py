@@ -20,7 +20,6 @@ from treadle.arazzo.registry import Registry, base_uri, kind_of
 from treadle.arazzo.rules import check
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.seams import Json
-from treadle.sources.asyncapi import AsyncApiSource
 from treadle.sources.openapi import OpenApiSource
 from treadle.sources.servers import LocalService, Target, described_server, region_of, target_for
 from treadle.sources.spelled import SpelledOutSource
@@ -139,6 +138,8 @@ class Opener:
         return OpenedSource(opened, None, base)
 
     def _asyncapi(self, sources: _Sources, source: SourceDescription, document: Document) -> OpenedSource:
+        from treadle.sources.asyncapi import AsyncApiSource  # only where there is one
+
         called = sources.called(source)
         named = self.setup.servers.get(called, self.setup.servers.get(source.name))
         try:

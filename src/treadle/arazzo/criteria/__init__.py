@@ -6,11 +6,8 @@ and says why in the verdict's `problem`: it is never a silent false, since a pol
 
 from __future__ import annotations
 
-from treadle.arazzo.criteria.jsonpath import compile_jsonpath
-from treadle.arazzo.criteria.regex import compile_regex
 from treadle.arazzo.criteria.simple import compile_simple
 from treadle.arazzo.criteria.verdict import Broken, ConditionError, Criterion, Verdict, place
-from treadle.arazzo.criteria.xpath import compile_xpath_criterion
 from treadle.arazzo.expressions import Expression, ExpressionError, Scope, compile_expression, did_you_mean
 from treadle.arazzo.expressions.selectors import VERSIONS
 
@@ -46,10 +43,17 @@ def _compile(condition: str, scope: Scope, kind: str, version: str | None, conte
         raise ConditionError(f"there is no criterion of type '{kind}'", hint=hint)
     chosen = _version(kind, version)
     subject = _context(kind, context, scope)
+    # Most documents have simple conditions only: the other languages are loaded with the first one of theirs.
     if kind == "regex":
+        from treadle.arazzo.criteria.regex import compile_regex
+
         return compile_regex(condition, subject, scope)
     if kind == "xpath":
+        from treadle.arazzo.criteria.xpath import compile_xpath_criterion
+
         return compile_xpath_criterion(condition, subject, scope, chosen)
+    from treadle.arazzo.criteria.jsonpath import compile_jsonpath
+
     return compile_jsonpath(condition, subject, scope, draft=chosen.startswith("draft"))
 
 

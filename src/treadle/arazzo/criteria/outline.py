@@ -8,13 +8,16 @@ problem, and of a query with slices or recursive descent only the names): who ne
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from treadle.arazzo.criteria import conditions, jsonpath, operands, regex, simple, xpath
+from treadle.arazzo.criteria import conditions, operands
 from treadle.arazzo.criteria.verdict import ConditionError, Criterion
 from treadle.arazzo.expressions import Context, EvaluationError, Expression
 from treadle.arazzo.jsonpath import JsonPathError, Query, compile_query, keys_of
 from treadle.seams import Json
+
+if TYPE_CHECKING:
+    from treadle.arazzo.criteria.jsonpath import JsonPath
 
 __all__ = [
     "ANY",
@@ -155,15 +158,16 @@ NEGATED: Final = {"==": "!=", "!=": "==", "<": ">=", "<=": ">", ">": "<=", ">=":
 def outline(criterion: Criterion, context: Context) -> Outline | None:
     """Give the outline of a criterion, what is substituted taken from the context; None where it has none."""
     try:
-        match criterion:
-            case simple.Simple():
-                return _condition(criterion.node, None, context)
-            case regex.Regex():
-                return Matches(Looked(criterion.context), criterion.pattern.fill(context))
-            case xpath.XPathCriterion():
-                return XPath(criterion.context, criterion.text.fill(context))
-            case jsonpath.JsonPath():
-                return _json_path(criterion, context)
+        found: Any = criterion
+        match getattr(criterion, "kind", ""):
+            case "simple":
+                return _condition(found.node, None, context)
+            case "regex":
+                return Matches(Looked(found.context), found.pattern.fill(context))
+            case "xpath":
+                return XPath(found.context, found.text.fill(context))
+            case "jsonpath":
+                return _json_path(found, context)
             case _:
                 return None
     except (EvaluationError, ConditionError, JsonPathError, _NoOutline):
@@ -174,7 +178,7 @@ class _NoOutline(Exception):  # noqa: N818  (never leaves this module)
     pass
 
 
-def _json_path(criterion: jsonpath.JsonPath, context: Context) -> Outline | None:
+def _json_path(criterion: JsonPath, context: Context) -> Outline | None:
     plan = criterion.plan or criterion.planned(criterion.text.fill(context))
     if plan.node is not None:
         return _condition(plan.node, criterion.context, context)
@@ -206,10 +210,9 @@ def _operand(operand: Any, subject: Expression | None, context: Context) -> Oper
             return Looked(operand.expression)
         case operands.Spoken():
             return Constant(operand.template.evaluate(context))
-        case jsonpath._Selected():  # noqa: SLF001
-            return Selected(subject, _path(operand.query))
-        case jsonpath._Length() | jsonpath._Count():  # noqa: SLF001
-            return Length(Selected(subject, _path(operand.query)))
+        case _ if getattr(operand, "selects", ""):
+            selected = Selected(subject, _path(operand.query))
+            return selected if operand.selects == "value" else Length(selected)
         case _:
             raise _NoOutline
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 from treadle.arazzo.criteria.substitution import Substituted, find_plain
 from treadle.arazzo.criteria.verdict import ConditionError, Verdict, look
@@ -37,6 +37,7 @@ _SLASHED: Final = re.compile(r"/(\^.*|.*\$)/([gimsu]*)\Z", re.DOTALL)
 class Regex:
     """A compiled pattern with its context."""
 
+    kind: ClassVar[str] = "regex"
     condition: str
     context: Expression
     pattern: Substituted

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from treadle.arazzo.criteria.compare import loose
 from treadle.arazzo.criteria.conditions import Condition, Dialect, Operand, parse_condition
@@ -31,6 +32,7 @@ _MEANT = {
 class Simple:
     """A compiled condition."""
 
+    kind: ClassVar[str] = "simple"
     condition: str
     node: Condition
     expressions: tuple[Expression, ...]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from treadle.arazzo.criteria.substitution import Substituted, find_xpath
 from treadle.arazzo.criteria.verdict import ConditionError, Verdict, look
@@ -17,6 +18,7 @@ __all__ = ["XPathCriterion", "compile_xpath_criterion"]
 class XPathCriterion:
     """A compiled criterion."""
 
+    kind: ClassVar[str] = "xpath"
     condition: str
     context: Expression
     text: Substituted

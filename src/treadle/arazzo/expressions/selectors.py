@@ -15,7 +15,7 @@ from treadle.arazzo.expressions import pointer
 from treadle.arazzo.expressions.nodes import Expression
 from treadle.arazzo.expressions.parse import compile_expression
 from treadle.arazzo.expressions.scope import Context, EvaluationError, ExpressionError, Scope
-from treadle.arazzo.expressions.xpath import XPath, XPathError, compile_xpath
+from treadle.errors import TreadleError
 from treadle.seams import MISSING, Json, Missing
 
 __all__ = ["VERSIONS", "Selector", "compile_selector", "kind_of", "looks_like_selector"]
@@ -71,7 +71,7 @@ class Selector:
             return MISSING
         try:
             return self.select(value)
-        except (jsonpath.JsonPathError, XPathError) as error:
+        except TreadleError as error:  # of JSONPath, or of XPath
             raise EvaluationError(error.message, expression=str(self.context), hint=error.hint) from error
 
 
@@ -94,7 +94,7 @@ def compile_selector(value: Mapping[str, Json], scope: Scope, at: str = "") -> S
         return None
     try:
         return Selector(context, _selection(name, version, value["selector"]), name, value["selector"])
-    except (jsonpath.JsonPathError, XPathError) as error:
+    except TreadleError as error:
         message = f"'{value['selector']}' is no {name}: {error.message}"
         scope.note("bad-selector", message, "error", f"{at}/selector", error.hint)
         return None
@@ -108,7 +108,8 @@ def _selection(name: str, version: str, text: str) -> _Select:
             raise jsonpath.JsonPathError(str(error)) from None
         return lambda value: pointer.follow(value, tokens)
     if name == "xpath":
-        path: XPath = compile_xpath(text, version or "xpath-31")
-        return path.select
+        from treadle.arazzo.expressions.xpath import compile_xpath  # it needs XML, which few documents do
+
+        return compile_xpath(text, version or "xpath-31").select
     query = jsonpath.compile_query(jsonpath.goessner(text) if "goessner" in version else text)
     return query.first if query.singular else query.find

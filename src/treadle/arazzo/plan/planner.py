@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -93,6 +92,8 @@ def plan_all(
 
 def _digest(parts: Parts) -> str:
     """Give the digest of the document, or of all documents where the plan has several."""
+    import hashlib  # it loads OpenSSL, which a check does not need
+
     digests = [part.document.digest for part in parts.all.values()]
     return digests[0] if len(digests) == 1 else hashlib.sha256(" ".join(digests).encode()).hexdigest()
 

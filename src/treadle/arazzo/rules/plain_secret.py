@@ -21,8 +21,9 @@ RULE: Final = "plain-secret"
 SEVERITY: Final[Severity] = "warning"
 CLAUSE: Final = "Security Considerations"
 
+# The patterns are texts: `re` compiles and keeps each when it is first needed, and most documents need none.
 # What the services say about their own formats; each has a beginning that no other text has.
-_KNOWN: Final = re.compile(
+_KNOWN: Final = (
     r"(?<![A-Za-z0-9])(?:"
     r"(?P<aws>A(?:KIA|SIA)[A-Z2-7]{16})"
     r"|(?P<github>gh[pousr]_[A-Za-z0-9]{36,255}|github_pat_[A-Za-z0-9_]{50,255})"
@@ -53,17 +54,15 @@ _BEGINNINGS: Final = (
     "AKIA", "ASIA", "gh", "glpat-", "xox", "k_live_", "AIza", "sk-", "SG.", "eyJ", "PRIVATE KEY-----",
 )  # fmt: skip
 
-_NAMES: Final = re.compile(
+_NAMES: Final = (
     r"(?:proxy-)?authorization|x-api-key|api[-_]?key|x-auth-token|x-access-token|access[-_]?token|client[-_]?secret"
-    r"|x-functions-key|ocp-apim-subscription-key|x-vault-token|private-token",
-    re.IGNORECASE,
+    r"|x-functions-key|ocp-apim-subscription-key|x-vault-token|private-token"
 )
-_SCHEME: Final = re.compile(r"(?:bearer|basic|token|apikey)\s+", re.IGNORECASE)
+_SCHEME: Final = r"(?:bearer|basic|token|apikey)\s+"
 # `YOUR_TOKEN`, `<token>`, `${TOKEN}`, `xxxx`, `test-key`, `example`: written to be replaced.
-_PLACEHOLDER: Final = re.compile(
+_PLACEHOLDER: Final = (
     r"your|example|placeholder|change.?me|replace|dummy|sample|fake|demo|test|xxx|\.\.\.|…|\*\*\*|[<>{}$]|0000|1234|abcd?ef"
-    r"|special-key|^(?:api[-_]?)?(?:key|token|secret)$",
-    re.IGNORECASE,
+    r"|special-key|^(?:api[-_]?)?(?:key|token|secret)$"
 )
 _SHORTEST: Final = 16
 
@@ -72,12 +71,12 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
     """Report what is, or must be taken for, a secret."""
     for pointer, text in _texts(checked.document.value):
         if any(each in text for each in _BEGINNINGS):
-            match = _KNOWN.search(text)
-            if match is not None and not _PLACEHOLDER.search(match.group()):
+            match = re.search(_KNOWN, text)
+            if match is not None and not _is_placeholder(match.group()):
                 yield _found(checked, f"this is {_WHAT[str(match.lastgroup)]}", pointer)
     for pointer, name, value in _parameters(checked):
-        secret = _SCHEME.sub("", value, count=1).strip()
-        if _looks_real(secret) and not _KNOWN.search(secret):
+        secret = re.sub(_SCHEME, "", value, count=1, flags=re.IGNORECASE).strip()
+        if _looks_real(secret) and not re.search(_KNOWN, secret):
             yield _found(checked, f"the value of `{name}` looks like a real credential", pointer)
 
 
@@ -95,13 +94,17 @@ def _parameters(checked: Checked) -> Iterator[tuple[str, str, str]]:
     every = [*(each for listed in lists for each in listed), *components.parameters.values()]
     for each in every:
         name, value = getattr(each, "name", ""), each.value
-        if isinstance(value, str) and _NAMES.fullmatch(name):
+        if isinstance(value, str) and not value.startswith("$") and re.fullmatch(_NAMES, name, re.IGNORECASE):
             yield f"{each.pointer}/value", name, value
+
+
+def _is_placeholder(text: str) -> bool:
+    return re.search(_PLACEHOLDER, text, re.IGNORECASE) is not None
 
 
 def _looks_real(secret: str) -> bool:
     """Tell whether a text is long and mixed as generated secrets are, and no placeholder."""
-    if len(secret) < _SHORTEST or " " in secret or _PLACEHOLDER.search(secret):
+    if len(secret) < _SHORTEST or " " in secret or _is_placeholder(secret):
         return False
     return any(each.isdigit() for each in secret) and any(each.isalpha() for each in secret)
 
