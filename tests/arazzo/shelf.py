@@ -48,9 +48,13 @@ class Shelf:
         for name, content in {"api.json": OPENAPI, **documents}.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            if isinstance(content, str):
-                content = (HEAD.format(version=version) + dedent(content)).encode()
-            path.write_bytes(content if isinstance(content, bytes) else msgspec.json.encode(content))
+            path.write_bytes(self._bytes(content, version))
+
+    @staticmethod
+    def _bytes(content: str | bytes | Json, version: str) -> bytes:
+        if isinstance(content, str):
+            return (HEAD.format(version=version) + dedent(content)).encode()
+        return content if isinstance(content, bytes) else msgspec.json.encode(content)
 
     def setup(self, name: str = "main.yaml", workflow: str | None = None, **more: Any) -> Setup:
         return Setup(document=str(self.folder / name), label=name, workflow=workflow, **more)
