@@ -199,6 +199,18 @@ def test_cancelled(tmp_path: Path) -> None:
     assert not (tmp_path / "ml").exists()
 
 
+def test_the_fault_of_one_ends_all(tmp_path: Path) -> None:
+    """What is told is what was wrong, whatever else was under way; and nothing goes on for its sake."""
+    objects = FilesystemObjects(tmp_path / "s3")
+    objects.create_bucket(BUCKET)
+    info = objects.write(BUCKET, "a", iter([b"a"]))
+    absent = ObjectInfo("absent", 5 << 20, 0.0)
+    many = [Placement(BUCKET, info, f"c/{number}") for number in range(2000)]
+    with pytest.raises(DataError, match="absent"):
+        staging.download([*many, Placement(BUCKET, absent, "c/absent")], objects, tmp_path / "ml", threading.Event())
+    assert len(list((tmp_path / "ml/c").iterdir())) < 2000
+
+
 def test_object_that_does_not_arrive_whole(tmp_path: Path) -> None:
     """What the store announced must be what is on the disk."""
     objects = FilesystemObjects(tmp_path / "s3")

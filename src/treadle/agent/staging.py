@@ -1,12 +1,11 @@
-"""Objects become files: by several threads, each with a run of objects at a time, so that small ones cost no more."""
+"""Objects become files: small ones one after the other, beside them large ones, several at a time."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import re
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -18,9 +17,8 @@ from treadle.seams import ObjectInfo, Objects
 __all__ = ["download"]
 
 _WORKERS = 4
-# A run ends with whichever is reached first: handing out each small object by itself would cost as much as its copy.
-_RUN_OBJECTS = 128
-_RUN_BYTES = 16 * 1024 * 1024
+# What is smaller costs its system calls, not its bytes; threads would only wait for each other to make them.
+_LARGE = 1024 * 1024
 
 _MD5 = re.compile(r"\A\"?([0-9a-f]{32})\"?\Z")
 _SMALL = 64 * 1024 * 1024
@@ -29,31 +27,29 @@ _PIECE = 1024 * 1024
 
 def download(placements: Iterable[Placement], objects: Objects, data: Path, cancelled: threading.Event) -> None:
     """Bring every object to its place below `data`. Raises `DataError`, `CancelledStagingError`."""
+    failed = threading.Event()
 
     def bring(run: Sequence[Placement]) -> None:
         for placement in run:
-            if cancelled.is_set():
+            if cancelled.is_set() or failed.is_set():
                 raise CancelledStagingError
-            _bring(placement, objects, data)
+            try:
+                _bring(placement, objects, data)
+            except BaseException:
+                failed.set()  # the others need not go on
+                raise
 
+    runs: list[list[Placement]] = [[]]
+    for each in placements:
+        if each.info.size < _LARGE:
+            runs[0].append(each)
+        else:
+            runs.append([each])
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="download") as pool:
-        try:
-            for _ in pool.map(bring, _runs(placements)):
-                pass
-        except BaseException:
-            cancelled.set()  # the others need not go on
-            raise
-
-
-def _runs(placements: Iterable[Placement]) -> Iterator[list[Placement]]:
-    """Cut into runs, in order: neighbours share a directory, whose lock in the kernel then is one thread's."""
-    ahead = iter(placements)
-    while run := list(itertools.islice(ahead, 1)):
-        size = run[0].info.size
-        while size < _RUN_BYTES and len(run) < _RUN_OBJECTS and (following := next(ahead, None)) is not None:
-            run.append(following)
-            size += following.info.size
-        yield run
+        bringing = [pool.submit(bring, each) for each in runs]
+    errors = [error for each in bringing if (error := each.exception()) is not None]
+    for error in sorted(errors, key=lambda error: isinstance(error, CancelledStagingError)):
+        raise error  # what is wrong rather than what was given up for it
 
 
 def _bring(placement: Placement, objects: Objects, data: Path) -> None:
