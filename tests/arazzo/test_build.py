@@ -182,7 +182,7 @@ def test_every_pointer_leads_to_its_object() -> None:
         if hasattr(each, "pointer"):
             seen += 1
             assert document.find(each.pointer) is not MISSING, each
-            waiting += [getattr(each, name) for name in each.__dataclass_fields__]
+            waiting += [getattr(each, name) for name in each.__struct_fields__]
         elif isinstance(each, tuple):
             waiting += each
         elif isinstance(each, dict):

@@ -10,9 +10,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any, Final, TypeAlias
+
+import msgspec
 
 from treadle.arazzo import model
 from treadle.arazzo.location import Document, join
@@ -523,7 +525,7 @@ def _criterion(builder: _Builder, value: Json, at: _At) -> Any:
     """Read a Criterion Object; one whose condition is spread over three members is put together (`split-condition`)."""
     whole = _put_together(value)
     read = _an(_CRITERION)(builder, value if whole is None else whole, at)
-    return read if whole is None else replace(read, split=True)
+    return read if whole is None else msgspec.structs.replace(read, split=True)
 
 
 _OPERATORS: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})

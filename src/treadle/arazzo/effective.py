@@ -8,8 +8,10 @@ those of the workflow that it does not override.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
+
+import msgspec
 
 from treadle.arazzo.model import (
     Components,
@@ -98,7 +100,7 @@ def _expanded(items: Iterable[Any], kind: type[_T], components: Components) -> t
     for item in items:
         found = reusable(item.reference, components) if isinstance(item, ReusableObject) else item
         if isinstance(item, ReusableObject) and isinstance(found, Parameter) and item.value is not MISSING:
-            found = replace(found, value=item.value, pointer=item.pointer)
+            found = msgspec.structs.replace(found, value=item.value, pointer=item.pointer)
         if isinstance(found, kind):
             expanded.append(found)
     return tuple(expanded)

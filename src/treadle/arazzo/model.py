@@ -13,8 +13,9 @@ which `selector_in` recognises.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Final, Literal, TypeAlias, cast
+
+import msgspec
 
 from treadle.seams import MISSING, Json, Missing
 
@@ -53,14 +54,12 @@ DEFAULT_VERSIONS: Final[Mapping[str, str]] = {"jsonpath": "rfc9535", "xpath": "x
 """§1.10: what is meant when a type is given without its version."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Object:
+class _Object(msgspec.Struct, frozen=True, kw_only=True):
     pointer: str
-    extensions: Mapping[str, Json] = field(default_factory=dict)
+    extensions: Mapping[str, Json] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Info(_Object):
+class Info(_Object, frozen=True, kw_only=True):
     """Info Object: about the description itself."""
 
     title: str = ""
@@ -69,8 +68,7 @@ class Info(_Object):
     version: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SourceDescription(_Object):
+class SourceDescription(_Object, frozen=True, kw_only=True):
     """Source Description Object: an API description or another Arazzo description. `url` may be relative."""
 
     name: str
@@ -78,16 +76,14 @@ class SourceDescription(_Object):
     type: SourceType | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExpressionType(_Object):
+class ExpressionType(_Object, frozen=True, kw_only=True):
     """Expression Type Object: an expression language with its version."""
 
     type: SelectorKind
     version: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Selector(_Object):
+class Selector(_Object, frozen=True, kw_only=True):
     """Selector Object (1.1): what `selector` finds in the value of `context`."""
 
     context: str
@@ -108,8 +104,7 @@ class Selector(_Object):
 OutputValue: TypeAlias = "str | Selector"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter(_Object):
+class Parameter(_Object, frozen=True, kw_only=True):
     """Parameter Object. `in_` is absent where the step calls a workflow: then `name` is the name of an input."""
 
     name: str
@@ -117,16 +112,14 @@ class Parameter(_Object):
     value: Json | Selector = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReusableObject(_Object):
+class ReusableObject(_Object, frozen=True, kw_only=True):
     """Reusable Object: an expression such as `$components.parameters.page`; `value` (parameters only) overrides."""
 
     reference: str
     value: Json | Selector | Missing = MISSING
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Criterion(_Object):
+class Criterion(_Object, frozen=True, kw_only=True):
     """Criterion Object: an assertion. No `type` means simple.
 
     `split`: the document has the condition in three members (the dialect rule `split-condition`).
@@ -148,8 +141,7 @@ class Criterion(_Object):
         return self.type.version if isinstance(self.type, ExpressionType) else DEFAULT_VERSIONS.get(self.kind, "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuccessAction(_Object):
+class SuccessAction(_Object, frozen=True, kw_only=True):
     """Success Action Object: what to do when the step succeeded and all `criteria` hold."""
 
     name: str
@@ -160,8 +152,7 @@ class SuccessAction(_Object):
     criteria: tuple[Criterion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FailureAction(_Object):
+class FailureAction(_Object, frozen=True, kw_only=True):
     """Failure Action Object: what to do when the step failed and all `criteria` hold. `retry_after` in seconds."""
 
     name: str
@@ -174,8 +165,7 @@ class FailureAction(_Object):
     criteria: tuple[Criterion, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PayloadReplacement(_Object):
+class PayloadReplacement(_Object, frozen=True, kw_only=True):
     """Payload Replacement Object: a place in the payload and the value to put there."""
 
     target: str
@@ -183,8 +173,7 @@ class PayloadReplacement(_Object):
     value: Json | Selector = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RequestBody(_Object):
+class RequestBody(_Object, frozen=True, kw_only=True):
     """Request Body Object. `payload` is MISSING where the document gives none: null is a payload."""
 
     content_type: str | None = None
@@ -192,8 +181,7 @@ class RequestBody(_Object):
     replacements: tuple[PayloadReplacement, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Step(_Object):
+class Step(_Object, frozen=True, kw_only=True):
     """Step Object: one call of an operation, a channel or a workflow. `timeout` in milliseconds (1.1)."""
 
     description: str | None = None
@@ -207,15 +195,14 @@ class Step(_Object):
     success_criteria: tuple[Criterion, ...] = ()
     on_success: tuple[SuccessAction | ReusableObject, ...] = ()
     on_failure: tuple[FailureAction | ReusableObject, ...] = ()
-    outputs: Mapping[str, OutputValue] = field(default_factory=dict)
+    outputs: Mapping[str, OutputValue] = {}
     timeout: int | None = None
     correlation_id: Json = None
     action: Literal["send", "receive"] | None = None
     depends_on: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Workflow(_Object):
+class Workflow(_Object, frozen=True, kw_only=True):
     """Workflow Object. `inputs` is a JSON Schema (2020-12) as the document has it; None where there is none."""
 
     workflow_id: str
@@ -226,7 +213,7 @@ class Workflow(_Object):
     steps: tuple[Step, ...] = ()
     success_actions: tuple[SuccessAction | ReusableObject, ...] = ()
     failure_actions: tuple[FailureAction | ReusableObject, ...] = ()
-    outputs: Mapping[str, OutputValue] = field(default_factory=dict)
+    outputs: Mapping[str, OutputValue] = {}
     parameters: tuple[Parameter | ReusableObject, ...] = ()
 
     def step(self, step_id: str) -> Step | None:
@@ -234,18 +221,16 @@ class Workflow(_Object):
         return next((step for step in self.steps if step.step_id == step_id), None)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Components(_Object):
+class Components(_Object, frozen=True, kw_only=True):
     """Components Object: what the objects of this document, and of no other, may refer to."""
 
-    inputs: Mapping[str, Json] = field(default_factory=dict)
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    success_actions: Mapping[str, SuccessAction] = field(default_factory=dict)
-    failure_actions: Mapping[str, FailureAction] = field(default_factory=dict)
+    inputs: Mapping[str, Json] = {}
+    parameters: Mapping[str, Parameter] = {}
+    success_actions: Mapping[str, SuccessAction] = {}
+    failure_actions: Mapping[str, FailureAction] = {}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Description(_Object):
+class Description(_Object, frozen=True, kw_only=True):
     """Arazzo Specification Object: the whole document. `components` is empty where the document has none."""
 
     arazzo: str
@@ -253,7 +238,7 @@ class Description(_Object):
     info: Info
     source_descriptions: tuple[SourceDescription, ...] = ()
     workflows: tuple[Workflow, ...] = ()
-    components: Components = field(default_factory=lambda: Components(pointer="/components"))
+    components: Components = msgspec.field(default_factory=lambda: Components(pointer="/components"))
 
     @property
     def version(self) -> tuple[int, int]:
