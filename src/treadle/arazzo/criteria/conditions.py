@@ -22,6 +22,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Protocol, TypeAlias
 
+import msgspec
+
 from treadle.arazzo.criteria.verdict import ConditionError
 from treadle.arazzo.expressions import Context
 from treadle.arazzo.expressions.parse import LONGEST
@@ -87,8 +89,7 @@ class Condition(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     """A constant operand."""
 
     text: str
@@ -101,8 +102,7 @@ class Literal:
         return truthy(self.constant), "a constant"
 
 
-@dataclass(frozen=True, slots=True)
-class _Test:
+class _Test(msgspec.Struct, frozen=True):
     text: str
     operand: Operand
 
@@ -112,8 +112,7 @@ class _Test:
         return passed
 
 
-@dataclass(frozen=True, slots=True)
-class _Comparison:
+class _Comparison(msgspec.Struct, frozen=True):
     text: str
     left: Operand
     operator: str
@@ -130,8 +129,7 @@ class _Comparison:
         return passed
 
 
-@dataclass(frozen=True, slots=True)
-class _Not:
+class _Not(msgspec.Struct, frozen=True):
     text: str
     inner: Condition
 
@@ -139,8 +137,7 @@ class _Not:
         return not self.inner.judge(context, data, reasons)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
+class _Chain(msgspec.Struct, frozen=True):
     """`&&` (ends at the first false) or `||` (ends at the first true)."""
 
     text: str
@@ -197,8 +194,7 @@ def parse_condition(text: str, dialect: Dialect) -> Condition:
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """A piece of a condition, for tools that rewrite: `content` is that of a string, unquoted; else its text.
 
     `kind`: "operand" (an expression, a query), "string", "value" (a constant, a number), "word" (a text without

@@ -7,8 +7,9 @@ problem, and of a query with slices or recursive descent only the names): who ne
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import msgspec
 
 from treadle.arazzo.criteria import conditions, operands
 from treadle.arazzo.criteria.verdict import ConditionError, Criterion
@@ -51,8 +52,7 @@ ANY: Final = _Any()
 """A wildcard, a slice: any element or member."""
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(msgspec.Struct, frozen=True):
     """A filter: an element for which the condition holds; in it `Selected(None, …)` is relative to the element."""
 
     condition: Outline
@@ -61,30 +61,26 @@ class Where:
 Step: TypeAlias = "str | int | _Any | Where"
 
 
-@dataclass(frozen=True, slots=True)
-class Constant:
+class Constant(msgspec.Struct, frozen=True):
     """A value."""
 
     value: Json
 
 
-@dataclass(frozen=True, slots=True)
-class Looked:
+class Looked(msgspec.Struct, frozen=True):
     """The value of a runtime expression."""
 
     expression: Expression
 
 
-@dataclass(frozen=True, slots=True)
-class Selected:
+class Selected(msgspec.Struct, frozen=True):
     """What a JSONPath query selects in the value of `context`; None: in the element that a filter looks at."""
 
     context: Expression | None
     path: tuple[Step, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Length:
+class Length(msgspec.Struct, frozen=True):
     """The number of elements, characters or members of something."""
 
     of: Selected
@@ -93,8 +89,7 @@ class Length:
 Operand: TypeAlias = Constant | Looked | Selected | Length
 
 
-@dataclass(frozen=True, slots=True)
-class Compare:
+class Compare(msgspec.Struct, frozen=True):
     """A comparison."""
 
     left: Operand
@@ -102,8 +97,7 @@ class Compare:
     right: Operand
 
 
-@dataclass(frozen=True, slots=True)
-class Test:
+class Test(msgspec.Struct, frozen=True):
     """An operand alone: it is truthy, or (`exists`) it is there at all."""
 
     __test__ = False  # pytest takes it for a class of tests
@@ -112,8 +106,7 @@ class Test:
     exists: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(msgspec.Struct, frozen=True):
     """A pattern is found in a value (`whole`: matches all of it)."""
 
     subject: Operand
@@ -121,30 +114,26 @@ class Matches:
     whole: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class XPath:
+class XPath(msgspec.Struct, frozen=True):
     """An XPath holds in the value of `context`, which is XML text."""
 
     context: Expression
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     """A negation."""
 
     inner: Outline
 
 
-@dataclass(frozen=True, slots=True)
-class All:
+class All(msgspec.Struct, frozen=True):
     """Every part holds; with no parts it holds."""
 
     parts: tuple[Outline, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Either:
+class Either(msgspec.Struct, frozen=True):
     """Some part holds; with no parts it does not hold."""
 
     parts: tuple[Outline, ...]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Protocol, runtime_checkable
+
+import msgspec
 
 from treadle.arazzo.expressions import Context, EvaluationError, Expression
 from treadle.errors import TreadleError
@@ -12,8 +13,7 @@ from treadle.seams import MISSING, Json, Missing
 __all__ = ["Broken", "ConditionError", "Criterion", "Verdict", "look", "place"]
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(msgspec.Struct, frozen=True):
     """A criterion's verdict. A `problem` says why it could not be evaluated; it has then not passed.
 
     `reasons` are one line for each thing that was looked at, `rules` the dialect rules that were needed.
@@ -53,8 +53,7 @@ class ConditionError(TreadleError):
         self.position = position
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(msgspec.Struct, frozen=True):
     """Stands for a condition that cannot be compiled: it never passes and always says why."""
 
     condition: str

@@ -10,16 +10,16 @@ these are was counted in two public collections with 806 documents.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from treadle.errors import Severity
 
 __all__ = ["RULES", "Rule"]
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(msgspec.Struct, frozen=True):
     """A way of writing that the specification does not have. `severity` is that of its diagnostic unless strict."""
 
     name: str
