@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -253,7 +254,8 @@ def main(arguments_: Sequence[str]) -> int:
     *interpreter, word = arguments_ or ("",)
 
     def train(directories: Directories) -> None:
-        _train(Job.read(directories), interpreter or [sys.executable])
+        # An image that has a PATH of its own means the Python that is found there.
+        _train(Job.read(directories), interpreter or [shutil.which("python") or sys.executable])
 
     return run(train, [word])
 
