@@ -8,7 +8,6 @@ instead of falling through with an empty answer.
 from __future__ import annotations
 
 import codecs
-import hashlib
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -213,6 +212,8 @@ def _multipart(payload: Mapping[str, Json], media_type: str, encodings: Mapping[
         if each is not None
     ]
     # The same payload always gives the same bytes, so a request that is sent again is the same request.
+    import hashlib  # it loads OpenSSL, for multipart bodies only
+
     boundary = "treadle-" + hashlib.sha256(b"".join(parts)).hexdigest()[:32]
     delimiter = f"--{boundary}".encode()
     content = b"".join(delimiter + b"\r\n" + part + b"\r\n" for part in parts) + delimiter + b"--\r\n"
