@@ -88,7 +88,7 @@ ROWS = [
     row("1.4", "AWS_REGION, SAGEMAKER_METRICS_DIRECTORY", f"{PARTS}::test_environment"),
     row("1.4", "NVIDIA_VISIBLE_DEVICES: void on CPU instances, else the host's own", f"{PARTS}::test_environment", "launchers/test_machine.py::test_gpu_variables", "training/test_hosts.py::test_gpus_of_hosts"),
     without("1.4", "ECS metadata and credentials URIs, AWS_EXECUTION_ENV, DMLC_INTERFACE, HOSTNAME of EC2", "of Amazon's machines; credentials come as variables here"),
-    row("1.4", "credentials and the service's address; S3_ENDPOINT_URL for the toolkit", f"{HOSTS}::test_reach", f"{NETWORK}::test_endpoints"),
+    row("1.4", "credentials and the service's address; S3_ENDPOINT_URL for the toolkit", f"{HOSTS}::test_reach", f"{NETWORK}::test_endpoints", "end_to_end/test_hosts.py::test_two_hosts_reach_each_other_and_the_service"),
     row("1.4", "SM_*: set by the toolkit, so in script mode only", f"{SCRIPT}::test_script", f"{SCRIPT}::test_distributed"),
     row("1.4", "an image of its own gets no SM_*", f"{PARTS}::test_environment"),
     # 1.5 Hyperparameters and limits
