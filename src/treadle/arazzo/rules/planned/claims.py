@@ -250,7 +250,7 @@ def _of_kind(kind: str, compared: Sequence[Json]) -> list[Json]:
     around = [each + step for each in numbers for step in (-1, -0.5, 0, 0.5, 1)]
     if kind == STRING:
         texts = [each for each in compared if isinstance(each, str)]
-        return ["", "\uffff", *texts, *(f"{each}\x01" for each in texts), *(text_of(each) for each in around)]
+        return ["", "\x01", "\uffff", *texts, *(f"{each}\x01" for each in texts), *(text_of(each) for each in around)]
     if kind == NUMBER:
         return [-1e300, -1, 0, 1, 1e300, *around]
     constant: Mapping[str, list[Json]] = {
