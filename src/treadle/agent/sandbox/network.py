@@ -295,12 +295,20 @@ async def _pass_on(address: str, port: int, reader: asyncio.StreamReader, writer
         await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
     except OSError:
         for each in ends:
-            each.transport.abort()  # as it would be without us: nobody answers, or the connection breaks
+            _break(each)  # as it would be without us: nobody answers, or the connection breaks
     finally:
         for each in ends:
             each.close()
             with contextlib.suppress(OSError):
                 await each.wait_closed()
+
+
+def _break(writer: asyncio.StreamWriter) -> None:
+    """Reset the connection: to close it would tell the program that this was all there is to say."""
+    with contextlib.suppress(OSError):
+        at_once = struct.pack("ii", 1, 0)
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
+    writer.transport.abort()
 
 
 async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
