@@ -14,6 +14,7 @@ import os
 import sys
 import time
 import traceback
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,19 +161,19 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
-class Hyperparameter:
+class Hyperparameter(ABC):
     """A hyperparameter: how its text is read, and which values it may have."""
 
     name: str
     required: bool = False
 
+    @abstractmethod
     def parse(self, text: str) -> Any:
         """Read the value. Raises ValueError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def check(self, value: Any) -> None:
         """See that the value is allowed. Raises `UserError`."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
