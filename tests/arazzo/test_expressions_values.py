@@ -25,8 +25,8 @@ INPUTS: dict[str, Json] = {
 CONTEXT = Context(inputs=INPUTS, steps={"s": {"r": [{"id": 5}, {"id": 6}]}}, response=Answer(200, (), {"x": 1}))
 
 
-def scope(version: str = "1.0.1") -> Scope:
-    return Scope(version, frozenset({*INPUTS, "opt"}), steps={"s": frozenset({"r"})})
+def scope(version: str = "1.0.1", *, strict: bool = False) -> Scope:
+    return Scope(version, frozenset({*INPUTS, "opt"}), steps={"s": frozenset({"r"})}, strict=strict)
 
 
 @dataclass(frozen=True)
@@ -238,6 +238,24 @@ def test_a_selector_object_selects_with_xpath() -> None:
     for selector, want in (("//n", "x"), ("//id", ["1", "2"]), ("count(//*)", 4), ("//none", MISSING)):
         value = {"context": "$response.body", "selector": selector, "type": "xpath"}
         assert compile_value(value, scope("1.1.0")).evaluate(context) == want
+
+
+@pytest.mark.parametrize(
+    ("selector", "want", "strictly"),
+    [
+        ("//n", "x", MISSING),
+        ("string(//n)", "x", ""),
+        ("count(//id)", 2, 0),
+        ("number(//id[2]) + 1", 3, MISSING),
+        ("count(//*:id)", 2, 2),
+    ],
+)
+def test_a_selector_may_leave_out_the_default_namespace(selector: str, want: Json, strictly: Json) -> None:
+    """A-39, dialect `xpath-default-namespace`: also where a function makes a value of nothing; not with --strict."""
+    context = Context(response=Answer(200, (), "<r xmlns='urn:x'><id>1</id><id>2</id><n>x</n></r>"))
+    value = {"context": "$response.body", "selector": selector, "type": "xpath"}
+    assert compile_value(value, scope("1.1.0")).evaluate(context) == want
+    assert compile_value(value, scope("1.1.0", strict=True)).evaluate(context) == strictly
 
 
 def test_a_selector_object_in_an_older_document_is_honoured_with_a_warning() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, TypeAlias
 
 from treadle.arazzo import jsonpath
@@ -93,14 +94,14 @@ def compile_selector(value: Mapping[str, Json], scope: Scope, at: str = "") -> S
         scope.note("bad-expression", error.message, "error", f"{at}/context", error.hint)
         return None
     try:
-        return Selector(context, _selection(name, version, value["selector"]), name, value["selector"])
+        return Selector(context, _selection(name, version, value["selector"], scope), name, value["selector"])
     except TreadleError as error:
         message = f"'{value['selector']}' is no {name}: {error.message}"
         scope.note("bad-selector", message, "error", f"{at}/selector", error.hint)
         return None
 
 
-def _selection(name: str, version: str, text: str) -> _Select:
+def _selection(name: str, version: str, text: str, scope: Scope) -> _Select:
     if name == "jsonpointer":
         try:
             tokens = pointer.tokens_of(text.removeprefix("#"))
@@ -110,6 +111,7 @@ def _selection(name: str, version: str, text: str) -> _Select:
     if name == "xpath":
         from treadle.arazzo.expressions.xpath import compile_xpath  # it needs XML, which few documents do
 
-        return compile_xpath(text, version or "xpath-31").select
-    query = jsonpath.compile_query(jsonpath.goessner(text) if "goessner" in version else text)
-    return query.first if query.singular else query.find
+        query = compile_xpath(text, version or "xpath-31")
+        return partial(query.select, any_namespace=scope.allows("xpath-default-namespace"))
+    path = jsonpath.compile_query(jsonpath.goessner(text) if "goessner" in version else text)
+    return path.first if path.singular else path.find

@@ -7,6 +7,7 @@ evaluation has a deadline and a limit on the size of what it makes.
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -75,11 +76,14 @@ class XPath:
             return bool(self._evaluate(_without(root, defaults), self.token.boolean_value)), True
         return False, False
 
-    def select(self, document: Json) -> Json | Missing:
-        """Give what is selected: nothing is MISSING, one item its value, several a list. Raises `XPathError`."""
+    def select(self, document: Json, *, any_namespace: bool = True) -> Json | Missing:
+        """Give what is selected: nothing is MISSING, one item its value, several a list. Raises `XPathError`.
+
+        What finds nothing, `string(//name)` and `count(//pet)` too, is tried again without the default namespace.
+        """
         root, defaults = _parse(document)
         found = self._evaluate(root, _values)
-        if not found and defaults:
+        if any_namespace and defaults and not any(found):
             found = self._evaluate(_without(root, defaults), _values)
         return MISSING if not found else found[0] if len(found) == 1 else found
 
@@ -219,7 +223,8 @@ def _without(root: Element, namespaces: set[str]) -> Element:
 
 
 def _values(items: Iterable[Any]) -> list[Json]:
-    return [_value(item) for item in items]
+    """Give what has a value in JSON: NaN, which number() makes of nothing, and the infinities have none."""
+    return [_value(item) for item in items if not (isinstance(item, float) and not math.isfinite(item))]
 
 
 def _value(item: Any) -> Json:
