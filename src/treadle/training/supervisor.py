@@ -260,8 +260,10 @@ class Supervisor:
         for each in self._loops:
             each.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        while self._tasks:
-            await asyncio.gather(*self._tasks, return_exceptions=True)
+        # Only what is not done is awaited: from Python 3.12 on, awaiting what is done gives no turn to the callbacks
+        # that take it out of the set.
+        while unfinished := [each for each in self._tasks if not each.done()]:
+            await asyncio.wait(unfinished)
 
     @property
     def busy(self) -> bool:
