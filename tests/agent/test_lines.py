@@ -30,6 +30,7 @@ def split(pieces: list[bytes], limit: int = 8) -> list[str]:
             [b"\x80" * 9 + b"\n"], ["\N{REPLACEMENT CHARACTER}" * 8, "\N{REPLACEMENT CHARACTER}"], id="no-text"
         ),
         pytest.param([b"a\0b\n"], ["a\N{REPLACEMENT CHARACTER}b"], id="nul"),
+        pytest.param([b"[0]\tx\n"], ["[0]#011x"], id="tab"),
         pytest.param([], [], id="nothing"),
     ],
 )
@@ -38,7 +39,7 @@ def test_lines(pieces: list[bytes], lines: list[str]) -> None:
     assert split(pieces) == lines
 
 
-@given(st.text(st.characters(exclude_characters="\r\0", codec="utf-8")), st.lists(st.integers(0, 400)))
+@given(st.text(st.characters(exclude_characters="\r\0\t", codec="utf-8")), st.lists(st.integers(0, 400)))
 def test_any_cut_gives_the_same(text: str, cuts: list[int]) -> None:
     """Where reads begin and end makes no difference, and nothing is lost."""
     data = text.encode()

@@ -1,4 +1,8 @@
-"""Bytes that a program writes become lines of text, however long, broken or binary they are."""
+"""Bytes that a program writes become lines of text, however long, broken or binary they are.
+
+A tab becomes `#011`, as in AWS's logs (its rsyslog writes control characters so): the metric definitions of AWS's own
+algorithms look for that. Other control characters stay, so that progress bars and colours are what they are.
+"""
 
 from __future__ import annotations
 
@@ -53,6 +57,9 @@ def _boundary(data: bytearray, end: int) -> int:
     return end
 
 
+# A NUL is legal in JSON but not in every database that keeps logs.
+_INSTEAD = str.maketrans({"\t": "#011", "\0": "\N{REPLACEMENT CHARACTER}"})
+
+
 def _text(data: bytearray) -> str:
-    # A NUL is legal in JSON but not in every database that keeps logs.
-    return data.decode("utf-8", "replace").replace("\0", "\N{REPLACEMENT CHARACTER}")
+    return data.decode("utf-8", "replace").translate(_INSTEAD)
