@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +20,6 @@ from treadle.training import hosts
 
 __all__ = [
     "Channel",
-    "addresses",
     "channels",
     "checkpoint_path",
     "command",
@@ -182,10 +181,3 @@ def command(spec: HostSpec) -> tuple[str, ...]:
     where = str(Path(sys.executable).parent)
     missing = shutil.which("python", path=f"{path}:{where}" if path else where) is None
     return (sys.executable if ours or missing else first, *rest)
-
-
-def addresses(names: Sequence[str]) -> dict[str, str]:
-    """Give the hosts addresses on the machine's own network, where they have none of their own: loopback ones."""
-    return {
-        host: f"127.0.0.{number}" for number, host in enumerate(sorted(names, key=lambda each: (len(each), each)), 1)
-    }

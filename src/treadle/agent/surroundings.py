@@ -18,6 +18,7 @@ from treadle.agent.sandbox import Choice, network
 from treadle.errors import LaunchError
 from treadle.launchers import cgroups
 from treadle.seams import HostSpec, Sandbox
+from treadle.training.hosts import loopback_addresses
 
 __all__ = ["Place", "Surroundings", "arranged"]
 
@@ -67,7 +68,7 @@ async def arranged(
                 say(f"the program runs with {group.problem}")
         apart = spec.request.get("EnableNetworkIsolation", False)
         if len(spec.hosts) == 1:
-            yield Surroundings(choice.sandbox, contract.addresses(spec.hosts), not apart, group=group)
+            yield Surroundings(choice.sandbox, loopback_addresses(spec.hosts), not apart, group=group)
             return
         named = choice.sandbox.name == "namespace"
         problem = await asyncio.to_thread(private) if named else f"the sandbox is {choice.sandbox.name}"
@@ -80,7 +81,7 @@ async def arranged(
                 say("the hosts' names do not resolve: who needs them has to use these addresses")
             if apart:
                 say("EnableNetworkIsolation has no effect: without a network the hosts would not reach each other")
-            yield Surroundings(choice.sandbox, contract.addresses(spec.hosts), network=True, group=group)
+            yield Surroundings(choice.sandbox, loopback_addresses(spec.hosts), network=True, group=group)
             return
         addresses = network.addresses(spec.hosts)
         member = await network.Membership.join(place.secret, spec.host, addresses[spec.host], place.directory.parent)

@@ -12,7 +12,7 @@ from typing import Final
 
 from treadle.seams import Json
 
-__all__ = ["HOMOGENEOUS", "InstanceGroup", "host_names", "instance_groups", "instance_types"]
+__all__ = ["HOMOGENEOUS", "InstanceGroup", "host_names", "instance_groups", "instance_types", "loopback_addresses"]
 
 HOMOGENEOUS: Final = "homogeneousCluster"
 """What AWS calls the only group of a job that asks for none."""
@@ -53,3 +53,13 @@ def instance_types(request: Mapping[str, Json]) -> dict[str, str]:
     """Give every host's instance type."""
     groups = instance_groups(request, host_names(request))
     return {host: group.instance_type for group in groups for host in group.hosts}
+
+
+def loopback_addresses(names: Sequence[str]) -> dict[str, str]:
+    """Give the hosts addresses on the machine's own network, where they have none of their own.
+
+    >>> loopback_addresses(["algo-1", "algo-10", "algo-2"])
+    {'algo-1': '127.0.0.1', 'algo-2': '127.0.0.2', 'algo-10': '127.0.0.3'}
+    """
+    ordered = sorted(names, key=lambda each: (len(each), each))
+    return {host: f"127.0.0.{number}" for number, host in enumerate(ordered, 1)}

@@ -17,7 +17,7 @@ address translation through the machine, which would need its packet filters and
 the addresses of two jobs meet; the price is that a job with several hosts does not see the internet.
 
 It takes the right to make network namespaces and devices, which root has. Without it all hosts share the machine's
-network, with a loopback address each (`contract.addresses`).
+network, with a loopback address each (`loopback_addresses`).
 """
 
 from __future__ import annotations
