@@ -57,6 +57,7 @@ def test_a_registered_image_is_found_by_its_name(registry: ImageRegistry, tmp_pa
                 "directory": str(where),
                 "environment": {"OMP_NUM_THREADS": "2"},
                 "script_mode": False,
+                "metric_definitions": [],
             },
             ["python", "train.py", "train"],
         )

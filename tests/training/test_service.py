@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,11 @@ class Images:
     """Knows the image `demo`."""
 
     def resolve(
-        self, reference: str, entrypoint: Sequence[str] = (), arguments: Sequence[str] = ()
+        self,
+        reference: str,
+        entrypoint: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        hyperparameters: Mapping[str, str] | None = None,  # noqa: ARG002
     ) -> tuple[dict[str, Json], list[str]]:
         if reference != "demo":
             raise ImageError(f"There is no image {reference!r}.", hint="Register it.")

@@ -15,14 +15,14 @@ An image for scripts, as the frameworks' images are (the SDK's `Estimator(entry_
     command = ["/opt/venv/bin/python"] # the interpreter, optional
 
 A registered name comes first, so a whole ECR path can be registered and the same request works here and on AWS. Then
-come the URIs by which AWS knows its XGBoost. Other references would need a container engine, and are refused.
+come the URIs by which AWS knows its own algorithms (`algorithms.catalogue`). Other references would need a container
+engine, and are refused.
 """
 
 from __future__ import annotations
 
 import contextlib
 import difflib
-import importlib.util
 import re
 import sys
 import tomllib
@@ -35,6 +35,8 @@ import msgspec
 from treadle.errors import Diagnostic, ImageError, Place
 from treadle.home import Lock, write_whole
 from treadle.seams import Json
+from treadle.training.algorithms import catalogue
+from treadle.training.algorithms.catalogue import BuiltIn
 
 __all__ = ["ImageRegistry", "LocalImage", "ResolvedImage", "argv", "read_image"]
 
@@ -49,16 +51,7 @@ _LONGEST_NAME: Final = 255  # AlgorithmImage in the service model
 
 _VARIABLE: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
-# docs.aws.amazon.com/sagemaker/latest/dg-ecr-paths: the account differs by region and by version; here any will do.
-_XGBOOST: Final = re.compile(
-    r"(?:\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?/(?P<repository>sagemaker-xgboost|xgboost)"
-    r"|treadle/xgboost|xgboost)(?::(?P<tag>[\w.-]+))?(?:@sha256:[0-9a-f]{64})?",
-    re.ASCII,
-)
-_XGBOOST_TAG: Final = re.compile(
-    r"(?:0\.90|[123]\.\d+)-\d+(?:-(?:cpu|gpu)-py3|-cpu|-gpu)?|[123](?:\.\d+){0,2}", re.ASCII
-)
-_XGBOOST_COMMAND: Final = ("python", "-m", "treadle.training.algorithms.xgboost")
+_SOURCE: Final = "sagemaker_submit_directory"
 _SCRIPT_COMMAND: Final = ("python", "-m", "treadle.training.algorithms.script")
 
 
@@ -83,6 +76,8 @@ class ResolvedImage(msgspec.Struct, frozen=True, kw_only=True):
     environment: dict[str, str] = {}
     script_mode: bool = False
     """Whether its program is the user's own: the agent unpacks it from `sagemaker_submit_directory`."""
+    metric_definitions: tuple[dict[str, str], ...] = ()
+    """What AWS's own algorithms always have; their jobs may name none of their own."""
 
 
 def argv(image: ResolvedImage, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
@@ -118,14 +113,13 @@ class ImageRegistry:
             if directories.pop(_full(name), None) is None:
                 raise ImageError(f"There is no image {name!r}.", hint=_registered(name, directories))
 
-    def find(self, reference: str) -> ResolvedImage:
+    def find(self, reference: str, hyperparameters: Mapping[str, str] | None = None) -> ResolvedImage:
         """Give what a reference stands for. Raises `ImageError`."""
         directories = self._read()
         if _full(reference) in directories:
             return _local(_full(reference), directories[_full(reference)])
-        builtin = _XGBOOST.fullmatch(reference)
-        if builtin:
-            return _xgboost(reference, builtin["repository"] or "", builtin["tag"] or "")
+        if found := catalogue.find(reference):
+            return _built_in(reference, *found, scripted=_SOURCE in (hyperparameters or {}))
         raise ImageError(
             f"{reference!r} is neither a registered local image nor a built-in algorithm, and containers cannot be "
             "run here yet.",
@@ -133,10 +127,17 @@ class ImageRegistry:
         )
 
     def resolve(
-        self, reference: str, entrypoint: Sequence[str] = (), arguments: Sequence[str] = ()
+        self,
+        reference: str,
+        entrypoint: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        hyperparameters: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, Json], _Argv]:
-        """Give what runs a TrainingImage, as `HostSpec.image` has it, and the argv. Raises `ImageError`."""
-        image = self.find(reference)
+        """Give what runs a TrainingImage, as `HostSpec.image` has it, and the argv. Raises `ImageError`.
+
+        By hyperparameters some of AWS's images run a program of the user's instead of their own.
+        """
+        image = self.find(reference, hyperparameters)
         return msgspec.json.decode(msgspec.json.encode(image)), argv(image, entrypoint, arguments)
 
     # -- the file -----------------------------------------------------------------------------------------------------
@@ -236,25 +237,26 @@ def _local(name: str, directory: str) -> ResolvedImage:
     )
 
 
-def _xgboost(reference: str, repository: str, tag: str) -> ResolvedImage:
-    if repository == "xgboost" or tag.startswith("0.72"):
-        # Its defaults are others (libsvm), so what passed here would not pass there.
+def _built_in(reference: str, algorithm: BuiltIn, repository: str, tag: str, *, scripted: bool) -> ResolvedImage:
+    example = f"Use a version such as …/{algorithm.repository}:{algorithm.example}."
+    if repository in algorithm.retired:
+        raise ImageError(f"{reference!r} is a version of {algorithm.name} that AWS has retired.", hint=example)
+    if not (re.fullmatch(algorithm.tags, tag, re.ASCII) or (not repository and tag in {"", "latest"})):
+        raise ImageError(f"{reference!r} names no version of {algorithm.name} that AWS offers.", hint=example)
+    if not algorithm.installed:
         raise ImageError(
-            f"{reference!r} is XGBoost 0.72, which AWS has retired.",
-            hint="Use a later version, such as …/sagemaker-xgboost:1.7-1.",
-        )
-    if not (_XGBOOST_TAG.fullmatch(tag) or (not repository and tag in {"", "latest"})):
-        raise ImageError(
-            f"{reference!r} names no version of XGBoost that AWS offers.",
-            hint="Use a version such as …/sagemaker-xgboost:1.7-1.",
-        )
-    if importlib.util.find_spec("xgboost") is None or importlib.util.find_spec("numpy") is None:
-        raise ImageError(
-            "The built-in XGBoost is not installed.",
+            f"The built-in {algorithm.name} is not installed.",
             hint=f"Install it: {sys.executable} -m pip install 'treadle[algorithms]'.",
         )
-    environment = {"TREADLE_ALGORITHM_VERSION": tag} if tag not in {"", "latest"} else {}
-    return ResolvedImage(kind="builtin", name=reference, command=_XGBOOST_COMMAND, environment=environment)
+    scripted = scripted and algorithm.scripts
+    return ResolvedImage(
+        kind="builtin",
+        name=reference,
+        command=_SCRIPT_COMMAND if scripted else algorithm.command,
+        environment={"TREADLE_ALGORITHM_VERSION": tag} if tag not in {"", "latest"} else {},
+        script_mode=scripted,
+        metric_definitions=tuple({"Name": name, "Regex": regex} for name, regex in algorithm.metrics.items()),
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------

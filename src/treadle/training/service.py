@@ -40,9 +40,16 @@ class Images(Protocol):
     """Knows training images; `images.ImageRegistry`. Called in threads."""
 
     def resolve(
-        self, reference: str, entrypoint: Sequence[str] = (), arguments: Sequence[str] = ()
+        self,
+        reference: str,
+        entrypoint: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        hyperparameters: Mapping[str, str] | None = None,
     ) -> tuple[dict[str, Json], list[str]]:
-        """Give what runs a TrainingImage, as `HostSpec.image` has it, and the argv. Raises `ImageError`."""
+        """Give what runs a TrainingImage, as `HostSpec.image` has it, and the argv. Raises `ImageError`.
+
+        `metric_definitions` of the image are those of its jobs.
+        """
         ...
 
 
@@ -132,19 +139,34 @@ class TrainingService:
             raise _taken(arn)
         return {"TrainingJobArn": arn}
 
-    def _prepared(self, request: Mapping[str, Json], region: str) -> tuple[dict[str, Json], list[str]]:
-        """Look at disk, image and data, and give what runs the image; in a thread."""
+    def _prepared(self, request: dict[str, Json], region: str) -> tuple[dict[str, Json], list[str]]:
+        """Look at disk, image and data, and give what runs the image; in a thread.
+
+        The request gets the metrics that its image always has.
+        """
         self._room()
-        image, command = self._resolve(request["AlgorithmSpecification"])
+        algorithm = request["AlgorithmSpecification"]
+        image, command = self._resolve(algorithm, request.get("HyperParameters") or {})
+        if definitions := image.pop("metric_definitions", None):
+            if algorithm.get("MetricDefinitions"):
+                raise ServiceError(
+                    "ValidationException",
+                    "You can't override the metric definitions for Amazon SageMaker algorithms. Please retry the "
+                    "request without specifying metric definitions.",
+                )
+            request["AlgorithmSpecification"] = {**algorithm, "MetricDefinitions": definitions}
         spec.check_data(request, self._objects, region)
         return image, command
 
-    def _resolve(self, algorithm: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
+    def _resolve(
+        self, algorithm: Mapping[str, Json], hyperparameters: Mapping[str, str]
+    ) -> tuple[dict[str, Json], list[str]]:
         try:
             return self._images.resolve(
                 algorithm["TrainingImage"],
                 algorithm.get("ContainerEntrypoint") or (),
                 algorithm.get("ContainerArguments") or (),
+                hyperparameters,
             )
         except ImageError as error:
             # AWS's sentence, then what is the matter here.

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
-from treadle.training.algorithms.toolkit import AlgorithmError, Directories, UserError, log, run
+from treadle.training.algorithms.program import AlgorithmError, Directories, UserError, log, run
 
 __all__ = ["Job", "arguments", "main", "variables"]
 

@@ -1,22 +1,23 @@
-"""Training data from text files: CSV with the label first and no header, and libsvm.
+"""Training data as tables: CSV with the label first and no header, libsvm, RecordIO-protobuf.
 
-Files are read in blocks of some megabytes into 32-bit numbers, so the memory needed is about twice that of the numbers.
-Every mistake is told with file and line.
+What is text is read in blocks of some megabytes, and numbers become 32-bit ones at once. Rows gather in one array that
+grows in its place, so the memory needed is that of the numbers and one block. Every mistake is told with file and line.
 """
 
 from __future__ import annotations
 
 import array
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
 import numpy as np
 
-from treadle.training.algorithms.toolkit import UserError, log
+from treadle.training.algorithms.program import UserError, log
+from treadle.training.algorithms.records import Vector, vectors
 
-__all__ = ["Table", "data_files", "read_csv", "read_libsvm"]
+__all__ = ["Block", "Table", "csv_blocks", "read_csv", "read_libsvm", "read_records", "table_of"]
 
 _BLOCK: Final = 8 << 20  # bytes of text that are parsed at once
 _DELIMITERS: Final = ",;\t| "
@@ -38,10 +39,37 @@ class Table:
     def __len__(self) -> int:
         return len(self.labels)
 
+    @property
+    def sparse(self) -> bool:
+        """Whether what is not written is zero, so that there may be more columns than were seen."""
+        return isinstance(self.features, tuple)
 
-def data_files(directory: Path) -> list[Path]:
-    """Give the data files of a channel; as in AWS's container, names that start with "." or "_" are none."""
-    return sorted(path for path in directory.rglob("*") if path.is_file() and path.name[0] not in "._")
+
+def table_of(blocks: Iterable[Any], *, weights: bool = False) -> Table:
+    """Make a table of blocks of rows whose first column is the label, and the second the weight if there are any."""
+    rows = _stacked(blocks)
+    begin = 2 if weights else 1
+    if not len(rows):
+        return Table(labels=np.empty(0, np.float32), features=np.empty((0, 0), np.float32), columns=0)
+    return Table(
+        labels=rows[:, 0],
+        features=rows[:, begin:],
+        columns=rows.shape[1] - begin,
+        weights=rows[:, 1] if weights else None,
+    )
+
+
+def _stacked(blocks: Iterable[Any]) -> Any:
+    """Put blocks one below the other. Large arrays grow by moving pages, not numbers: there is never a second one."""
+    whole: Any = None
+    for block in blocks:
+        if whole is None:
+            whole = np.array(block, np.float32, order="C")
+            continue
+        count = len(whole)
+        whole.resize((count + len(block), block.shape[1]), refcheck=False)
+        whole[count:] = block
+    return np.empty((0, 0), np.float32) if whole is None else whole
 
 
 def _lines(files: list[Path]) -> Iterator[tuple[Path, int, list[str]]]:
@@ -68,23 +96,49 @@ def _block(file: IO[str]) -> list[str]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def read_csv(files: list[Path]) -> Table:
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Rows of 32-bit numbers, and the lines that they were read from."""
+
+    rows: Any
+    path: Path
+    first: int
+    lines: list[str]
+
+    def place(self, row: int) -> str:
+        """Give file and line of a row."""
+        return f"{self.path.name}:{[at for at, line in enumerate(self.lines, self.first) if line.strip()][row]}"
+
+
+def read_csv(files: list[Path], *, weights: bool = False) -> Table:
     """Read CSV: the first column is the label, an empty field is a missing value, no header. Raises `UserError`."""
-    delimiter = ""
-    blocks: list[Any] = []
+    columns = {0: "label (first column)"} | ({1: "weight (second column)"} if weights else {})
+    return table_of((_finite_columns(each, columns) for each in csv_blocks(files)), weights=weights)
+
+
+def _finite_columns(block: Block, columns: dict[int, str]) -> Any:
+    for column, what in columns.items():
+        if column >= block.rows.shape[1]:
+            raise UserError(f"{block.place(0)}: there is no {what}")
+        bad = np.flatnonzero(~np.isfinite(block.rows[:, column]))
+        if bad.size:
+            raise UserError(f"{block.place(int(bad[0]))}: the {what} is missing or no finite number")
+    return block.rows
+
+
+def csv_blocks(files: list[Path], delimiter: str = "") -> Iterator[Block]:
+    """Give the rows of CSV files, which have one width; without a delimiter it is found out. Raises `UserError`."""
+    width = 0
     for path, first, lines in _lines(files):
-        if not delimiter:
-            delimiter = _delimiter(path, next((line for line in lines if line.strip()), ""))
-        block = _csv_block(path, first, lines, delimiter)
-        if not len(block):
+        full = [line for line in lines if line.strip()]
+        if not full:
             continue
-        if blocks and block.shape[1] != blocks[0].shape[1]:
-            raise UserError(f"{path.name}:{first}: {block.shape[1]} columns, but {blocks[0].shape[1]} before")
-        blocks.append(block)
-    if not blocks:
-        return Table(labels=np.empty(0, np.float32), features=np.empty((0, 0), np.float32), columns=0)
-    rows = np.concatenate(blocks) if len(blocks) > 1 else blocks[0]
-    return Table(labels=rows[:, 0], features=rows[:, 1:], columns=rows.shape[1] - 1)
+        delimiter = delimiter or _delimiter(path, full[0])
+        block = Block(_csv_rows(path, first, lines, full, delimiter), path, first, lines)
+        width = width or block.rows.shape[1]
+        if block.rows.shape[1] != width:
+            raise UserError(f"{block.place(0)}: {block.rows.shape[1]} columns, but {width} before")
+        yield block
 
 
 def _delimiter(path: Path, line: str) -> str:
@@ -96,25 +150,27 @@ def _delimiter(path: Path, line: str) -> str:
     raise UserError(f"Could not determine delimiter on line {text[:_SNIPPET]} of file '{path.name}'")
 
 
-def _csv_block(path: Path, first: int, lines: list[str], delimiter: str) -> Any:
+def _csv_rows(path: Path, first: int, lines: list[str], full: list[str], delimiter: str) -> Any:
     try:
-        # Fast, but it says neither which line is wrong nor what an empty field is.
-        full = [line for line in lines if line.strip()]
-        block = (
-            np.loadtxt(full, delimiter=delimiter, dtype=np.float32, ndmin=2, comments=None)
-            if full
-            else np.empty((0, 0))
-        )
+        return _loaded(full, delimiter)
     except ValueError:
-        block = _csv_block_by_line(path, first, lines, delimiter)
-    if len(block) and not np.isfinite(block[:, 0]).all():
-        row = int(np.flatnonzero(~np.isfinite(block[:, 0]))[0])
-        number = [at for at, line in enumerate(lines, first) if line.strip()][row]
-        raise UserError(f"{path.name}:{number}: the label (first column) is missing or no finite number")
-    return block
+        pass
+    try:
+        return _loaded([_filled(line, delimiter) for line in full], delimiter)
+    except ValueError:
+        # Ten times as slow, but it says which line is wrong.
+        return _csv_by_line(path, first, lines, delimiter)
 
 
-def _csv_block_by_line(path: Path, first: int, lines: list[str], delimiter: str) -> Any:
+def _loaded(lines: list[str], delimiter: str) -> Any:
+    return np.loadtxt(lines, delimiter=delimiter, dtype=np.float32, ndmin=2, comments=None)
+
+
+def _filled(line: str, delimiter: str) -> str:
+    return delimiter.join([field or "nan" for field in line.rstrip("\r\n").split(delimiter)])
+
+
+def _csv_by_line(path: Path, first: int, lines: list[str], delimiter: str) -> Any:
     rows: list[list[float]] = []
     for number, line in enumerate(lines, first):
         if not line.strip():
@@ -167,6 +223,8 @@ def _no_libsvm(path: Path, number: int, line: str, error: ValueError) -> UserErr
 
 
 class _Rows:
+    """Rows of a sparse matrix, as they gather."""
+
     def __init__(self) -> None:
         self._labels = array.array("f")
         self._weights = array.array("f")
@@ -174,8 +232,10 @@ class _Rows:
         self._indices = array.array("i")
         self._values = array.array("f")
         self._ends = array.array("q", [0])
+        self._width = 0
 
     def add(self, words: list[str]) -> None:
+        """Add the words of a line of libsvm. Raises ValueError."""
         label, colon, weight = words[0].partition(":")
         self._labels.append(_finite(label, "label"))
         if colon:
@@ -191,20 +251,35 @@ class _Rows:
             self._values.append(_number(value, "value"))
         self._ends.append(len(self._indices))
 
+    def add_vector(self, found: Vector, label: float) -> None:
+        """Add a sparse vector. Raises ValueError."""
+        if len(found.keys) and int(found.keys.max()) > _LARGEST_INDEX:
+            raise ValueError(f"the key {int(found.keys.max())} is larger than {_LARGEST_INDEX}")
+        self._labels.append(label)
+        self._indices.frombytes(found.keys.astype(np.int32).tobytes())
+        self._values.frombytes(found.values.astype(np.float32).tobytes())
+        self._ends.append(len(self._indices))
+        self._width = max(self._width, found.width or 0)
+
     def table(self, files: list[Path]) -> Table:
+        """Give them as a table. Raises `UserError`."""
         count = len(self._labels)
         for what, some in (("weights", self._weights), ("query ids", self._groups)):
             if some and len(some) != count:
                 names = ", ".join(path.name for path in files[:3])
                 raise UserError(f"{len(some)} of {count} lines in {names} have {what}: either all have them, or none")
-        indices = np.frombuffer(self._indices, np.int32) if self._indices else np.empty(0, np.int32)
+        indices = _view(self._indices, np.int32)
         return Table(
-            labels=np.array(self._labels, np.float32),
-            features=(np.array(self._values, np.float32), indices, np.array(self._ends, np.int64)),
-            columns=int(indices.max()) + 1 if len(indices) else 0,
-            weights=np.array(self._weights, np.float32) if self._weights else None,
-            groups=np.array(self._groups, np.int64) if self._groups else None,
+            labels=_view(self._labels, np.float32),
+            features=(_view(self._values, np.float32), indices, _view(self._ends, np.int64)),
+            columns=max(min(self._width, _LARGEST_INDEX), int(indices.max()) + 1 if len(indices) else 0),
+            weights=_view(self._weights, np.float32) if self._weights else None,
+            groups=_view(self._groups, np.int64) if self._groups else None,
         )
+
+
+def _view(numbers: array.array[Any], dtype: Any) -> Any:
+    return np.frombuffer(numbers, dtype) if numbers else np.empty(0, dtype)
 
 
 def _number(text: str, what: str) -> float:
@@ -225,3 +300,64 @@ def _whole(text: str, what: str) -> int:
     if not (text.isascii() and text.isdigit()) or int(text[:20]) > _LARGEST_INDEX:
         raise ValueError(f"the {what} '{text[:_SNIPPET]}' is no whole number from 0 to {_LARGEST_INDEX}")
     return int(text)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# RecordIO-protobuf
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def read_records(files: list[Path]) -> Table:
+    """Read labelled vectors, all dense or all sparse. Raises `UserError`."""
+    found = vectors(files)
+    first = next(found, None)
+    if first is None:
+        return table_of(())
+    every = _chained(first, found)
+    if first.keys is None:
+        return table_of(_dense_blocks(every))
+    rows = _Rows()
+    for number, each in enumerate(every, 1):
+        if each.keys is None:
+            raise _other_kind(number, "dense", "sparse")
+        try:
+            rows.add_vector(each, _its_label(number, each))
+        except ValueError as error:
+            raise UserError(f"Record {number}: {error}") from error
+    return rows.table(files)
+
+
+def _chained(first: Vector, rest: Iterator[Vector]) -> Iterator[Vector]:
+    yield first
+    yield from rest
+
+
+def _dense_blocks(every: Iterator[Vector]) -> Iterator[Any]:
+    """Give blocks of rows, the label first."""
+    block: list[Any] = []
+    width = size = 0
+    for number, each in enumerate(every, 1):
+        if each.keys is not None:
+            raise _other_kind(number, "sparse", "dense")
+        width = width if number > 1 else len(each.values)
+        if len(each.values) != width:
+            raise UserError(f"Record {number}: {len(each.values)} values, but {width} before")
+        block.append(np.concatenate(([_its_label(number, each)], each.values), dtype=np.float32, casting="same_kind"))
+        size += width + 1
+        if size * 4 > _BLOCK:
+            yield np.stack(block)
+            block, size = [], 0
+    if block:
+        yield np.stack(block)
+
+
+def _its_label(number: int, found: Vector) -> float:
+    if found.label is None:
+        raise UserError(f"Record {number} has no label")
+    if not np.isfinite(found.label):
+        raise UserError(f"Record {number}: the label is not finite")
+    return found.label
+
+
+def _other_kind(number: int, kind: str, before: str) -> UserError:
+    return UserError(f"Record {number} is {kind}, those before it are {before}: all must be of one kind")
