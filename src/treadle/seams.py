@@ -291,6 +291,10 @@ class Operation(Protocol):
         """Give the schema of the body of one of `statuses`; the media type as above. None: unknown."""
         ...
 
+    def ready(self) -> None:
+        """Do what needs no call yet. Raises `CallError` where no call could be sent: no server is known."""
+        ...
+
     def read_only(self, call: Call) -> bool:
         """Tell whether the call certainly changes nothing, so that it may be sent again without harm."""
         ...

@@ -136,6 +136,47 @@ BROKEN = [
 ]
 
 
+MANY_MISTAKES = """
+arazzo: 1.0.1
+info: {title: t, version: "1"}
+sourceDescriptions: [{name: api, url: api.yml, type: openapi}]
+workflows:
+- workflowId: w
+  steps:
+  - stepId: a
+    operationId: nope
+    successCriteria: [{condition: $statusCode = 200}]
+    onSuccess: [{name: on, type: goto, stepId: bb}]
+"""
+NO_SERVER = """
+openapi: 3.0.3
+info: {title: t, version: "1"}
+paths:
+  /first: {get: {operationId: first, servers: [{url: "http://127.0.0.1:9"}], responses: {"200": {description: ok}}}}
+  /last: {get: {operationId: last, responses: {"200": {description: ok}}}}
+"""
+
+
+def test_all_mistakes_are_told_at_once(said: Any, tmp_path: Path) -> None:
+    """Whoever mends a document by running it has not to run it once for each kind of mistake."""
+    (tmp_path / "api.yml").write_text(NO_SERVER)
+    (tmp_path / "a.yml").write_text(MANY_MISTAKES)
+    code, _, err = said("run", str(tmp_path / "a.yml"))
+    assert code == 2
+    assert [rule for rule in ("unknown-operation", "bad-condition", "unknown-step") if f"[{rule}]" not in err] == []
+
+
+def test_a_step_without_a_server_is_known_before_the_first_request(said: Any, tmp_path: Path) -> None:
+    """Not when it is reached: the requests before it would have been sent for nothing."""
+    steps = "  steps:\n  - {stepId: a, operationId: first}\n  - {stepId: b, operationId: last}\n"
+    (tmp_path / "api.yml").write_text(NO_SERVER)
+    (tmp_path / "a.yml").write_text(MANY_MISTAKES.partition("  steps:")[0] + steps)
+    code, _, err = said("run", str(tmp_path / "a.yml"))
+    assert code == 2
+    assert "a.yml:9:5: error: the step 'b' cannot be sent: the description names no server" in err
+    assert "hint: name one with --server api=URL" in err
+
+
 @pytest.mark.parametrize(("name", "text", "message"), BROKEN)
 def test_broken_documents(said: Any, tmp_path: Path, name: str, text: str | None, message: str) -> None:
     """Exit code 2 and a place, from run, plan and check alike."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from treadle.arazzo.plan import PlannedWorkflow, plan, plan_all
 from treadle.arazzo.rules import Checked
 from treadle.arazzo.rules.planned import check_planned
 from treadle.cli.opener import Opener
-from treadle.cli.opening import Setup, open_description, plan_options, registry_of
+from treadle.cli.opening import Setup, open_description, plan_options, registry_of, told_once
 from treadle.errors import Diagnostic
 from treadle.sources.servers import LocalService
 
@@ -56,20 +56,8 @@ def check_document(
         if any(name.startswith("$") for step in workflow.steps for name in step.depends_on):
             planned += plan(description, document, sources, workflow_id=workflow.workflow_id, options=options)[1]
     checked = Checked(description, document, setup.strict, frozenset(setup.off))
-    found = [*_told_once(found, planned), *check_planned(checked, workflows)]
+    found = [*told_once(found, planned), *check_planned(checked, workflows)]
     return Checkup(document, description, workflows, tuple(_in_order(found, document)))
-
-
-def _told_once(found: Iterable[Diagnostic], planned: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Join what rules and planning found, everything once.
-
-    Planning finds again, in its own words, what a rule has found; and what stands at a workflow is planned for each of
-    its steps.
-    """
-    result = list(dict.fromkeys(found))
-    known = {(each.rule, each.place) for each in result}
-    result += dict.fromkeys(each for each in planned if (each.rule, each.place) not in known)
-    return result
 
 
 def _in_order(found: Sequence[Diagnostic], document: Document) -> list[Diagnostic]:

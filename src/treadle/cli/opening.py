@@ -20,7 +20,7 @@ from treadle.arazzo.plan import Plan, PlanOptions, plan
 from treadle.arazzo.registry import Registry
 from treadle.arazzo.rules import check
 from treadle.cli.opener import Opener, provided
-from treadle.errors import DescriptionError, Diagnostic, UsageError
+from treadle.errors import CallError, DescriptionError, Diagnostic, UsageError
 from treadle.home import Home
 from treadle.http.redaction import redact_url
 from treadle.seams import Authoriser
@@ -30,7 +30,16 @@ if TYPE_CHECKING:
     from treadle.arazzo.registry import Fetch
     from treadle.sources.security import SchemeAuthoriser
 
-__all__ = ["Opened", "Setup", "open_description", "open_plan", "plan_options", "read_document", "registry_of"]
+__all__ = [
+    "Opened",
+    "Setup",
+    "open_description",
+    "open_plan",
+    "plan_options",
+    "read_document",
+    "registry_of",
+    "told_once",
+]
 
 
 class Setup(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,6 +92,23 @@ class Opened:
         steps = [step for workflow in self.plan.workflows.values() for step in workflow.steps]
         names = {step.operation.source for step in steps if step.operation is not None}
         return [target for name, target in self.targets.items() if name in names]
+
+    def ready(self) -> None:
+        """Raise `DescriptionError` with every step that no request could be sent for, before the first one is."""
+        found: dict[str, Diagnostic] = {}
+        for workflow in self.plan.workflows.values():
+            for step in workflow.steps:
+                operation = step.operation
+                if operation is None or operation.source in found:
+                    continue
+                try:
+                    operation.ready()
+                except CallError as error:
+                    place = None if workflow.document else self.document.place(step.pointer)
+                    message = f"the step {step.step_id!r} cannot be sent: {error.message}"
+                    found[operation.source] = Diagnostic("openapi-server", message, place, hint=error.hint)
+        if found:
+            raise DescriptionError(list(found.values()))
 
     def authoriser(self, home: Home) -> Authoriser:
         """Give what adds credentials: configured ones; signatures, for the local service with its own keys."""
@@ -145,19 +171,20 @@ def open_plan(
     """
     registry = registry_of(setup, fetch)
     document, description, found = open_description(setup, registry, document)
-    if description is None or _errors(found):
+    if description is None:
         raise DescriptionError(found)
     if setup.digest and setup.digest != document.digest:
         raise UsageError(
             f"{setup.label or setup.document} is not the document that the run began with",
             hint="put the old text back in order to go on with the run, or start a new run",
         )
-    service = local() if local is not None and setup.on == "local" else None
+    wrong = _errors(found)
+    service = local() if local is not None and setup.on == "local" and not wrong else None
     opener = Opener(setup, registry, service)
     sources = opener.entry(document, description)
     made, planned = plan(description, document, sources, workflow_id=setup.workflow, options=plan_options(setup))
-    found += [each for each in planned if each not in found]
-    if made is None:
+    found = told_once(found, planned)
+    if made is None or wrong:
         raise DescriptionError(found)
     opener.check_names()
     complete = msgspec.structs.replace(setup, digest=document.digest, digests=opener.digests, workflow=made.entry)
@@ -181,6 +208,18 @@ def _schemed(setup: Setup, opener: Opener) -> Sequence[SchemeAuthoriser]:
         for called, references in configured.items()
         if called in opener.targets
     ]
+
+
+def told_once(found: Iterable[Diagnostic], planned: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Join what rules and planning found, everything once.
+
+    Planning finds again, in its own words, what a rule has found; and what stands at a workflow is planned for each of
+    its steps.
+    """
+    result = list(dict.fromkeys(found))
+    known = {(each.rule, each.place) for each in result}
+    result += dict.fromkeys(each for each in planned if (each.rule, each.place) not in known)
+    return result
 
 
 def registry_of(setup: Setup, fetch: Fetch | None) -> Registry:

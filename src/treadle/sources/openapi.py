@@ -264,19 +264,22 @@ class _OpenApiOperation:
         except (DescriptionError, KeyError):
             return None
 
+    def ready(self) -> None:
+        try:
+            _ = self._recipe
+        except DescriptionError as error:  # a server of the path's or the operation's own that cannot be
+            raise CallError(error.message, hint=error.hint) from error
+
     def read_only(self, call: Call) -> bool:
         stated = next((each.value for each in call.arguments if each.name.lower() == AMZ_TARGET.lower()), None)
         fixed = next((value for name, value in self._fixed if name.lower() == AMZ_TARGET.lower()), None)
         return certainly_reads(self.method, str(stated) if stated else fixed)
 
     def request(self, call: Call) -> Request:
-        try:
-            recipe = self._recipe
-        except DescriptionError as error:  # an operation that nobody looked up, so that nobody has checked it
-            raise CallError(error.message) from error
+        self.ready()
         written = _written(call)
         if written is None or written != self._built[0]:
-            self._built = written, build(recipe, call)
+            self._built = written, build(self._recipe, call)
         return self._built[1]
 
     def answer(self, response: Response) -> Answer:

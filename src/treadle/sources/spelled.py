@@ -80,6 +80,9 @@ class _SpelledOutOperation:
     def response_schema(self, status: str, media_type: str = "") -> None:
         """Nothing is known."""
 
+    def ready(self) -> None:
+        """There is a server, or the source would not be."""
+
     def read_only(self, call: Call) -> bool:
         return certainly_reads(self.method, _amz_target(call))
 
