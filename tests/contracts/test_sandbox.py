@@ -231,13 +231,13 @@ def test_choice(problems: dict[str, str]) -> None:
 
 
 _UNPRIVILEGED = """
-import json, os, subprocess, sys
+import json, marshal, os, subprocess, sys
 status, end = os.pipe()
 plan = json.loads(sys.argv[2]) | {"parent": os.getpid()}
 argv = [sys.executable, "-I", "-S", sys.argv[1], str(end)]
 with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=(end,)) as process:
     os.close(end)
-    process.communicate(json.dumps(plan).encode())
+    process.communicate(marshal.dumps(plan))
 print(os.read(status, 1000).decode(), process.returncode)
 """
 

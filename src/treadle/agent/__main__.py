@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from treadle.agent.main import main
+from treadle.agent.sandbox import Probed
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    probed = Probed()
+    from treadle.agent.main import main  # most of what there is to import, meanwhile
+
+    sys.exit(main(sys.argv[1:], probed))

@@ -6,9 +6,9 @@ import logging
 from pathlib import Path
 from typing import Self, TypeVar
 
-import aiohttp
 import msgspec
 
+from treadle.agent.post import BadAnswerError, Poster
 from treadle.seams import ClaimAnswer, HostLaunch, Report, ReportAnswer
 
 __all__ = ["ControlPlane", "OverError", "UnreachableError"]
@@ -16,7 +16,6 @@ __all__ = ["ControlPlane", "OverError", "UnreachableError"]
 _log = logging.getLogger(__name__)
 
 _PATH = "/_treadle/agent/v1/"
-_CONNECT_TIMEOUT = 5.0
 # On top of the time for which the control plane may hold a report open.
 _ANSWER_TIMEOUT = 30.0
 
@@ -38,17 +37,14 @@ class ControlPlane:
         self._launch = launch
         self._agent = agent
         self._endpoint = launch.endpoint
-        self._session = aiohttp.ClientSession(
-            headers={"Authorization": f"Bearer {launch.token}", "Content-Type": "application/json"},
-            connector=aiohttp.TCPConnector(limit=4),
-        )
+        self._poster = Poster({"Authorization": f"Bearer {launch.token}", "Content-Type": "application/json"})
         self._reachable = True
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._session.close()
+        await self._poster.close()
 
     async def claim(self) -> ClaimAnswer:
         """Claim the host for this agent. Raises `OverError`, `UnreachableError`."""
@@ -61,17 +57,14 @@ class ControlPlane:
 
     async def _post(self, name: str, value: object, held: float, answer: type[_T]) -> _T:
         url = self._endpoint.rstrip("/") + _PATH + name
-        timeout = aiohttp.ClientTimeout(total=held + _ANSWER_TIMEOUT, sock_connect=_CONNECT_TIMEOUT)
         try:
-            async with self._session.post(url, data=msgspec.json.encode(value), timeout=timeout) as response:
-                body = await response.read()
-                status = response.status
+            status, body = await self._poster.post(url, msgspec.json.encode(value), seconds=held + _ANSWER_TIMEOUT)
             if status == 200:
                 decoded = msgspec.json.decode(body, type=answer)
                 self._note(url, "")
                 return decoded
             problem = f"status {status}: {body[:200].decode(errors='replace')}"
-        except (aiohttp.ClientError, TimeoutError, OSError, msgspec.DecodeError) as error:
+        except (OSError, TimeoutError, BadAnswerError, msgspec.DecodeError) as error:
             status, problem = 0, f"{type(error).__name__}: {error}"
         if status == 409:
             raise OverError(problem)

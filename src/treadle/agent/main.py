@@ -8,13 +8,14 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from treadle.agent.host import Host
-from treadle.agent.sandbox import choose
+from treadle.agent.sandbox import Choice, choose, probe
 from treadle.agent.work import Tools
 from treadle.errors import ObjectError
 from treadle.objects.filesystem import FilesystemObjects
@@ -34,8 +35,11 @@ def open_objects(description: Mapping[str, str]) -> Objects:
     return FilesystemObjects(Path(description["root"]))
 
 
-def main(arguments: list[str]) -> int:
-    """Run the agent; 0 when all has been told or the attempt was over, 2 for a launch file that cannot be used."""
+def main(arguments: list[str], probe: Callable[[], str] = probe) -> int:
+    """Run the agent; 0 when all has been told or the attempt was over, 2 for a launch file that cannot be used.
+
+    `probe` says why the namespace sandbox does not work here, "" when it does.
+    """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if len(arguments) != 1:
         _log.error("usage: python -m treadle.agent FILE")
@@ -46,11 +50,11 @@ def main(arguments: list[str]) -> int:
         _log.error("%s is no launch file: %s", arguments[0], error)
         return 2
     _adopt_orphans()
-    return asyncio.run(_run(launch))
+    return asyncio.run(_run(launch, partial(choose, probe=probe)))
 
 
-async def _run(launch: HostLaunch) -> int:
-    host = Host(launch, Tools(open_objects, choose, adopts=True))
+async def _run(launch: HostLaunch, sandbox: Callable[[str], Choice]) -> int:
+    host = Host(launch, Tools(open_objects, sandbox, adopts=True))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.leave)

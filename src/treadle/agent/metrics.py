@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Sequence
-
-import re2
+from typing import Any
 
 from treadle.seams import Json
 
@@ -17,9 +16,13 @@ class Metrics:
     """Watches log lines. `refused` says which definitions the linear-time engine cannot take."""
 
     def __init__(self, definitions: Sequence[Json]) -> None:
-        self._patterns = {}
+        self._patterns: dict[str, Any] = {}
         self._values: dict[str, list[float]] = {}
         self.refused: list[str] = []
+        if not definitions:
+            return
+        import re2  # every program waits for the agent's imports; most jobs define no metrics
+
         options = re2.Options()
         options.log_errors = False
         for each in definitions:

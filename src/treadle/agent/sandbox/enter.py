@@ -1,9 +1,12 @@
 """The process between the agent and the training program: it isolates, starts, watches and ends.
 
-It is run as a script by its path, with `python -I -S`, and imports nothing but the standard library: it starts in a few
-milliseconds, and what happens between `fork` and `exec` happens in a process that has one thread and no event loop.
-It reads its plan (JSON, see `treadle.agent.sandbox.process`) from standard input; its only argument is the number of a
-file descriptor to which it writes why it could not start. End of file there means: the program has been started.
+It is run as a script by its path, with `python -I -S`, and imports little: every program waits for it. With pathlib,
+contextlib, socket, json and typing it would take twice as long to start. And what happens between `fork` and `exec`
+happens in a process that has one thread and no event loop.
+
+It reads its plan (marshalled by the same interpreter, see `treadle.agent.sandbox.process`) from standard input; its
+only argument is the number of a file descriptor to which it writes why it could not start. End of file there means: the
+program has been started.
 
 Two shapes::
 
@@ -21,20 +24,20 @@ Signals: SIGTERM is passed on to every process of the job; SIGUSR1 ends every pr
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import errno
 import fcntl
-import json
+import marshal
 import os
 import signal
-import socket
 import stat
 import struct
 import sys
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # importing it from typing would be to import typing
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any, NoReturn
 
 KILL_ALL = signal.SIGUSR1
 SET_UP_FAILED = 125
@@ -74,6 +77,8 @@ _KEPT_FLAGS = _MS_NOSUID | _MS_NODEV | _MS_NOEXEC | 0x400 | 0x800 | 0x200000  # 
 _KEPT_CAPABILITIES = frozenset({0, 1, 3, 4, 5, 6, 7, 8, 10, 13, 18, 29, 31})
 _LAST_CAPABILITY = 63
 
+_AF_INET = 2
+_SOCK_DGRAM = 2
 _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
@@ -85,7 +90,7 @@ def main() -> int:
     """Read the plan and carry it out; the exit code of the program."""
     status = int(sys.argv[1])
     os.set_inheritable(status, False)  # noqa: FBT003  (it takes no keyword)
-    plan: dict[str, Any] = json.loads(sys.stdin.buffer.read())
+    plan: dict[str, Any] = marshal.load(sys.stdin.buffer)  # noqa: S302  (the agent wrote it)
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         _quiet(0)
@@ -115,25 +120,38 @@ def _plain(plan: dict[str, Any], status: int) -> int:
 
 def _signal_descendants(number: int) -> None:
     for pid in _descendants(os.getpid()):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, number)
+        _kill(pid, number)
+
+
+def _kill(pid: int, number: int) -> None:
+    try:
+        os.kill(pid, number)
+    except (ProcessLookupError, PermissionError):  # it has ended, or become somebody whom we may not end
+        pass
 
 
 def _descendants(root: int) -> list[int]:
     """Give the process numbers of all that descend from `root` now, itself not included."""
     children: dict[int, list[int]] = {}
-    for entry in Path("/proc").iterdir():
-        if entry.name.isdigit():
-            with contextlib.suppress(OSError, ValueError, IndexError):
-                # The name in parentheses may hold anything, so what follows it is found from the right.
-                fields = (entry / "stat").read_bytes().rpartition(b")")[2].split()
-                children.setdefault(int(fields[1]), []).append(int(entry.name))
+    for name in os.listdir("/proc"):
+        if name.isdigit() and (fields := _stat(name)):
+            children.setdefault(int(fields[1]), []).append(int(name))
     found: list[int] = []
     ahead = [root]
     while ahead:
         ahead += (born := children.pop(ahead.pop(), []))
         found += born
     return found
+
+
+def _stat(pid: str) -> list[bytes]:
+    """Give the fields of /proc/PID/stat from the third on; none when there is no such process."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            # The name in parentheses may hold anything, so what follows it is found from the right.
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
+        return []
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -151,14 +169,9 @@ def _namespace(plan: dict[str, Any], status: int) -> int:
         _leave(_init, plan, status, alive)
     os.close(alive)
     _let_go(status)
-    code = _watch(init, lambda number: _signal_init(init, number))
+    code = _watch(init, lambda number: _kill(init, number))
     os.close(held)
     return code
-
-
-def _signal_init(init: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(init, number)
 
 
 def _unshare(network: bool, network_namespace: int | None) -> None:
@@ -174,37 +187,39 @@ def _unshare(network: bool, network_namespace: int | None) -> None:
     except PermissionError:
         # Without the right to make namespaces, a user namespace gives it, within itself, where the kernel allows.
         _checked(_libc.unshare(wanted | _CLONE_NEWUSER), "unshare with a user namespace")
-        Path("/proc/self/setgroups").write_text("deny")
-        Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
-        Path("/proc/self/gid_map").write_text(f"{group} {group} 1")
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{user} {user} 1")
+        _write("/proc/self/gid_map", f"{group} {group} 1")
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w", encoding="ascii") as file:
+        file.write(text)
 
 
 def _init(plan: dict[str, Any], status: int, alive: int) -> int:
     """Be process 1: furnish the namespaces, start the program, reap, and end with the program's exit code."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     os.set_blocking(alive, False)
-    with contextlib.suppress(BlockingIOError):
+    try:
         if not os.read(alive, 1):  # the process outside died before the kernel could be told to watch it
             return SET_UP_FAILED
+    except BlockingIOError:
+        pass
     try:
         _furnish(plan)
     except OSError as error:
         return _refuse(status, f"{error.strerror} ({error.filename or 'system call'})")
     program = _spawn(plan, status)
     _let_go(status)
-    return _watch(program, _signal_everybody)
-
-
-def _signal_everybody(number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(-1, number)
+    return _watch(program, lambda number: _kill(-1, number))
 
 
 def _furnish(plan: dict[str, Any]) -> None:
     """Make the file system, names and network that the program sees. What mounts will cover is opened beforehand."""
     _mount(None, "/", None, _MS_REC | _MS_PRIVATE)
     ml = _opened(plan["ml"])
-    readable = {path: _opened(path) for path in plan["readable"] if Path(path).exists()}
+    readable = {path: _opened(path) for path in plan["readable"] if os.path.exists(path)}
     etc_hosts = _opened(plan["etc_hosts"])
     mounts = [(_opened(source), target, writable) for source, target, writable in plan["mounts"]]
     _furnish_opt(ml)
@@ -215,10 +230,11 @@ def _furnish(plan: dict[str, Any]) -> None:
         (_bind if writable else _bind_read_only)(opened, target)
     for cover in covers:
         _mount(None, cover, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
-    if Path("/etc/hosts").exists():
+    if os.path.exists("/etc/hosts"):
         _bind(etc_hosts, "/etc/hosts")
     _mount("proc", "/proc", "proc", _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
-    socket.sethostname(plan["host"])
+    host = plan["host"].encode()
+    _checked(_libc.sethostname(host, len(host)), "sethostname")
     if not plan["network"] or plan["network_namespace"] is not None:
         _show_own_devices()
         _loopback_up()
@@ -226,12 +242,12 @@ def _furnish(plan: dict[str, Any]) -> None:
 
 def _furnish_opt(ml: int) -> None:
     """Put a tmpfs on /opt with every other entry of /opt bound back, and the job's directory as /opt/ml."""
-    entries = [entry for entry in Path("/opt").iterdir() if entry.name != "ml"]
-    links = {entry: entry.readlink() for entry in entries if entry.is_symlink()}
-    opened = {str(entry): _opened(str(entry)) for entry in entries if not entry.is_symlink()}
+    entries = [f"/opt/{name}" for name in os.listdir("/opt") if name != "ml"]
+    links = {entry: os.readlink(entry) for entry in entries if os.path.islink(entry)}
+    opened = {entry: _opened(entry) for entry in entries if entry not in links}
     _mount("tmpfs", "/opt", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=16m")
     for link, points_to in links.items():
-        link.symlink_to(points_to)
+        os.symlink(points_to, link)
     for path, source in opened.items():
         _bind(source, path)
     _bind(ml, "/opt/ml")
@@ -242,7 +258,7 @@ def _cover(path: str) -> str:
     real = os.path.realpath(path)
     if not os.path.lexists(real):
         return ""
-    if not Path(real).is_dir():
+    if not os.path.isdir(real):
         _mount("/dev/null", real, None, _MS_BIND)
         return ""
     _mount("tmpfs", real, "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=755,size=1m")
@@ -257,10 +273,10 @@ def _bind(opened: int, target: str) -> None:
     """Bind what was opened to a path, which is made where it is missing."""
     if not os.path.lexists(target):
         if stat.S_ISDIR(os.fstat(opened).st_mode):
-            Path(target).mkdir(parents=True)
+            os.makedirs(target)
         else:
-            Path(target).parent.mkdir(parents=True, exist_ok=True)
-            Path(target).touch()
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            os.close(os.open(target, os.O_CREAT | os.O_WRONLY, 0o644))
     _mount(f"/proc/self/fd/{opened}", target, None, _MS_BIND | _MS_REC)
 
 
@@ -272,19 +288,22 @@ def _bind_read_only(opened: int, target: str) -> None:
 
 def _show_own_devices() -> None:
     """Put a new /sys in the place of the machine's, whose /sys/class/net has the machine's devices."""
-    groups = _opened("/sys/fs/cgroup") if Path("/sys/fs/cgroup").is_dir() else -1
-    # Where a user namespace may not, programs see devices that they do not have: a blemish, no reason not to train.
-    with contextlib.suppress(OSError):
+    groups = _opened("/sys/fs/cgroup") if os.path.isdir("/sys/fs/cgroup") else -1
+    try:
         _mount("sysfs", "/sys", "sysfs", _MS_RDONLY | _MS_NOSUID | _MS_NODEV | _MS_NOEXEC)
         if groups >= 0:
             _bind(groups, "/sys/fs/cgroup")
+    except OSError:
+        pass  # where a user namespace may not: programs see devices that they do not have, and can train all the same
 
 
 def _loopback_up() -> None:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
-        request = struct.pack("16sh14x", b"lo", 0)
-        flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
-        fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+    control = _libc.socket(_AF_INET, _SOCK_DGRAM, 0)
+    _checked(min(control, 0), "socket")
+    request = struct.pack("16sh14x", b"lo", 0)
+    flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]
+    fcntl.ioctl(control, _SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", flags | _IFF_UP))
+    os.close(control)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -1,14 +1,14 @@
 """A training program behind an `enter` process, as the agent holds it; both sandboxes give this.
 
-The plan that `enter` reads is JSON: `kind`, `parent` (who must be alive), `argv`, `environment`, `directory`; for a
-namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts` (source, target, writable), `network`,
-`network_namespace` (a descriptor that it inherits, or null).
+The plan that `enter` reads is a marshalled dictionary: `kind`, `parent` (who must be alive), `argv`, `environment`,
+`directory`; for a namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts` (source, target,
+writable), `network`, `network_namespace` (a descriptor that it inherits, or None).
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import marshal
 import os
 import select
 import signal
@@ -16,8 +16,6 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-
-import msgspec
 
 from treadle.agent.sandbox import enter
 from treadle.errors import LaunchError
@@ -100,7 +98,7 @@ def start(plan: Mapping[str, Json], *, cgroups: Sequence[Path] = (), descriptors
         os.close(output_end)
         os.close(status_end)
     process = EnteredProcess(popen, output)
-    refusal = _told(popen, status, msgspec.json.encode({**plan, "parent": os.getpid()}), cgroups)
+    refusal = _told(popen, status, marshal.dumps({**plan, "parent": os.getpid()}), cgroups)
     if refusal:
         popen.kill()
         popen.wait()
@@ -139,6 +137,8 @@ def _told(popen: subprocess.Popen[bytes], status: int, plan: bytes, cgroups: Seq
 
 async def _ended(pid: int) -> None:
     """Wait until a child process has ended; it is not reaped."""
+    import asyncio  # a probe waits without it, while the agent is still importing it
+
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
