@@ -388,7 +388,7 @@ class _Driven:
         values, references = referring(entry.inputs, tape.inputs(given))
         references = () if tape.replays else references  # what they were for was answered already
         inputs, found = prepared(entry.inputs, values, references)
-        opened.ready()
+        opened.ready(inputs)
         diagnostics = (*opened.diagnostics, *found)
         return _Begun(opened, inputs, options_for(opened, inputs, references), diagnostics)
 

@@ -86,6 +86,7 @@ API: dict[str, Any] = {
             "delete": {"operationId": "drop", "responses": {"204": {"description": "gone"}}},
             "put": {"operationId": "put", "responses": {"200": {"description": "ok"}}},
         },
+        "/job/{q}": {"get": {"operationId": "one", "responses": {"200": {"description": "ok"}}}},
         "/search": {
             "get": {
                 "operationId": "search",
@@ -252,6 +253,16 @@ CASES = [
         Case("close", create("{name: n, kin: k}"), ["warning /requestBody/payload/kin"], "no field `kin`"),
         Case("far", create("{name: n, kind: k, xyz: 1}")),
         Case("closed", create("{name: n, kind: k, tag: {id: i, xyz: 1}}"), ["warning /requestBody/payload/tag/xyz"]),
+    ),
+    *of(
+        "needed-input",
+        Case("in-an-object", create("{name: $inputs.x, kind: k}")),
+        Case("in-a-query", "{stepId: a, operationId: search, parameters: [{name: q, in: query, value: $inputs.x}]}"),
+        Case("in-a-path", "{stepId: a, operationId: one, parameters: [{name: q, in: path, value: $inputs.x}]}",
+             ["warning /parameters/0"], "the input 'x' may be left out"),
+        Case("in-a-text", "{stepId: a, operationId: search, parameters: [{name: q, in: query, value: 'a-{$inputs.x}'}]}", ["warning /parameters/0"]),
+        Case("in-a-payload", create("{name: 'a {$inputs.x}', kind: k}"), ["warning "]),
+        Case("not-declared", "{stepId: a, operationId: one, parameters: [{name: q, in: path, value: $inputs.y}]}"),
     ),
     *of(
         "needless-body",

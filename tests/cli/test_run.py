@@ -166,6 +166,24 @@ def test_all_mistakes_are_told_at_once(said: Any, tmp_path: Path) -> None:
     assert [rule for rule in ("unknown-operation", "bad-condition", "unknown-step") if f"[{rule}]" not in err] == []
 
 
+NEEDS_INPUT = """
+  inputs: {type: object, properties: {x: {type: string}, y: {type: string, default: d}}}
+  steps:
+  - {stepId: a, operationId: first, parameters: [{name: q, in: query, value: "{$inputs.y}"}]}
+  - {stepId: b, operationId: first, parameters: [{name: q, in: query, value: "at {$inputs.x}"}]}
+"""
+
+
+def test_an_input_that_a_later_request_needs_is_asked_for_before_the_first_one(said: Any, tmp_path: Path) -> None:
+    """The schema lets it be left out, and the second step cannot do without it."""
+    (tmp_path / "api.yml").write_text(NO_SERVER)
+    (tmp_path / "a.yml").write_text(MANY_MISTAKES.partition("\n  steps:")[0] + NEEDS_INPUT)
+    code, _, err = said("run", str(tmp_path / "a.yml"))
+    assert code == 2
+    assert "a.yml:10:50: error: the step 'b' cannot be sent without the input 'x', which was not given" in err
+    assert "hint: give it with -i x=…" in err
+
+
 def test_a_step_without_a_server_is_known_before_the_first_request(said: Any, tmp_path: Path) -> None:
     """Not when it is reached: the requests before it would have been sent for nothing."""
     steps = "  steps:\n  - {stepId: a, operationId: first}\n  - {stepId: b, operationId: last}\n"

@@ -6,7 +6,7 @@ Opening sends nothing but, for a document or a source that is a URL, the request
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description
 from treadle.arazzo.plan import Plan, PlanOptions, plan
+from treadle.arazzo.plan.indispensable import indispensable
 from treadle.arazzo.registry import Registry
 from treadle.arazzo.rules import check
 from treadle.cli.opener import Opener, provided
@@ -93,8 +94,15 @@ class Opened:
         names = {step.operation.source for step in steps if step.operation is not None}
         return [target for name, target in self.targets.items() if name in names]
 
-    def ready(self) -> None:
-        """Raise `DescriptionError` with every step that no request could be sent for, before the first one is."""
+    def ready(self, inputs: Collection[str]) -> None:
+        """Raise `DescriptionError` with every step that no request could be sent for, before the first one is.
+
+        `inputs` are the names of those that the run has.
+        """
+        if found := [*self._without_server(), *self._without_input(inputs)]:
+            raise DescriptionError(found)
+
+    def _without_server(self) -> Iterable[Diagnostic]:
         found: dict[str, Diagnostic] = {}
         for workflow in self.plan.workflows.values():
             for step in workflow.steps:
@@ -107,8 +115,17 @@ class Opened:
                     place = None if workflow.document else self.document.place(step.pointer)
                     message = f"the step {step.step_id!r} cannot be sent: {error.message}"
                     found[operation.source] = Diagnostic("openapi-server", message, place, hint=error.hint)
-        if found:
-            raise DescriptionError(list(found.values()))
+        return found.values()
+
+    def _without_input(self, inputs: Collection[str]) -> Iterator[Diagnostic]:
+        """Find what the steps lack that the run comes to in any case: those up to the first that may go elsewhere."""
+        for step in self.plan.workflows[self.plan.entry].steps:
+            for name, pointer in indispensable(step, inputs):
+                message = f"the step {step.step_id!r} cannot be sent without the input {name!r}, which was not given"
+                hint = f"give it with -i {name}=…"
+                yield Diagnostic("needed-input", message, self.document.place(pointer), hint=hint)
+            if step.on_success:
+                return
 
     def authoriser(self, home: Home) -> Authoriser:
         """Give what adds credentials: configured ones; signatures, for the local service with its own keys."""

@@ -151,7 +151,7 @@ def run(
         inputs, found = prepared(entry.inputs, values, references)
         if not telling.quiet:
             briefly([*opened.diagnostics, *found], notes=telling.explain)
-        opened.ready()
+        opened.ready(inputs)
         code = asyncio.run(_begin(opened, inputs, references, wanted, telling, service, tape, yes=yes))
     sys.exit(code)
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from typing import Any, Final
+from typing import Final
 
 from treadle.arazzo.criteria import outline as asks
 from treadle.arazzo.criteria.outline import Outline, outline
-from treadle.arazzo.expressions import Context, EvaluationError, Expression, Template, nodes
+from treadle.arazzo.expressions import Context, Expression, nodes
 from treadle.arazzo.plan import Plan, PlannedWorkflow
+from treadle.arazzo.plan.indispensable import indispensable
 from treadle.mock.needs import inputs_schema
 from treadle.mock.samples import Sampler
 from treadle.seams import MISSING, Json
@@ -36,51 +37,13 @@ def sample_inputs(workflow: PlannedWorkflow, *, optional: bool = False) -> dict[
     return made
 
 
-class _Everything(Mapping[str, Any]):
-    """Has every name: outputs of which nothing is known but that they will be there."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __getitem__(self, name: str) -> Any:
-        return self.value
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(())
-
-    def __len__(self) -> int:
-        return 0
-
-
 def _indispensable(workflow: PlannedWorkflow, given: set[str]) -> Iterator[str]:
-    """Give the inputs without which a request cannot be built: in a path, inside a text."""
-    defaults = {name for name, each in workflow.inputs.declared.items() if each.default is not MISSING}
-    known: dict[str, Json] = dict.fromkeys(given | defaults, "text")
+    """Give the inputs without which a request of the workflow cannot be built."""
+    known = given | {name for name, each in workflow.inputs.declared.items() if each.default is not MISSING}
     for step in workflow.steps:
-        for argument in step.arguments:
-            if argument.location == "path":
-                for expression in argument.value.expressions:
-                    if isinstance(expression, nodes.InputReference) and expression.name not in known:
-                        known[expression.name] = "text"
-                        yield expression.name
-        templates = [argument.value for argument in step.arguments]
-        templates += [step.payload] if step.payload else []
-        templates += [each.value for each in step.replacements]
-        for template in templates:
-            names = {each.name for each in template.expressions if isinstance(each, nodes.InputReference)}
-            while name := _lacking(template, known, names - known.keys()):
-                known[name] = "text"
-                yield name
-
-
-def _lacking(template: Template, known: Mapping[str, Json], names: set[str]) -> str:
-    """Give an input without which a template has no value, "" where it has one."""
-    context = Context(inputs=known, steps=_Everything(_Everything("text")), workflows=_Everything(_Everything({})))
-    try:
-        template.evaluate(context)
-    except EvaluationError as error:
-        return next((name for name in sorted(names) if f"$inputs.{name}" in error.expression), "")
-    return ""
+        for name, _ in indispensable(step, known):
+            known.add(name)
+            yield name
 
 
 def _used(workflow: PlannedWorkflow) -> Iterator[str]:

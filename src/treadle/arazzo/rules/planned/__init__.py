@@ -17,6 +17,7 @@ from treadle.arazzo.rules.planned import (
     criterion_always_true,
     criterion_never_true,
     missing_body,
+    needed_input,
     needless_body,
     prefer_operation_id,
     unhandled_value,
@@ -36,6 +37,7 @@ ALL: Final[tuple[ModuleType, ...]] = (
     missing_body,
     unknown_payload_field,
     needless_body,
+    needed_input,
     blind_retry,
     prefer_operation_id,
 )
