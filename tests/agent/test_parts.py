@@ -286,6 +286,10 @@ def test_metrics_that_are_refused(regex: str) -> None:
         ("", 1, ["a", "", "b"], "AlgorithmError: , exit code: 1\na\nb"),
         ("", 139, [], "AlgorithmError: , exit code: 139\nkilled by signal 11 (SIGSEGV)"),
         ("", 255, [], "AlgorithmError: , exit code: 255"),
+        ("Customer Error: why", 2, [], "ClientError: why, exit code: 2"),
+        ("Customer Error: why", 1, [], "AlgorithmError: Customer Error: why, exit code: 1"),
+        ("why", 2, [], "AlgorithmError: why, exit code: 2"),
+        ("Customer Error: " + "x" * 2000, 2, [], f"ClientError: {'x' * 997}, exit code: 2"),
     ],
 )
 def test_algorithm_error(said: str, code: int, tail: list[str], reason: str) -> None:

@@ -151,12 +151,21 @@ def test_the_built_in_xgboost_answers_to_its_uris(registry: ImageRegistry, refer
 
 
 @pytest.mark.parametrize(
+    "reference", [f"{ECR}/kmeans:1", f"{ECR}/kmeans:latest", f"{ECR}/kmeans", "kmeans", "kmeans:1"]
+)
+def test_the_built_in_kmeans_answers_to_its_uris(registry: ImageRegistry, reference: str) -> None:
+    image, command = registry.resolve(reference, hyperparameters={"sagemaker_submit_directory": "s3://b/k"})
+    assert (image["name"], image["script_mode"]) == (reference, False)
+    assert command == ["python", "-m", "treadle.training.algorithms.kmeans", "train"]
+
+
+@pytest.mark.parametrize(
     ("reference", "message", "hint"),
     [
         pytest.param("ubuntu:22.04", "neither a registered", "treadle images add", id="a container image"),
         pytest.param("digit", "neither a registered", "Did you mean 'digits'?", id="a slip"),
         pytest.param("digits:2", "neither a registered", "Did you mean 'digits'?", id="another tag"),
-        pytest.param(f"{ECR}/kmeans:1", "neither a registered", "", id="another algorithm"),
+        pytest.param(f"{ECR}/linear-learner:1", "neither a registered", "", id="another algorithm"),
         pytest.param(f"{ECR}/sagemaker-xgboost:9.9-1", "no version", "1.7-1", id="unknown version"),
         pytest.param(f"{ECR}/sagemaker-xgboost", "no version", "1.7-1", id="no version"),
         pytest.param(f"{ECR}/xgboost:1", "retired", "1.7-1", id="0.72"),

@@ -14,6 +14,8 @@ LIMIT = 1024
 """Characters of a `FailureReason`."""
 
 _FAILURE_FILE = "output/failure"
+_CUSTOMER, _CUSTOMER_ERROR = 2, "Customer Error: "
+"""By exit code and file AWS's own algorithms say that the user's data or hyperparameters are wrong."""
 _WIDEST_CHARACTER = 4
 
 
@@ -32,8 +34,13 @@ def algorithm_error(said: str, exit_code: int, tail: Iterable[str] = ()) -> str:
     AlgorithmError: , exit code: 137
     killed by signal 9 (SIGKILL)
     epoch 3
+    >>> algorithm_error("Customer Error: no value for 'k'", 2)
+    "ClientError: no value for 'k', exit code: 2"
     """
     ending = f", exit code: {exit_code}"
+    if exit_code == _CUSTOMER and said.startswith(_CUSTOMER_ERROR):
+        said = said.removeprefix(_CUSTOMER_ERROR)
+        return f"ClientError: {said[: LIMIT - len('ClientError: ') - len(ending)]}{ending}"
     room = LIMIT - len("AlgorithmError: ") - len(ending)
     head = f"AlgorithmError: {said[:room]}{ending}"
     if said:

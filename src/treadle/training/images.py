@@ -241,7 +241,8 @@ def _built_in(reference: str, algorithm: BuiltIn, repository: str, tag: str, *, 
     example = f"Use a version such as …/{algorithm.repository}:{algorithm.example}."
     if repository in algorithm.retired:
         raise ImageError(f"{reference!r} is a version of {algorithm.name} that AWS has retired.", hint=example)
-    if not (re.fullmatch(algorithm.tags, tag, re.ASCII) or (not repository and tag in {"", "latest"})):
+    tag = tag or "latest"
+    if not (re.fullmatch(algorithm.tags, tag, re.ASCII) or (not repository and tag == "latest")):
         raise ImageError(f"{reference!r} names no version of {algorithm.name} that AWS offers.", hint=example)
     if not algorithm.installed:
         raise ImageError(
@@ -253,7 +254,7 @@ def _built_in(reference: str, algorithm: BuiltIn, repository: str, tag: str, *, 
         kind="builtin",
         name=reference,
         command=_SCRIPT_COMMAND if scripted else algorithm.command,
-        environment={"TREADLE_ALGORITHM_VERSION": tag} if tag not in {"", "latest"} else {},
+        environment={"TREADLE_ALGORITHM_VERSION": tag} if tag != "latest" else {},
         script_mode=scripted,
         metric_definitions=tuple({"Name": name, "Regex": regex} for name, regex in algorithm.metrics.items()),
     )

@@ -99,4 +99,19 @@ XGBOOST: Final = BuiltIn(
     scripts=True,
 )
 
-BUILT_IN: Final = (XGBOOST,)
+KMEANS: Final = BuiltIn(
+    name="kmeans",
+    repository="kmeans",
+    tags="1|latest",
+    example="1",
+    needs=("numpy",),
+    metrics={
+        "test:msd": r"#quality_metric: host=\S+, test msd <loss>=(\S+)",
+        "test:ssd": r"#quality_metric: host=\S+, test ssd <loss>=(\S+)",
+        "train:msd": r"#quality_metric: host=\S+, train msd <loss>=(\S+)",
+        "train:progress": r"#progress_metric: host=\S+, completed (\S+) %",
+        "train:throughput": r"#throughput_metric: host=\S+, train throughput=(\S+) records/second",
+    },
+)
+
+BUILT_IN: Final = (XGBOOST, KMEANS)

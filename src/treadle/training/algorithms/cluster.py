@@ -124,6 +124,8 @@ class Cluster:
         return None
 
     def _send(self, host: str, message: bytes) -> None:
+        if len(message) > _LONGEST:
+            raise AlgorithmError(f"{len(message)} bytes are too much to be decided on together by several hosts")
         try:
             self._links[host].send_bytes(message)
         except OSError as error:

@@ -27,6 +27,7 @@ __all__ = [
     "Interval",
     "JsonList",
     "Literals",
+    "Text",
     "Texts",
     "validated",
 ]
@@ -134,6 +135,24 @@ class Categorical(Hyperparameter):
     def values(self) -> str:
         """The words."""
         return str(list(self.words))
+
+
+@dataclass(frozen=True, slots=True)
+class Text(Hyperparameter):
+    """Any text."""
+
+    def parse(self, text: str) -> str:
+        """Give the text."""
+        return text
+
+    def allows(self, _value: str) -> bool:
+        """Say yes."""
+        return True
+
+    @property
+    def values(self) -> str:
+        """Anything."""
+        return "any text"
 
 
 @dataclass(frozen=True, slots=True)
