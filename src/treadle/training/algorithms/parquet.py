@@ -1,6 +1,6 @@
 """Parquet: a label in the first column, numbers in the others. pyarrow reads it, and is only imported for it.
 
-pyarrow is 55 MB to download and 150 MB on the disk, twice as much as XGBoost and numpy together; so it is an extra of
+pyarrow is 55 MB to download and 170 MB on the disk, more than twice XGBoost and numpy together; so it is an extra of
 its own (`treadle[parquet]`), and who asks for Parquet without it is told so.
 """
 
