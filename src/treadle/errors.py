@@ -45,6 +45,7 @@ __all__ = [
     "ObjectError",
     "ObjectNotFound",
     "Place",
+    "Repair",
     "ServiceError",
     "Severity",
     "StoreError",
@@ -77,6 +78,18 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Repair:
+    """The one certain way to put a finding right, at its place.
+
+    `value` and `key` are given a new `text`; a value becomes the member `text` of an object (`named`), or the only item
+    of a list (`listed`); a list of objects becomes one (`joined`).
+    """
+
+    what: Literal["value", "key", "named", "listed", "joined"]
+    text: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One finding: what is wrong, where, and what to do about it. `rule` names the check, for switches and searches."""
 
@@ -85,6 +98,7 @@ class Diagnostic:
     place: Place | None = None
     severity: Severity = "error"
     hint: str = ""
+    repair: Repair | None = None
 
     def render(self) -> str:
         """Give the finding as a person reads it, with the source line and a caret where the place is known."""

@@ -338,7 +338,7 @@ CASES: dict[str, Case] = {
     "c02-pre-release": allows(MINIMAL, version="1.1.0-rc1"),
     "c02-later-minor": finds(MINIMAL, "version", "warning", version="1.9.0"),
     "c02-later-major": finds(MINIMAL, "version", version="2.0.0"),
-    "c03-field-names-have-case": finds(MINIMAL.replace("stepId", "stepid"), "missing-field"),
+    "c03-field-names-have-case": finds(MINIMAL.replace("stepId", "stepid"), "unknown-field"),
     "c04-yaml-1-2": loads(
         b"a: yes\nb: 012\nc: on\nd: 2024-01-01",
         lambda d: d.value == {"a": "yes", "b": "012", "c": "on", "d": "2024-01-01"},

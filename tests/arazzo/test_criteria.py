@@ -615,7 +615,7 @@ def test_an_xpath_that_makes_too_much_is_stopped() -> None:
         ("jsonpaths", None, "$response.body", "no criterion of type 'jsonpaths'"),
         ("jsonpath", "rfc1", "$response.body", "no version 'rfc1'"),
         ("regex", None, None, "needs a context"),
-        ("jsonpath", None, "response.body", "the context"),
+        ("jsonpath", None, "response.body", "'response.body' is no runtime expression"),
     ],
 )
 def test_a_wrong_type_version_or_context_is_an_error(

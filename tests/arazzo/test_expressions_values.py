@@ -63,7 +63,7 @@ CASES = [
     Case("$5.00", "$5.00"),
     Case("a {b} c {$5}", "a {b} c {$5}"),
     Case("US$inputs.i", "US$inputs.i"),
-    Case("{$inputs.i", "{$inputs.i", rules=set()),
+    Case("{$inputs.i", "{$inputs.i", rules={"bad-expression"}),
     Case("$ref", "$ref"),
     Case("$input.i", "$input.i", rules={"bad-expression"}),
     Case("$inputs.i", "7", kind="text"),

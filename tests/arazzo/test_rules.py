@@ -129,7 +129,8 @@ CASES = [
     Case("same-action-at-workflow", with_actions("[{name: a, type: end}]", more="successActions: [{name: a, type: end}]")),
     # criterion-context
     Case("no-context", workflow("{stepId: one, operationId: x, successCriteria: [{condition: a, type: regex}]}"), ["error criterion-context /workflows/0/steps/0/successCriteria/0"], "regex", "$response.body"),
-    Case("no-context-in-action", with_actions("[{name: a, type: end, criteria: [{condition: $.a, type: {type: jsonpath, version: rfc9535}}]}]"), ["error criterion-context /workflows/0/steps/0/onSuccess/0/criteria/0"], "jsonpath"),
+    Case("no-context-in-action", with_actions("[{name: a, type: end, criteria: [{condition: a, type: regex}]}]"), ["error criterion-context /workflows/0/steps/0/onSuccess/0/criteria/0"], "regex"),
+    Case("query-without-context", with_actions("[{name: a, type: end, criteria: [{condition: $.a, type: {type: jsonpath, version: rfc9535}}]}]")),
     Case("simple", workflow("{stepId: one, operationId: x, successCriteria: [{condition: a, type: simple}]}"), ["warning simple-without-context /workflows/0/steps/0/successCriteria/0"]),
     Case("simple-strict", workflow("{stepId: one, operationId: x, successCriteria: [{condition: a, type: simple}]}"), ["error simple-without-context /workflows/0/steps/0/successCriteria/0"], strict=True),
     Case("pointer-as-condition", workflow("{stepId: one, operationId: x, successCriteria: [{context: $url, condition: /a, type: {type: jsonpointer, version: rfc6901}}]}"), ["error criterion-context /workflows/0/steps/0/successCriteria/0/type"]),

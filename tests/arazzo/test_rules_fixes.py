@@ -95,6 +95,41 @@ class Case:
     after: str | None
 
 
+BODY = STEP + "  requestBody: {payload: {a: %s}}\n"
+
+REPAIRS = [
+    Case("root", BODY % "$input.token", BODY % "$inputs.token"),
+    Case("root-in-text", BODY % '"x {$input.token}"', BODY % '"x {$inputs.token}"'),
+    Case("root-in-json", STEP + "  requestBody:\n    payload: '{\"a\": {$input.token}}'\n", STEP + "  requestBody:\n    payload: '{\"a\": {$inputs.token}}'\n"),
+    Case("braces", BODY % "{$inputs.token}", BODY % "$inputs.token"),
+    Case("undeclared", BODY % "$input.path", None),
+    Case("other-language", BODY % "$input.path('$')", None),
+    Case("condition", criterion("- condition: $respone.body#/a == 1 && statusCode == 200"), criterion("- condition: $response.body#/a == 1 && $statusCode == 200")),
+    Case("operator", criterion("- condition: $statusCode = 200 and $url"), criterion("- condition: $statusCode == 200 && $url")),
+    Case("context", criterion("- {context: $respone.body, condition: $.a, type: jsonpath}"), criterion("- {context: $response.body, condition: $.a, type: jsonpath}")),
+    Case("output", STEP + "  outputs: {a: response.header.X, b: $response.statusCode}\n", STEP + "  outputs: {a: $response.header.X, b: $statusCode}\n"),
+    Case("field", STEP + "  succesCriteria: [{condition: $url}]\n", STEP + "  successCriteria: [{condition: $url}]\n"),
+    Case("dash", STEP + "  successCriteria:\n    condition: $url   # why\n\n    # and\n    type: regex\n    context: |\n      $url\n", STEP + "  successCriteria:\n    - condition: $url   # why\n\n      # and\n      type: regex\n      context: |\n        $url\n"),
+    Case("dash-and-field", STEP + "  succesCriteria:\n    condtion: $statuscode == 200\n", STEP + "  successCriteria:\n    - condition: $statusCode == 200\n"),
+    Case("dash-in-flow", STEP + "  successCriteria: {condition: $url}\n", STEP + "  successCriteria: [{condition: $url}]\n"),
+    Case("text", STEP + "  successCriteria: $statusCode == 200\n", STEP + "  successCriteria: [{condition: $statusCode == 200}]\n"),
+    Case("texts", STEP + "  successCriteria:\n  - $statusCode == 200\n", STEP + "  successCriteria:\n  - condition: $statusCode == 200\n"),
+    Case("members", STEP + "  outputs:\n    - a: $url  # x\n    - b: $method\n", STEP + "  outputs:\n      a: $url  # x\n      b: $method\n"),
+    Case("one-item", STEP + "  requestBody:\n  - payload: 1\n    contentType: text/plain\n", STEP + "  requestBody:\n    payload: 1\n    contentType: text/plain\n"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REPAIRS, ids=[case.id for case in REPAIRS])
+def test_an_error_with_one_certain_repair_is_put_right(case: Case, tmp_path: Path) -> None:
+    """What was wrong with it is gone afterwards, and the rest of the text is as it was."""
+    before, after = steps(case.before), steps(case.after or case.before)
+    assert fixed(tmp_path, before) == after
+    if case.after:
+        assert not [
+            each.render() for each in check_document(write(tmp_path, after)).diagnostics if each.severity == "error"
+        ]
+
+
 CASES = [
     # jsonpath-comparison
     Case("comparison", criterion('- context: $response.body\n  condition: $.S == "a"\n  type: jsonpath'), criterion("- condition: $response.body#/S == 'a'")),

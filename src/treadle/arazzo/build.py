@@ -9,19 +9,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any, Final, TypeAlias
 
 import msgspec
 
 from treadle.arazzo import model
 from treadle.arazzo.location import Document, join
-from treadle.errors import Diagnostic, Severity
+from treadle.arazzo.slips import braced, close_to, cut_off, elsewhere, in_list, not_a_list, not_a_map
+from treadle.errors import Diagnostic, Repair, Severity
 from treadle.seams import Json
 
-__all__ = ["build", "close_to"]
+__all__ = ["build"]
 
 Version: TypeAlias = "tuple[int, int]"
 
@@ -38,24 +38,6 @@ def build(document: Document) -> tuple[model.Description | None, list[Diagnostic
     builder.document_version = version
     description = _an(_DESCRIPTION)(builder, document.value, _At("", "the document"))
     return description, builder.found
-
-
-# Likeness costs a while for each name, and a hostile document has thousands of both.
-_MOST_NAMES: Final = 1000
-_SEPARATORS: Final = dict.fromkeys(map(ord, "-_ \t\n\r"))
-_MOST_COMPARED: Final = 200
-
-
-def close_to(name: str, known: Iterable[str]) -> str:
-    """Give the known name that was probably meant, or ""."""
-    import difflib  # only on the way to a finding
-
-    names = list(islice(known, _MOST_NAMES))
-    folded = {each.translate(_SEPARATORS).lower(): each for each in reversed(names)}
-    alike = folded.get(name.translate(_SEPARATORS).lower())
-    # Two letters in the wrong order make a short name two thirds like itself.
-    cutoff = 0.6 if len(name) <= 5 else 0.7
-    return alike or next(iter(difflib.get_close_matches(name[:200], names[:_MOST_COMPARED], n=1, cutoff=cutoff)), "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,15 +69,26 @@ class _Builder:
     document_version: Version = (1, 1)
 
     def report(
-        self, rule: str, message: str, pointer: str, *, hint: str = "", severity: Severity = "error", key: bool = False
+        self,
+        rule: str,
+        message: str,
+        pointer: str,
+        *,
+        hint: str = "",
+        severity: Severity = "error",
+        key: bool = False,
+        repair: Repair | None = None,
     ) -> _Wrong:
         place = self.document.place(pointer, key=key)
-        self.found.append(Diagnostic(rule, message, place, severity, hint))
+        self.found.append(Diagnostic(rule, message, place, severity, hint, repair))
         return _WRONG
 
-    def wrong_type(self, value: Json, at: _At, wanted: str, *, hint: str = "") -> _Wrong:
+    def wrong_type(self, value: Json, at: _At, wanted: str, *, hint: str = "", repair: Repair | None = None) -> _Wrong:
         message = f"{at.what} must be {wanted}, not {described(value)}"
-        return self.report("wrong-type", message, at.pointer, hint=hint, key=value is None)
+        expression = braced(value)
+        if expression:
+            hint, repair = f"for YAML {{…}} is an object: write {expression}", Repair("value", expression)
+        return self.report("wrong-type", message, at.pointer, hint=hint, key=value is None, repair=repair)
 
     def newer(self, what: str, pointer: str, *, key: bool = False) -> None:
         """Note the use of a feature that the document's version does not have; it is honoured all the same."""
@@ -263,10 +256,15 @@ def _listed_words(words: Sequence[str]) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _list_of(read: _Reader, *, at_least: int = 0, required: bool = False) -> _Reader:
+def _list_of(read: _Reader, *, of: _Shape | None = None, at_least: int = 0, required: bool = False) -> _Reader:
+    """Read a list; `of` is the shape of its items, where they are objects."""
+
     def read_list(builder: _Builder, value: Json, at: _At) -> tuple[Any, ...] | _Wrong:
         if not isinstance(value, list):
-            return builder.wrong_type(value, at, "a list", hint="begin each of its items with `- `")
+            slip = not_a_list(value, of.names if of else (), of.naming if of else "")
+            builder.wrong_type(value, at, "a list", hint=slip.hint, repair=slip.repair)
+            only = read(builder, value, _At(at.pointer, f"the only item of {at.what}")) if slip.single else _WRONG
+            return _WRONG if only is _WRONG else (only,)
         if len(value) < at_least:
             # Needed since 1.1; what 1.0 requires is required all the same.
             severity = _ERROR if builder.document_version >= (1, 1) or required else _WARNING
@@ -284,7 +282,10 @@ def _list_of(read: _Reader, *, at_least: int = 0, required: bool = False) -> _Re
 def _map_of(read: _Reader, what: str) -> _Reader:
     def read_map(builder: _Builder, value: Json, at: _At) -> dict[str, Any] | _Wrong:
         if not isinstance(value, dict):
-            return builder.wrong_type(value, at, f"an object that gives {what} by name")
+            slip = not_a_map(value)
+            return builder.wrong_type(
+                value, at, f"an object that gives {what} by name", hint=slip.hint, repair=slip.repair
+            )
         members = {key: read(builder, each, at.member(key, f"`{key}` of {at.what}")) for key, each in value.items()}
         return {key: member for key, member in members.items() if member is not _WRONG}
 
@@ -313,6 +314,8 @@ class _Shape:
     make: Callable[..., Any]
     members: tuple[_Member, ...]
     newer: bool = False
+    naming: str = ""
+    """The field that tells objects of this shape apart."""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -328,13 +331,14 @@ def _an(shape: _Shape) -> _Reader:
 
     def read(builder: _Builder, value: Json, at: _At) -> Any:
         if not isinstance(value, dict):
-            return builder.wrong_type(value, at, f"a {shape.name}")
+            slip = in_list(value, shape.names)
+            return builder.wrong_type(value, at, f"a {shape.name}", hint=slip.hint, repair=slip.repair)
         if shape.newer:
             builder.newer(f"the {shape.name}", at.pointer)
-        _unknown_fields(builder, value, at, shape)
+        misspelt = _unknown_fields(builder, value, at, shape)
         attributes: dict[str, Any] = {}
         for member in shape.members:
-            attributes |= _read_member(builder, value, at, shape, member)
+            attributes |= _read_member(builder, value, at, shape, member, misspelt.get(member.name, member.name))
         extensions = {key: each for key, each in value.items() if key.startswith("x-")}
         return shape.make(pointer=at.pointer, extensions=extensions, **attributes)
 
@@ -342,19 +346,19 @@ def _an(shape: _Shape) -> _Reader:
 
 
 def _read_member(
-    builder: _Builder, value: Mapping[str, Json], at: _At, shape: _Shape, member: _Member
+    builder: _Builder, value: Mapping[str, Json], at: _At, shape: _Shape, member: _Member, written: str
 ) -> dict[str, Any]:
+    """Read a member; `written` is how the document spells its name."""
     attribute = member.attribute or _snake(member.name)
     stand_in = {attribute: member.fallback} if member.required else {}
-    if member.name not in value:
+    if written not in value:
         if member.required:
             message = f"this {shape.name} has no `{member.name}`, which is required"
-            alike = close_to(member.name, (key for key in value if key not in shape.names))
-            hint = f"did you mean it by `{alike}`?" if alike else ""
+            hint = cut_off(value, shape.names) if at.pointer.rpartition("/")[2].isdecimal() else ""
             builder.report("missing-field", message, at.pointer, hint=hint)
         return stand_in
-    here = at.member(member.name, f"`{member.name}` of this {shape.name}")
-    given = value[member.name]
+    here = at.member(written, f"`{written}` of this {shape.name}")
+    given = value[written]
     if given is None and not member.null and not member.required:
         message = f"{here.what} is empty"
         builder.report("empty-field", message, here.pointer, severity="warning", key=True, hint="leave it out")
@@ -365,18 +369,26 @@ def _read_member(
     return stand_in if read is _WRONG else {attribute: read}
 
 
-def _unknown_fields(builder: _Builder, value: Mapping[str, Json], at: _At, shape: _Shape) -> None:
+def _unknown_fields(builder: _Builder, value: Mapping[str, Json], at: _At, shape: _Shape) -> dict[str, str]:
+    """Report the fields that the object does not have; give those that are misspelt by their proper name."""
+    misspelt: dict[str, str] = {}
     for key in value:
         if key in shape.names or key.startswith("x-"):
             continue
-        meant = close_to(key, (name for name in shape.names if name not in value))
         message = f"a {shape.name} has no field `{key}`"
+        hint, wrong = elsewhere(shape.name, key)
+        meant = "" if hint else close_to(key, (name for name in shape.names if name not in value))
+        repair = None
         if meant:
             # Probably a slip of the pen, so something that the author wants would silently not happen.
-            hint, severity = f"did you mean `{meant}`?", _ERROR
-        else:
-            hint, severity = f"it is ignored; its fields are {', '.join(shape.names)}", _WARNING
-        builder.report("unknown-field", message, join(at.pointer, key), severity=severity, hint=hint, key=True)
+            hint, wrong = f"did you mean `{meant}`?", True
+            repair = Repair("key", meant) if meant not in misspelt else None
+            misspelt.setdefault(meant, key)
+        severity = _ERROR if wrong else _WARNING
+        hint = hint or f"it is ignored; its fields are {', '.join(shape.names)}"
+        pointer = join(at.pointer, key)
+        builder.report("unknown-field", message, pointer, severity=severity, hint=hint, key=True, repair=repair)
+    return misspelt
 
 
 _ERROR: Final[Severity] = "error"
@@ -408,7 +420,7 @@ def _value(builder: _Builder, value: Json, at: _At) -> Json | model.Selector:
 
 
 def _output(builder: _Builder, value: Json, at: _At) -> Any:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not braced(value):
         return _an(_SELECTOR)(builder, value, at)
     if not isinstance(value, str):
         return builder.wrong_type(value, at, "an expression or a Selector Object")
@@ -488,6 +500,7 @@ _SOURCE_DESCRIPTION = _Shape(
         _Member("url", _text, required=True),
         _Member("type", _one_of("openapi", "arazzo", "asyncapi", newer=("asyncapi",))),
     ),
+    naming="name",
 )
 
 _PARAMETER = _Shape(
@@ -502,6 +515,7 @@ _PARAMETER = _Shape(
         ),
         _Member("value", _value, required=True, fallback=None, null=True),
     ),
+    naming="name",
 )
 
 _REUSABLE = _Shape(
@@ -525,7 +539,16 @@ def _criterion(builder: _Builder, value: Json, at: _At) -> Any:
     """Read a Criterion Object; one whose condition is spread over three members is put together (`split-condition`)."""
     whole = _put_together(value)
     read = _an(_CRITERION)(builder, value if whole is None else whole, at)
+    if isinstance(read, model.Criterion) and not read.condition:
+        _empty(builder, value, at)
+        return _WRONG
     return read if whole is None else msgspec.structs.replace(read, split=True)
+
+
+def _empty(builder: _Builder, value: Json, at: _At) -> None:
+    if isinstance(value, dict) and value.get("condition") == "":
+        message = "a condition must say something: nothing can be evaluated"
+        builder.report("wrong-value", message, join(at.pointer, "condition"), hint="$statusCode == 200")
 
 
 _OPERATORS: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
@@ -545,8 +568,8 @@ def _put_together(value: Json) -> Json:
     return {"condition": f"{context} {value['condition']} {written}", **kept}
 
 
-_PARAMETERS = _list_of(_or_reusable(_an(_PARAMETER)))
-_CRITERIA = _list_of(_criterion)
+_PARAMETERS = _list_of(_or_reusable(_an(_PARAMETER)), of=_PARAMETER)
+_CRITERIA = _list_of(_criterion, of=_CRITERION)
 
 _SUCCESS_ACTION = _Shape(
     "Success Action Object",
@@ -559,6 +582,7 @@ _SUCCESS_ACTION = _Shape(
         _Member("parameters", _PARAMETERS, newer=True),
         _Member("criteria", _CRITERIA),
     ),
+    naming="name",
 )
 
 _FAILURE_ACTION = _Shape(
@@ -574,10 +598,11 @@ _FAILURE_ACTION = _Shape(
         _Member("parameters", _PARAMETERS, newer=True),
         _Member("criteria", _CRITERIA),
     ),
+    naming="name",
 )
 
-_SUCCESS_ACTIONS = _list_of(_or_reusable(_an(_SUCCESS_ACTION)))
-_FAILURE_ACTIONS = _list_of(_or_reusable(_an(_FAILURE_ACTION)))
+_SUCCESS_ACTIONS = _list_of(_or_reusable(_an(_SUCCESS_ACTION)), of=_SUCCESS_ACTION)
+_FAILURE_ACTIONS = _list_of(_or_reusable(_an(_FAILURE_ACTION)), of=_FAILURE_ACTION)
 _OUTPUTS = _map_of(_output, "expressions")
 
 _PAYLOAD_REPLACEMENT = _Shape(
@@ -596,7 +621,7 @@ _REQUEST_BODY = _Shape(
     (
         _Member("contentType", _text),
         _Member("payload", _anything, null=True),
-        _Member("replacements", _list_of(_an(_PAYLOAD_REPLACEMENT))),
+        _Member("replacements", _list_of(_an(_PAYLOAD_REPLACEMENT), of=_PAYLOAD_REPLACEMENT)),
     ),
 )
 
@@ -612,7 +637,7 @@ _STEP = _Shape(
         _Member("workflowId", _text),
         _Member("parameters", _PARAMETERS),
         _Member("requestBody", _an(_REQUEST_BODY)),
-        _Member("successCriteria", _list_of(_criterion, at_least=1)),
+        _Member("successCriteria", _list_of(_criterion, of=_CRITERION, at_least=1)),
         _Member("onSuccess", _SUCCESS_ACTIONS),
         _Member("onFailure", _FAILURE_ACTIONS),
         _Member("outputs", _OUTPUTS),
@@ -621,6 +646,7 @@ _STEP = _Shape(
         _Member("action", _one_of("send", "receive"), newer=True),
         _Member("dependsOn", _list_of(_text, at_least=1), newer=True),
     ),
+    naming="stepId",
 )
 
 _WORKFLOW = _Shape(
@@ -632,12 +658,13 @@ _WORKFLOW = _Shape(
         _Member("description", _prose),
         _Member("inputs", _schema),
         _Member("dependsOn", _list_of(_text)),
-        _Member("steps", _list_of(_an(_STEP), at_least=1, required=True), required=True, fallback=()),
+        _Member("steps", _list_of(_an(_STEP), of=_STEP, at_least=1, required=True), required=True, fallback=()),
         _Member("successActions", _SUCCESS_ACTIONS),
         _Member("failureActions", _FAILURE_ACTIONS),
         _Member("outputs", _OUTPUTS),
         _Member("parameters", _PARAMETERS),
     ),
+    naming="workflowId",
 )
 
 _COMPONENTS = _Shape(
@@ -667,11 +694,13 @@ _DESCRIPTION = _Shape(
         _Member("info", _an(_INFO), required=True, fallback=model.Info(pointer="/info")),
         _Member(
             "sourceDescriptions",
-            _list_of(_an(_SOURCE_DESCRIPTION), at_least=1, required=True),
+            _list_of(_an(_SOURCE_DESCRIPTION), of=_SOURCE_DESCRIPTION, at_least=1, required=True),
             required=True,
             fallback=(),
         ),
-        _Member("workflows", _list_of(_an(_WORKFLOW), at_least=1, required=True), required=True, fallback=()),
+        _Member(
+            "workflows", _list_of(_an(_WORKFLOW), of=_WORKFLOW, at_least=1, required=True), required=True, fallback=()
+        ),
         _Member("components", _an(_COMPONENTS)),
     ),
 )

@@ -20,8 +20,9 @@ from functools import cached_property
 from typing import Any, Final
 from urllib.parse import unquote
 
-from treadle.arazzo.build import close_to, described
+from treadle.arazzo.build import described
 from treadle.arazzo.location import Document, find, join, tokens
+from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING, Json, Missing
 

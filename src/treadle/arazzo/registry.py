@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Final, TypeAlias
 from urllib.parse import unquote, urlsplit
 
-from treadle.arazzo.build import close_to
 from treadle.arazzo.load import MAX_SIZE, load
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import SourceDescription, SourceType
+from treadle.arazzo.slips import close_to
 from treadle.errors import DescriptionError, Diagnostic, Place, TreadleError
 from treadle.seams import Json
 

@@ -1,7 +1,8 @@
 """`treadle check --fix`: what has one certain rewriting is rewritten, after it was shown.
 
-Nothing is written unless the new text reads as what was meant to be changed, plans to the same meaning as the old one,
-and has no error that the old one had not.
+First errors are put right: there the old text has no meaning that could be kept. Then leniency is written properly:
+nothing is written unless the new text reads as what was meant to be changed, plans to the same meaning as the text
+before, and has no error that it had not.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from treadle.arazzo.fixes import CannotEdit, Change, Editor, applied, differences, proposed
+from treadle.arazzo.fixes import CannotEdit, Change, Editor, applied, differences, proposed, repairs
 from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
 from treadle.cli.checking import Checkup, check_document
@@ -84,18 +85,37 @@ def fixed_text(
     A rewriting can make way for another one, so it goes on until there is none. Raises `UsageError` where the new text
     would not mean the same: then it is Treadle that is mistaken.
     """
-    before = check_document(_lenient(setup), local=local, fetch=fetch)
-    current, changes = before, list[Change]()
-    for _ in range(_MOST_ROUNDS):
-        step = _once(current)
-        if step is None:
-            break
-        changes += step[1]
-        current = check_document(_lenient(setup), local=local, fetch=fetch, document=step[0])
-    if not changes:
+
+    def checked(document: Document | None = None) -> Checkup:
+        return check_document(_lenient(setup), local=local, fetch=fetch, document=document)
+
+    first = checked()
+    repaired, mended = _rounds(first, checked, lambda each: repairs(each.document, each.diagnostics))
+    current, changes = _rounds(repaired, checked, _proposed)
+    if not mended and not changes:
         return None
-    _same(before, current)
-    return before.document.text, current.document.text, changes
+    _same(repaired, current)
+    return first.document.text, current.document.text, [*mended, *changes]
+
+
+def _rounds(
+    checkup: Checkup, checked: Callable[[Document], Checkup], found: Callable[[Checkup], list[Change]]
+) -> tuple[Checkup, list[Change]]:
+    """Make changes until there are none left to be made."""
+    every: list[Change] = []
+    for _ in range(_MOST_ROUNDS):
+        changes = found(checkup)
+        if not changes:
+            break
+        every += changes
+        checkup = checked(_rewritten(checkup.document, changes))
+    return checkup, every
+
+
+def _proposed(checkup: Checkup) -> list[Change]:
+    if checkup.description is None:
+        return []
+    return proposed(checkup.document, checkup.description, checkup.workflows, checkup.diagnostics)
 
 
 def _lenient(setup: Setup) -> Setup:
@@ -105,14 +125,8 @@ def _lenient(setup: Setup) -> Setup:
     return msgspec.structs.replace(setup, strict=False, off=[])
 
 
-def _once(checkup: Checkup) -> tuple[Document, list[Change]] | None:
-    """Rewrite what can be rewritten now."""
-    document = checkup.document
-    if checkup.description is None:
-        return None
-    changes = proposed(document, checkup.description, checkup.workflows, checkup.diagnostics)
-    if not changes:
-        return None
+def _rewritten(document: Document, changes: Sequence[Change]) -> Document:
+    """Make changes in the text of a document."""
     try:
         text = Editor(document).edited(changes)
     except CannotEdit as error:
@@ -120,7 +134,7 @@ def _once(checkup: Checkup) -> tuple[Document, list[Change]] | None:
     rewritten = load(text.encode(), document.uri, label=document.label)
     if rewritten.value != applied(document.value, changes):
         raise UsageError(f"{document.label} would not read as it was meant after rewriting. Nothing was written.")
-    return rewritten, changes
+    return rewritten
 
 
 def _same(before: Checkup, after: Checkup) -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from treadle.arazzo.build import close_to
 from treadle.arazzo.rules.catalogue import ENTRIES, Entry
+from treadle.arazzo.slips import close_to
 from treadle.errors import UsageError
 from treadle.reporters.diagnostics import RuleText
 

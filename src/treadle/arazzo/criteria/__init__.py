@@ -6,9 +6,12 @@ and says why in the verdict's `problem`: it is never a silent false, since a pol
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import Final
+
 from treadle.arazzo.criteria.simple import compile_simple
 from treadle.arazzo.criteria.verdict import Broken, ConditionError, Criterion, Verdict, place
-from treadle.arazzo.expressions import Expression, ExpressionError, Scope, compile_expression, did_you_mean
+from treadle.arazzo.expressions import Expression, ExpressionError, Note, Scope, compile_expression, did_you_mean
 from treadle.arazzo.expressions.selectors import VERSIONS
 
 __all__ = ["Criterion", "Verdict", "compile_criterion"]
@@ -22,17 +25,33 @@ def compile_criterion(
     version: str | None = None,
     context: str | None = None,
 ) -> Criterion:
-    """Compile a criterion; findings go to `scope.notes`. Raises nothing: what can never work gives a broken criterion.
+    """Compile a criterion. Raises nothing: what can never work gives a broken criterion.
+
+    Findings go to `scope.notes`, with pointers into the criterion.
 
     `version` is that of an Expression Type Object; without one the newest of the specification holds.
     """
+    before = len(scope.notes)
+    made: Criterion
     try:
-        return _compile(condition, scope, type, version, context)
+        made = _compile(condition, scope, type, version, context)
     except ConditionError as error:
         where = f" ({place(condition, error.position)})" if 0 < error.position <= len(condition) else ""
         message = f"the condition '{condition[:200]}' can never be evaluated: {error.message}{where}"
-        scope.note("bad-condition", message, "error", hint=error.hint)
-        return Broken(condition, message)
+        scope.note("bad-condition", message, "error", hint=error.hint, instead=error.instead)
+        made = Broken(condition, message)
+    except ExpressionError as error:  # of the context
+        scope.note("bad-expression", error.message, "error", _CONTEXT, error.hint, instead=error.meant)
+        made = Broken(condition, error.message)
+    scope.notes[before:] = [each if each.pointer == _CONTEXT else _of_condition(each) for each in scope.notes[before:]]
+    return made
+
+
+_CONTEXT: Final = "/context"
+
+
+def _of_condition(note: Note) -> Note:
+    return replace(note, pointer=f"/condition{note.pointer}")
 
 
 def _compile(condition: str, scope: Scope, kind: str, version: str | None, context: str | None) -> Criterion:
@@ -74,7 +93,4 @@ def _context(kind: str, context: str | None, scope: Scope) -> Expression:
         context = "$response.body"
     text = context.strip()
     inner = text[1:-1] if text.startswith("{$") and text.endswith("}") else text
-    try:
-        return compile_expression(inner, scope)
-    except ExpressionError as error:
-        raise ConditionError(f"the context: {error.message}", hint=error.hint) from None
+    return compile_expression(inner, scope, _CONTEXT)

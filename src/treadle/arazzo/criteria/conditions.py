@@ -71,6 +71,8 @@ class Dialect:
     """Told about dialect rules: their name and the text."""
     quoted: Callable[[str, str], Operand | None] | None = None
     """May make an operand of a string literal (text, content)."""
+    likely: Callable[[str], str] | None = None
+    """Gives the operand that a word probably means, "" for none."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -167,20 +169,13 @@ def truthy(value: Json | Missing) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------
 
 _SPACE: Final = re.compile(r"\s*")
-_OPERATOR: Final = re.compile(r"===|!==|==|!=|<=|>=|<|>|=~|=")
+_OPERATOR: Final = re.compile(r"===|!==|==|!=|<>|<=|>=|<|>|=~|=")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,3})?\Z")
 _WORD: Final = re.compile(r"[^\s()<>=!&|,'\"${}\[\]]+")
 _CONSTANTS: Final[dict[str, Json]] = {"true": True, "false": False, "null": None}
-_FOREIGN: Final = {
-    "=": "write '==' to compare",
-    "===": "write '=='",
-    "!==": "write '!='",
-    "=~": "patterns need a criterion of type regex",
-    "and": "write '&&'",
-    "or": "write '||'",
-    "&": "write '&&'",
-    "|": "write '||'",
-}
+_OWN: Final = {"=": "==", "===": "==", "!==": "!=", "<>": "!=", "and": "&&", "or": "||", "&": "&&", "|": "||"}
+"""What other languages call the operators, and what they are called here."""
+_FOREIGN: Final = {"=~": "patterns need a criterion of type regex"}
 
 
 def parse_condition(text: str, dialect: Dialect) -> Condition:
@@ -260,12 +255,15 @@ class _Parser:
     def unexpected(self) -> ConditionError:
         self.skip()
         rest = self.text[self.at :]
-        foreign = _OPERATOR.match(rest) or _WORD.match(rest) or re.match(r"[&|]", rest)
-        hint = _FOREIGN.get(foreign.group().lower(), "") if foreign else ""
         if not rest:
             return ConditionError("the condition ends where an operand should stand", position=self.at)
+        foreign = _OPERATOR.match(rest) or _WORD.match(rest) or re.match(r"[&|]", rest)
+        written = foreign.group() if foreign else ""
+        own = _OWN.get(written.lower(), "")
+        hint = f"write '{own}'{' to compare' if written == '=' else ''}" if own else _FOREIGN.get(written, "")
+        instead = self.text[: self.at] + own + rest[len(written) :] if own else ""
         shown = rest if len(rest) <= 30 else rest[:30] + "…"
-        return ConditionError(f"'{shown}' cannot stand here", position=self.at, hint=hint)
+        return ConditionError(f"'{shown}' cannot stand here", position=self.at, hint=hint, instead=instead)
 
     def either(self, depth: int) -> Condition:
         return self.chain("||", self.both, depth, ends_with=True)
@@ -319,7 +317,7 @@ class _Parser:
         match = _OPERATOR.match(self.text, self.skip())
         if match is None:
             return ""
-        if match.group() in _FOREIGN:
+        if match.group() in _OWN or match.group() in _FOREIGN:
             raise self.unexpected()
         self.at = match.end()
         return match.group()
@@ -351,9 +349,14 @@ class _Parser:
         if _NUMBER.match(word):
             return Literal(word, json.loads(word))
         if not right or word.lower() in ("and", "or", "not"):
+            message = f"'{word}' is neither an expression nor a value"
+            likely = self.dialect.likely(word) if self.dialect.likely else ""
+            if likely:
+                instead = self.text[:start] + likely + self.text[self.at :]
+                raise ConditionError(message, position=start, hint=f"did you mean {likely}?", instead=instead)
             hint = "write an expression such as $response.body#/…, or a text in single quotes"
-            hint = _FOREIGN.get(word.lower(), hint)
-            raise ConditionError(f"'{word}' is neither an expression nor a value", position=start, hint=hint)
+            own = _OWN.get(word.lower())
+            raise ConditionError(message, position=start, hint=f"write '{own}'" if own else hint)
         self.dialect.found("bare-word", word)
         return Literal(word, word)
 

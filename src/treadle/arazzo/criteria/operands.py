@@ -72,6 +72,7 @@ def read_expression(text: str, start: int, scope: Scope, at: str, found: list[Ex
         expression = compile_expression(source, scope, at)
     except ExpressionError as error:
         hint = "write '==' to compare" if "=" in source else error.hint
-        raise ConditionError(error.message, position=start + error.position, hint=hint) from error
+        instead = text[:start] + error.meant + text[end:] if error.meant else ""
+        raise ConditionError(error.message, position=start + error.position, hint=hint, instead=instead) from error
     found.append(expression)
     return Value(source, expression), end

@@ -17,6 +17,7 @@ from treadle.arazzo.expressions import (
     Scope,
     compile_expression,
     compile_value,
+    meant,
 )
 
 __all__ = ["Simple", "compile_simple"]
@@ -93,5 +94,9 @@ def compile_simple(condition: str, scope: Scope) -> Simple:
         expressions.extend(template.expressions)
         return Spoken(source, template)
 
-    node = parse_condition(condition, Dialect(read, loose, doubled_quotes=True, found=found, quoted=quoted))
+    def likely(word: str) -> str:
+        return meant(word, scope)[0]
+
+    dialect = Dialect(read, loose, doubled_quotes=True, found=found, quoted=quoted, likely=likely)
+    node = parse_condition(condition, dialect)
     return Simple(condition, node, tuple(expressions), tuple(dict.fromkeys(rules)))

@@ -46,11 +46,15 @@ class Criterion(Protocol):
 
 
 class ConditionError(TreadleError):
-    """A condition that can never be evaluated; `position` counts characters from 0."""
+    """A condition that can never be evaluated; `position` counts characters from 0.
 
-    def __init__(self, message: str, *, position: int = 0, hint: str = "") -> None:
+    `instead` is what the condition should be, where that is certain.
+    """
+
+    def __init__(self, message: str, *, position: int = 0, hint: str = "", instead: str = "") -> None:
         super().__init__(message, hint=hint)
         self.position = position
+        self.instead = instead
 
 
 class Broken(msgspec.Struct, frozen=True):

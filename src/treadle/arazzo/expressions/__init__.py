@@ -5,7 +5,7 @@
 """
 
 from treadle.arazzo.expressions.nodes import Expression
-from treadle.arazzo.expressions.parse import compile_expression, parse
+from treadle.arazzo.expressions.parse import compile_expression, meant, parse
 from treadle.arazzo.expressions.scope import Context, EvaluationError, ExpressionError, Note, Scope, did_you_mean
 from treadle.arazzo.expressions.template import Kind, Template, compile_value
 from treadle.arazzo.expressions.text import text_of
@@ -22,6 +22,7 @@ __all__ = [
     "compile_expression",
     "compile_value",
     "did_you_mean",
+    "meant",
     "parse",
     "text_of",
 ]

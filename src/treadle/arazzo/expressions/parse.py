@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from treadle.arazzo.expressions import nodes, pointer
 from treadle.arazzo.expressions.nodes import MEMBER_CHARACTERS, Each, Expression, Index, Member, Pointer, Tail
 from treadle.arazzo.expressions.scope import ExpressionError, Scope, did_you_mean
+from treadle.arazzo.expressions.spelling import respelt
 
-__all__ = ["LONGEST", "check", "compile_expression", "declared_extent", "is_rooted", "navigation", "parse"]
+__all__ = ["LONGEST", "check", "compile_expression", "declared_extent", "is_rooted", "meant", "navigation", "parse"]
 
 LONGEST: Final = 10_000
 """Characters that an expression or a condition may have."""
@@ -29,6 +30,7 @@ _MOST_STEPS: Final = 100
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9_\-]+")
 _HEADER_TOKEN: Final = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 _MAY_END: Final = re.compile(r"[.#\[]")
+_SINGULAR: Final = re.compile(r"\.output(?:[.#\[]|\Z)")
 _INDEX: Final = re.compile(r"\[(0|[1-9][0-9]{0,8})\]")
 _ROOTED: Final = re.compile(
     r"\$(?:(?:url|method|statusCode|self)\Z|(?:request|response|message|inputs|outputs|steps|workflows"
@@ -46,9 +48,28 @@ def parse(text: str, scope: Scope | None = None) -> Expression:
     return _parse(text, scope)[0]
 
 
+def meant(text: str, scope: Scope) -> tuple[str, bool]:
+    """Give the expression that a misspelt text means, "" for none, and whether what it names is declared."""
+    candidate = respelt(text)
+    if not candidate or candidate == text:
+        return "", False
+    quiet = replace(scope, notes=[])
+    try:
+        check(_parse(candidate, quiet)[0], quiet)
+    except ExpressionError:
+        return "", False
+    return candidate, all(note.rule == "unknown-output" for note in quiet.notes)
+
+
 def compile_expression(text: str, scope: Scope, at: str = "") -> Expression:
     """Parse, note the dialect rules that were needed and what does not exist. Raises `ExpressionError`."""
-    expression, rules = _parse(text, scope)
+    try:
+        expression, rules = _parse(text, scope)
+    except ExpressionError as error:
+        likely, declared = meant(text, scope)
+        if not likely:
+            raise
+        raise ExpressionError(error.message, position=error.position, meant=likely, declared=declared) from None
     for rule in rules:
         severity, message = _RULES[rule]
         scope.dialect(
@@ -147,6 +168,8 @@ def _steps(reading: _Reading, at: int) -> Expression:
     known = reading.scope.steps if reading.scope else {}
     step_id, end = _holder(reading, at, known, ("outputs",), "$steps.<stepId>.outputs.<name>")
     if not reading.text.startswith(".outputs", end):
+        if _SINGULAR.match(reading.text, end) and "output" not in known.get(step_id, ()):
+            raise reading.fail("the part is called 'outputs'", end)
         reading.rules.append("implied-outputs")
     else:
         end += len(".outputs")

@@ -40,13 +40,21 @@ DIALECT_RULES: Final[Mapping[str, str]] = {
 
 
 class ExpressionError(TreadleError):
-    """A text is no runtime expression; `position` counts characters from 0."""
+    """A text is no runtime expression; `position` counts characters from 0.
+
+    `meant` is the expression that its author probably had in mind, "" where nobody can tell; `declared` says whether
+    what that one names is there.
+    """
 
     exit_code: ClassVar[int] = 2
 
-    def __init__(self, message: str, *, position: int = 0, hint: str = "") -> None:
-        super().__init__(message, hint=hint)
+    def __init__(
+        self, message: str, *, position: int = 0, hint: str = "", meant: str = "", declared: bool = False
+    ) -> None:
+        super().__init__(message, hint=f"did you mean {meant}?" if meant else hint)
         self.position = position
+        self.meant = meant
+        self.declared = declared
 
 
 class EvaluationError(TreadleError):
@@ -86,13 +94,17 @@ class Context:
 
 @dataclass(frozen=True, slots=True)
 class Note:
-    """A finding while compiling. `rule` names a dialect rule or a check; `pointer` leads into the compiled value."""
+    """A finding while compiling. `rule` names a dialect rule or a check; `pointer` leads into the compiled value.
+
+    `instead` is the text that should stand there, where one is certain.
+    """
 
     rule: str
     message: str
     severity: Severity
     pointer: str = ""
     hint: str = ""
+    instead: str = ""
 
 
 @dataclass(slots=True)
@@ -117,9 +129,11 @@ class Scope:
         """Tell whether a dialect rule may be used."""
         return not self.strict and rule not in self.off
 
-    def note(self, rule: str, message: str, severity: Severity, pointer: str = "", hint: str = "") -> None:
+    def note(
+        self, rule: str, message: str, severity: Severity, pointer: str = "", hint: str = "", *, instead: str = ""
+    ) -> None:
         """Record a finding."""
-        self.notes.append(Note(rule, message, severity, pointer, hint))
+        self.notes.append(Note(rule, message, severity, pointer, hint, instead))
 
     def dialect(
         self, rule: str, message: str, pointer: str = "", hint: str = "", *, severity: Severity = "warning"

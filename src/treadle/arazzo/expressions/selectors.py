@@ -91,7 +91,7 @@ def compile_selector(value: Mapping[str, Json], scope: Scope, at: str = "") -> S
     try:
         context = compile_expression(inner, scope, f"{at}/context")
     except ExpressionError as error:
-        scope.note("bad-expression", error.message, "error", f"{at}/context", error.hint)
+        scope.note("bad-expression", error.message, "error", f"{at}/context", error.hint, instead=error.meant)
         return None
     try:
         return Selector(context, _selection(name, version, value["selector"], scope), name, value["selector"])

@@ -15,16 +15,19 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol, TypeAlias
 
 from treadle.arazzo.expressions import nodes
+from treadle.arazzo.expressions.lookalikes import lookalikes
 from treadle.arazzo.expressions.nodes import Expression
-from treadle.arazzo.expressions.parse import compile_expression, declared_extent, is_rooted, parse
+from treadle.arazzo.expressions.parse import compile_expression, declared_extent, is_rooted, meant, parse
 from treadle.arazzo.expressions.pointer import escape as pointer_escape
 from treadle.arazzo.expressions.scope import Context, EvaluationError, ExpressionError, Scope
 from treadle.arazzo.expressions.selectors import Selector, compile_selector, looks_like_selector
 from treadle.arazzo.expressions.text import ESCAPES, Escape, text_of
+from treadle.arazzo.slips import braced
+from treadle.errors import Severity
 from treadle.seams import MISSING, Json, Missing
 
 __all__ = ["DEEPEST", "UNBRACED", "Kind", "Placeholder", "Template", "compile_value", "placeholders", "require"]
@@ -231,15 +234,24 @@ def _braced(text: str, scope: Scope, at: str) -> Iterator[Placeholder]:
     while position >= 0:
         end = text.find("}", position)
         if end < 0:
+            _unclosed(text, position, scope, at)
             return
         inside = text[position + 1 : end]
         try:
             yield Placeholder(position, end + 1, compile_expression(inside, scope, at))
         except ExpressionError as error:
-            if is_rooted(inside):
-                scope.note("bad-expression", error.message, "error", at, error.hint)
+            if is_rooted(inside) or error.declared:
+                instead = f"{text[: position + 1]}{error.meant}{text[end:]}" if error.meant else ""
+                scope.note("bad-expression", error.message, "error", at, error.hint, instead=instead)
             end = position + 1
         position = text.find("{$", end)
+
+
+def _unclosed(text: str, position: int, scope: Scope, at: str) -> None:
+    found = UNBRACED.match(text[position + 1 :])
+    if found:
+        message = f"the brace before '{found[0]}' is not closed; it is sent as text"
+        scope.note("bad-expression", message, "warning", at, f"write {{{found[0]}}}")
 
 
 def _bare(text: str, scope: Scope, at: str) -> Iterator[Placeholder]:
@@ -279,6 +291,7 @@ class _Compiler:
 
     def compile(self, value: Json, at: str, schema: Json, depth: int) -> _Part:
         if isinstance(value, str):
+            self.look_alike(value, at, depth)
             return self.string(value, at, schema, depth) if "$" in value else self.literal(value, at, depth)
         if not isinstance(value, (Mapping, list)):
             return _Constant(text_of(value) if self.kind == "text" else value)
@@ -291,14 +304,27 @@ class _Compiler:
             return self.object(value, at, schema, depth)
         return self.array(value, at, schema, depth)
 
+    def look_alike(self, text: str, at: str, depth: int) -> None:
+        if self.kind == "expression" and depth == 0:
+            return  # it is judged as an expression
+        for found, properly in lookalikes(text, self.scope):
+            message = f"'{found}' is sent as text: it is no runtime expression"
+            self.scope.note("bad-expression", message, "warning", at, f"did you mean {properly}?")
+
     def literal(self, value: str, at: str, depth: int) -> _Part:
         if self.kind == "expression" and depth == 0:
-            self.scope.note(
-                "bad-expression", f"'{value[:80]}' is no runtime expression; it is taken as text", "warning", at
-            )
+            likely, declared = meant(value, self.scope)
+            message = f"'{value[:80]}' is no runtime expression" + ("" if declared else "; it is taken as text")
+            hint = f"did you mean {likely}?" if likely else ""
+            severity: Severity = "error" if declared else "warning"
+            self.scope.note("bad-expression", message, severity, at, hint, instead=likely if declared else "")
         return _Constant(value)
 
     def object(self, value: Mapping[str, Json], at: str, schema: Json, depth: int) -> _Part:
+        expression = braced(value)
+        if expression and is_rooted(expression):
+            message = f"{{{expression}}} without quotes is an object for YAML"
+            self.scope.note("bad-expression", message, "error", at, f"write {expression}", instead=expression)
         known = schema.get("properties") if isinstance(schema, Mapping) else None
         known = known if isinstance(known, Mapping) else {}
         before = len(self.expressions)
@@ -353,11 +379,12 @@ class _Compiler:
     def plain(self, text: str, at: str, depth: int) -> _Part:
         if is_rooted(text) or _RESEMBLES.match(text) or (self.kind == "expression" and depth == 0):
             try:
-                parse(text, self.scope)
+                compile_expression(text, replace(self.scope, notes=[]))
             except ExpressionError as error:
-                severity: Literal["error", "warning"] = "error" if self.kind == "expression" else "warning"
-                tail = "" if severity == "error" else "; it is taken as text"
-                self.scope.note("bad-expression", error.message + tail, severity, at, error.hint)
+                wrong = self.kind == "expression" or error.declared or (is_rooted(text) and error.meant)
+                tail = "" if wrong else "; it is taken as text"
+                severity: Severity = "error" if wrong else "warning"
+                self.scope.note("bad-expression", error.message + tail, severity, at, error.hint, instead=error.meant)
         return _Constant(text)
 
     def lone(self, expression: Expression, at: str, schema: Json, depth: int) -> _Part:
@@ -427,6 +454,7 @@ class _Compiler:
 
     def broken_json(self, text: str, at: str, why: str) -> _Part:
         if text.lstrip()[:1] in ("{", "["):
+            list(_braced(text, self.scope, at))  # what is misspelt in braces may be why
             self.scope.note("bad-payload", f"the payload is no JSON: {why}", "error", at)
             return _Constant(text)
         found = placeholders(text, self.scope, at)

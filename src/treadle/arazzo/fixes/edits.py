@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from yaml import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
 
@@ -25,13 +25,15 @@ __all__ = ["CannotEdit", "Change", "Editor"]
 class Change:
     """A change at a JSON Pointer, for a rule: a new text; None removes the member.
 
-    `before` is a member that is to stand before all others of the object at the pointer: (key, text).
+    `before` is a member that is to stand before all others of the object at the pointer: (key, text). `what` says what
+    becomes of the value where it is not only its text (`errors.Repair`).
     """
 
     pointer: str
     rule: str
     text: str | None = None
     before: tuple[str, str] | None = None
+    what: Literal["value", "key", "named", "listed", "joined"] = "value"
 
 
 class CannotEdit(Exception):  # noqa: N818  (an answer, not a mistake)
@@ -73,7 +75,9 @@ class Editor:
         pieces: list[tuple[int, int, str]] = []
         removed: dict[str, list[str]] = {}
         for change in changes:
-            if change.before is not None:
+            if change.what != "value":
+                pieces += _reshaped(text, self._root, change)
+            elif change.before is not None:
                 pieces.append(_inserted(text, _find(self._root, change.pointer), *change.before))
             elif change.text is not None:
                 node = _find(self._root, change.pointer)
@@ -152,8 +156,12 @@ def _last(node: _Node) -> int:
 
 
 def _find(root: _Node, pointer: str) -> _Node:
+    return _found(root, tokens(pointer), pointer)
+
+
+def _found(root: _Node, way: Iterable[str], pointer: str) -> _Node:
     node = root
-    for token in tokens(pointer):
+    for token in way:
         if node.members is not None and token in node.members:
             node = node.members[token][1]
         elif node.members is None and token.isdecimal() and int(token) < len(node.items):
@@ -179,7 +187,7 @@ _OTHER_TYPE: Final = re.compile(
 
 def _scalar(text: str, node: _Node, new: str) -> str:
     """Write a text in place of a scalar, quoted as it was, if that can be read well."""
-    if node.members is not None or node.items:
+    if (node.members is not None or node.items) and not node.flow:
         raise CannotEdit("it is no scalar")
     if node.style in ("|", ">"):
         return _block(text[node.start : node.end], new)
@@ -213,6 +221,59 @@ def _block(source: str, new: str) -> str:
     line = lines[0]
     indent = line[: len(line) - len(line.lstrip())]
     return f"{head}\n{body.replace(line, indent + new.rstrip(chr(10)), 1)}"
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Shapes
+# ---------------------------------------------------------------------------------------------------------------------
+
+_BETWEEN_DASH: Final = re.compile(r"-([ \t]*)\Z")
+
+
+def _reshaped(text: str, root: _Node, change: Change) -> list[tuple[int, int, str]]:
+    """Give a key another name, put a value into a list or an object, or take the dashes away.
+
+    Only what has to be there is put in, at its place: so other changes can be made inside of it.
+    """
+    *way, last = tokens(change.pointer)
+    if change.what == "key":
+        key = (_found(root, way, change.pointer).members or {})[last][0]
+        return [(key.start, key.end, _scalar(text, key, str(change.text)))]
+    node = _find(root, change.pointer)
+    if change.what == "joined":
+        return [_undashed(text, node, each) for each in node.items]
+    if change.what == "named":
+        return _around(text, node, f"{{{change.text}: ", f"{change.text}: ", "}", in_flow=_in_brackets(text, node))
+    block = node.members is not None and not node.flow
+    return _dashed(text, node) if block else _around(text, node, "[", "[", "]", in_flow=True)
+
+
+def _around(
+    text: str, node: _Node, opened: str, plain: str, closed: str, *, in_flow: bool
+) -> list[tuple[int, int, str]]:
+    """Put a value in brackets, or only something before it."""
+    if node.style in ("|", ">") or "\n" in text[node.start : node.end]:
+        raise CannotEdit("it has several lines")
+    if not in_flow:
+        return [(node.start, node.start, plain)]
+    if node.style is None and not node.flow and _NOT_IN_FLOW.search(text[node.start : node.end]):
+        raise CannotEdit("it needs quotes")
+    return [(node.start, node.start, opened), (node.end, node.end, closed)]
+
+
+def _dashed(text: str, node: _Node) -> list[tuple[int, int, str]]:
+    """Make a block mapping the only item of a list: a dash before it, and its other lines indented as far."""
+    starts = [each.end() for each in LINE_BREAK.finditer(text, node.start, node.end)]
+    filled = (start for start in starts if text[start : node.end].split("\n", 1)[0].strip())
+    return [(node.start, node.start, "- "), *((start, start, "  ") for start in filled)]
+
+
+def _undashed(text: str, node: _Node, item: _Node) -> tuple[int, int, str]:
+    dash = _BETWEEN_DASH.search(text[_line_start(text, item.start) : item.start])
+    if node.flow or item.flow or item.members is None or dash is None:
+        raise CannotEdit("it is not written with dashes")
+    at = item.start - len(dash[0])
+    return at, at + 1, " "
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any
 
 from treadle.arazzo.effective import effective
 from treadle.arazzo.expressions import Scope
@@ -20,7 +21,7 @@ from treadle.arazzo.plan.values import PlannedAction, PlannedStep, PlannedWorkfl
 from treadle.errors import Diagnostic
 from treadle.seams import MISSING, Json
 
-__all__ = ["applied", "proposed"]
+__all__ = ["applied", "proposed", "repairs"]
 
 
 def proposed(
@@ -49,21 +50,50 @@ def proposed(
     return [change for changes in groups if editor and editor.can(changes) for change in changes]
 
 
+def repairs(document: Document, found: Iterable[Diagnostic]) -> list[Change]:
+    """Give the changes that put errors right, as far as the text lets them be made."""
+    wanted = {
+        Change(each.place.pointer, each.rule, each.repair.text, what=each.repair.what): None
+        for each in found
+        if each.repair and each.place and each.place.document == document.label and each.severity == "error"
+    }
+    editor = Editor(document) if wanted else None
+    return [change for change in wanted if editor and editor.can([change])]
+
+
 def applied(value: Json, changes: Iterable[Change]) -> Json:
     """Give the value of the document that the changes must lead to: what the edited text is held against."""
-    result = copy.deepcopy(value)
-    for change in changes:
-        holder, names = result, tokens(change.pointer)
-        for name in names[:-1]:
+    whole = [copy.deepcopy(value)]
+    # From the inside out: a new shape or name changes the way to what is inside.
+    for change in sorted(changes, key=lambda each: (-len(tokens(each.pointer)), each.what == "key")):
+        way = ["0", *tokens(change.pointer)]
+        holder: Any = whole
+        for name in way[:-1]:
             holder = holder[int(name)] if isinstance(holder, list) else holder[name]
-        last = int(names[-1]) if isinstance(holder, list) else names[-1]
+        last = int(way[-1]) if isinstance(holder, list) else way[-1]
         if change.before is not None:
             holder[last][change.before[0]] = change.before[1]
+        elif change.what == "key":
+            _rename(holder, last, change.text)
+        elif change.what != "value":
+            holder[last] = _reshaped(holder[last], change)
         elif change.text is not None:
             holder[last] = change.text
         else:
             del holder[last]
-    return result
+    return whole[0]
+
+
+def _rename(holder: Any, name: Any, to: str | None) -> None:
+    members = [(to if key == name else key, each) for key, each in holder.items()]
+    holder.clear()
+    holder.update(members)
+
+
+def _reshaped(value: Any, change: Change) -> Json:
+    if change.what == "joined":
+        return {name: member for each in value for name, member in each.items()}
+    return [value] if change.what == "listed" else {str(change.text): value}
 
 
 def _scope(

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from treadle.arazzo import model
-from treadle.arazzo.build import close_to
 from treadle.arazzo.expressions import Note, Scope
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.location import Document, join
 from treadle.arazzo.plan.values import PlanOptions
 from treadle.arazzo.rules import dialect
-from treadle.errors import Diagnostic, Severity
+from treadle.arazzo.slips import close_to
+from treadle.errors import Diagnostic, Repair, Severity
 from treadle.seams import ChannelSource, Json, Source
 
 __all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "did_you_mean"]
@@ -139,7 +139,10 @@ class Part:
         scope.notes.clear()
         for note in notes:
             place = self.document.place(pointer + note.pointer)
-            self.findings.diagnostics.append(Diagnostic(note.rule, note.message, place, note.severity, note.hint))
+            repair = Repair("value", note.instead) if note.instead else None
+            self.findings.diagnostics.append(
+                Diagnostic(note.rule, note.message, place, note.severity, note.hint, repair)
+            )
 
     # -- names --------------------------------------------------------------------------------------------------------
 

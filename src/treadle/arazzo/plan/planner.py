@@ -438,7 +438,7 @@ def _criteria(part: Part, criteria: Iterable[model.Criterion], scope: Scope) -> 
     for each in criteria:
         version = each.version or None
         compiled.append(compile_criterion(each.condition, scope, type=each.kind, version=version, context=each.context))
-        part.taken(scope, f"{each.pointer}/condition")
+        part.taken(scope, each.pointer)
     return tuple(compiled)
 
 

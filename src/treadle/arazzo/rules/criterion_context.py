@@ -1,7 +1,8 @@
 """A criterion with a type has a context, which its condition is applied to (§1.9).
 
 A simple condition names its operands itself, so there the missing context does no harm: OAI/Arazzo-Specification
-discusses it, and many documents write `type: simple` for clearness.
+discusses it, and many documents write `type: simple` for clearness. A query can only mean the answer's body: that is
+the planner's finding (`implied-context`).
 """
 
 from __future__ import annotations
@@ -33,8 +34,8 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
         elif criterion.kind == "simple":
             message = "a criterion with a type must have a context"
             yield checked.lenient("simple-without-context", message, criterion.pointer)
-        else:
-            message = f"a {criterion.kind} criterion needs a `context`: the value that the condition is applied to"
+        elif criterion.kind == "regex":
+            message = "a regex criterion needs a `context`: the value that the pattern is applied to"
             yield checked.finding(RULE, message, criterion.pointer, hint="usually `context: $response.body`")
 
 

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
-from treadle.arazzo.build import close_to
 from treadle.arazzo.model import Step, Workflow
 from treadle.arazzo.rules.context import Checked
+from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 
 RULE: Final = "depends-on"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
-from treadle.arazzo.build import close_to
 from treadle.arazzo.effective import reusable
 from treadle.arazzo.model import ReusableObject
 from treadle.arazzo.rules.context import Checked, few
+from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING
 

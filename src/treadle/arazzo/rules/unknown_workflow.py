@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from treadle.arazzo.build import close_to
 from treadle.arazzo.rules.context import Checked, few
+from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 
 RULE: Final = "unknown-workflow"

@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from treadle.arazzo.build import close_to
 from treadle.arazzo.location import join
 from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
 from treadle.arazzo.rules.planned.shapes import Nowhere, look, required
+from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING, Json, Schema
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from treadle.arazzo.build import close_to
 from treadle.arazzo.expressions import Expression
 from treadle.arazzo.location import find, join
 from treadle.arazzo.rules.context import few
 from treadle.arazzo.rules.planned.claims import body_path, is_body, variables
 from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
 from treadle.arazzo.rules.planned.shapes import ARRAY, OBJECT, Nowhere, look
+from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING, Schema
 
