@@ -5,6 +5,7 @@
     on = "local"                      # where requests go without --on: local, aws, a URL, or a target of this file
     poll = 2                          # seconds between two visits of a loop; without it polls are paced
     strict = false                    # true: take documents by the letter
+    others = "local"                  # which Arazzo documents behind one are checked with it: local, all, none
     documents = ["./shared"]          # files and directories whose descriptions references may mean by their $self
 
     [sources]                         # read a source description from elsewhere; relative to this file
@@ -36,13 +37,13 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, NoReturn
+from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args
 
 import msgspec
 
 from treadle.errors import DescriptionError, Diagnostic, Place, Severity
 
-__all__ = ["NAME", "Settings", "TargetSettings", "find_settings", "read_settings"]
+__all__ = ["NAME", "Others", "Settings", "TargetSettings", "find_settings", "read_settings"]
 
 NAME: Final = "treadle.toml"
 _RULE: Final = "treadle-toml"
@@ -51,6 +52,9 @@ _LEVELS: Final = ("off", "note", "warning", "error")
 
 Level = str
 """`off` or a severity."""
+
+Others: TypeAlias = Literal["local", "all", "none"]
+"""Which Arazzo documents behind one are checked with it: those in files, those from the network, too, or none."""
 
 
 class TargetSettings(msgspec.Struct, frozen=True):
@@ -68,6 +72,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     on: str | None = None
     poll: float | None = None
     strict: bool = False
+    others: Others = "local"
+    """Which Arazzo documents behind a document `check` looks at, too."""
     documents: Sequence[str] = ()
     servers: Mapping[str, str] = {}
     sources: Mapping[str, str] = {}
@@ -140,6 +146,7 @@ _MEMBERS: Final = (
     "on",
     "poll",
     "strict",
+    "others",
     "documents",
     "sources",
     "servers",
@@ -172,6 +179,7 @@ class _Reader:
             on=self.string(value, "on"),
             poll=self.seconds(value, "poll"),
             strict=self.truth(value, "strict"),
+            others=self.others(value),
             documents=tuple(self.places(value, "documents")),
             servers=self.strings(value, ("servers",)),
             sources={name: self.located(each) for name, each in self.strings(value, ("sources",)).items()},
@@ -255,6 +263,14 @@ class _Reader:
             return [self.located(each) for each in found]
         self.report(f"`{name}` must be a list of paths", (name,))
         return []
+
+    def others(self, value: Mapping[str, Any]) -> Others:
+        """Give which other documents are checked."""
+        found: Any = value.get("others", "local")
+        if found in get_args(Others):
+            return found  # type: ignore[no-any-return]
+        self.report(f"`others` is one of local, all, none, not {found!r}", ("others",))
+        return "local"
 
     def seconds(self, value: Mapping[str, Any], name: str) -> float | None:
         """Give a number of seconds, None where there is none."""

@@ -440,3 +440,35 @@ def test_another_encoding_is_not_rewritten(said: Said, folder: Path) -> None:
     code, _, err = said("check", "--fix", "--yes", "wide.yaml")
     assert code == 2
     assert "not UTF-8" in err
+
+
+OUTER = GOOD.replace("workflows:", "- {name: bad, url: ./bad.arazzo.yaml, type: arazzo}\nworkflows:")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "about"),
+    [
+        (["outer.yaml"], ["bad.arazzo.yaml"]),
+        (["outer.yaml", "--others", "none"], []),
+        (["outer.yaml", "outer2.yaml"], ["bad.arazzo.yaml"]),
+        (["outer.yaml", "./bad.arazzo.yaml"], ["./bad.arazzo.yaml"]),
+    ],
+)
+def test_a_document_behind_several_is_told_once(
+    arguments: list[str], about: list[str], folder: Path, said: Said
+) -> None:
+    """And as one of its own where it is checked itself."""
+    for name in ("outer.yaml", "outer2.yaml"):
+        (folder / name).write_text(OUTER.replace("operationId: get", "operationId: $sourceDescriptions.api.get"))
+    code, out, _ = said("check", "--json", *arguments)
+    found = [each for document in json.loads(out) for each in document["diagnostics"]]
+    assert [each["document"] for each in found if each["severity"] == "error"] == about
+    assert code == (2 if about else 0)
+
+
+def test_the_settings_say_which_others_are_checked(folder: Path, said: Said) -> None:
+    """The command line outranks them."""
+    (folder / "outer.yaml").write_text(OUTER.replace("operationId: get", "operationId: $sourceDescriptions.api.get"))
+    (folder / "treadle.toml").write_text('others = "none"\n')
+    assert said("check", "outer.yaml")[0] == 0
+    assert said("check", "outer.yaml", "--others", "local")[0] == 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,7 +20,7 @@ from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of, show
 from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, option
 from treadle.errors import DescriptionError, Diagnostic, UsageError
-from treadle.settings import Settings
+from treadle.settings import Others, Settings
 
 __all__ = ["check", "weighed"]
 
@@ -57,6 +58,13 @@ Found = tuple[str, Sequence[Diagnostic]]
     metavar="N",
     help="Exit with 2 also when there are more warnings than this.",
 )
+@option(
+    _FINDINGS,
+    "--others",
+    type=click.Choice(["local", "all", "none"]),
+    help="Which Arazzo documents among its sources are checked, too: those in files (the default), also those from the "
+    "network, or none beyond what its own workflows need.",
+)
 @option(_FINDINGS, "--list-rules", is_flag=True, help="List everything that can be found, and exit.")
 @option(_FINDINGS, "--explain", metavar="RULE", help="Say what a finding means and how it is written properly; exit.")
 @option(_FIXES, "--fix", is_flag=True, help="Rewrite what has one certain rewriting. Shows the changes and asks first.")
@@ -71,6 +79,7 @@ def check(
     sources: tuple[tuple[str, str], ...],
     config: str | None,
     explain: str | None,
+    others: Others | None,
     *,
     strict: bool,
     list_rules: bool,
@@ -99,10 +108,12 @@ def check(
                 from treadle.cli.fix import fix_document
 
                 fix_document(setup, local=local.known, fetch=fetch, yes=yes, aside=form != "text")
-            checkup = check_document(setup, local=local.known, fetch=fetch)
+            which = others or settings.others
+            checkup = check_document(setup, local=local.known, fetch=fetch, others=which)
             findings.append((document, weighed(checkup.diagnostics, settings)))
         except DescriptionError as error:
             findings.append((document, error.diagnostics))
+    findings = _once(findings)
     _tell(findings, form)
     sys.exit(2 if _fails(findings, max_warnings) else 0)
 
@@ -140,6 +151,20 @@ def _is_arazzo(path: Path) -> bool:
 def _of_others(path: Path) -> bool:
     """Tell whether a path leads into what tools keep for themselves, such as .git and node_modules."""
     return any(part.startswith(".") or part == "node_modules" for part in path.parts)
+
+
+def _once(findings: Sequence[Found]) -> list[Found]:
+    """Leave out of a document's findings those about another one that is told by itself, or was told before."""
+    own = {os.path.normpath(document) for document, _ in findings}
+    told: set[Diagnostic] = set()
+    result: list[Found] = []
+    for document, found in findings:
+        about = {each: os.path.normpath(each.place.document) if each.place else document for each in found}
+        others = {each for each, other in about.items() if other != os.path.normpath(document)}
+        kept = [each for each in found if each not in others or not (each in told or about[each] in own)]
+        told |= others
+        result.append((document, kept))
+    return result
 
 
 # ---------------------------------------------------------------------------------------------------------------------

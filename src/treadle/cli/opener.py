@@ -8,6 +8,7 @@ which then holds for every source of that name: the documents of a description m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -195,6 +196,31 @@ class Opener:
             message = f"the document at {written} calls itself {base_uri(document)}"
             hint = "refer to it by its `$self`: its address may change"
             yield Diagnostic("document-identity", message, place, "warning", hint)
+
+    def others(self, *, network: bool) -> Iterator[OpenedDescription | Diagnostic]:
+        """Give the Arazzo documents that the entry can reach, each once, or why one cannot be read.
+
+        Those from the network only on demand: whoever refers to them can seldom mend them, and reading them takes time.
+        """
+        waiting = list(self._descriptions.values())[:1]
+        met = {base_uri(each.document) for each in waiting}
+        while waiting:
+            opened = waiting.pop(0)
+            for source in opened.description.source_descriptions:
+                if source.type != "arazzo" or not (network or self._in_file(opened, source)):
+                    continue
+                found = opened.sources[source.name]
+                if found.problem is not None:
+                    yield replace(found.problem, severity="warning")
+                if found.description is None or base_uri(found.description.document) in met:
+                    continue
+                met.add(base_uri(found.description.document))
+                waiting.append(found.description)
+                yield found.description
+
+    def _in_file(self, opened: OpenedDescription, source: SourceDescription) -> bool:
+        called = opened.sources.called(source) if isinstance(opened.sources, _Sources) else source.name
+        return self.registry.locate(opened.document, source, called=called).startswith("file:")
 
     # -- requests -----------------------------------------------------------------------------------------------------
 

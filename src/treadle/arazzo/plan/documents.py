@@ -85,6 +85,7 @@ class Part:
             each.name: {"url": each.url, "type": each.type} for each in self.description.source_descriptions
         }
         self._inputs: dict[str, Inputs] = {}
+        self._asked: set[str] = set()
 
     def key(self, workflow_id: str) -> str:
         """Give the key of one of its workflows in the plan."""
@@ -92,7 +93,13 @@ class Part:
 
     def source(self, name: str) -> OpenedSource | None:
         """Give what a source description of this document opened as, None where the caller left it out."""
+        self._asked.add(name)
         return self.opened.sources.get(name)
+
+    def needs(self, name: str) -> bool:
+        """Tell whether a source was needed so far, or is named by an expression of the document."""
+        text = self.document.text  # a document that was made from a value has none
+        return name in self._asked or not text or f"$sourceDescriptions.{name}." in text
 
     def inputs(self, workflow: model.Workflow) -> Inputs:
         """Give the inputs of one of its workflows."""

@@ -39,7 +39,8 @@ class Parts:
         found = {}
         for source in part.description.source_descriptions:
             name = f"{part.name}/{source.name}" if part.name else source.name
-            opened = part.source(source.name) if source.type == "arazzo" or name in self._by_name else None
+            may_be = (source.type == "arazzo" and part.needs(source.name)) or name in self._by_name
+            opened = part.source(source.name) if may_be else None
             if opened is not None and opened.description is not None:
                 known = self._by_identity.get(base_uri(opened.description.document))
                 if known is not None:
