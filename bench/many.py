@@ -21,7 +21,7 @@ from treadle.arazzo.machine import MachineOptions
 from treadle.arazzo.run import RunOptions, run
 from treadle.aws.sigv4 import Credentials
 from treadle.cli.opening import Opened, Setup, open_plan
-from treadle.http import AiohttpTransport
+from treadle.http.client import HttpTransport
 from treadle.reporters.lines import LinesReporter
 from treadle.sources.security import SigV4Authoriser, StaticCredentials, grant_for
 from treadle.stores.sqlite import SqliteRunStore
@@ -48,7 +48,7 @@ async def bare(url: str, count: int) -> float:
 
 async def polled(opened: Opened, home: Path, count: int) -> float:
     """Make `count` runs at once; seconds."""
-    transport = AiohttpTransport()
+    transport = HttpTransport()
     store = SqliteRunStore(home / f"runs-{time.monotonic_ns()}.db")
     provider = StaticCredentials(Credentials("AKIABENCH", "secret"))
     authoriser = SigV4Authoriser(
@@ -79,7 +79,7 @@ async def polled(opened: Opened, home: Path, count: int) -> float:
 
 async def memory_of_waiting(opened: Opened, home: Path, count: int) -> float:
     """Give the bytes that a run costs while it waits for its next poll."""
-    transport = AiohttpTransport()
+    transport = HttpTransport()
     store = SqliteRunStore(home / "waiting.db")
     provider = StaticCredentials(Credentials("AKIABENCH", "secret"))
     authoriser = SigV4Authoriser(

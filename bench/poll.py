@@ -24,7 +24,7 @@ from treadle.arazzo.machine import MachineOptions
 from treadle.arazzo.run import RunOptions, run
 from treadle.aws.sigv4 import Credentials
 from treadle.cli.opening import Opened, Setup, open_plan
-from treadle.http import AiohttpTransport
+from treadle.http.client import HttpTransport
 from treadle.reporters.lines import LinesReporter
 from treadle.sources.security import SigV4Authoriser, StaticCredentials, grant_for
 from treadle.stores.sqlite import SqliteRunStore
@@ -71,7 +71,7 @@ async def bare(url: str) -> float:
 
 async def polled(opened: Opened, home: Path) -> float:
     """Run the main job; seconds."""
-    transport = AiohttpTransport()
+    transport = HttpTransport()
     store = SqliteRunStore(home / "runs.db")
     provider = StaticCredentials(Credentials("AKIABENCH", "secret"))
     grants = [grant for target in opened.targets.values() if (grant := grant_for(target, provider))]

@@ -25,7 +25,7 @@ from typing import Any, Final
 from treadle._version import __version__
 from treadle.errors import UsageError
 from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, write_whole
-from treadle.http.client import AiohttpTransport
+from treadle.http.client import HttpTransport
 from treadle.launchers.local import LocalLauncher
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.objects.multipart import StagedUploads
@@ -230,7 +230,7 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
     objects = FilesystemObjects(home.s3)
     logs = ServiceLogs(home.logs)
     room = Room(home.root, settings.room)
-    transport = AiohttpTransport() if settings.webhook else None
+    transport = HttpTransport() if settings.webhook else None
     webhook = _webhook(settings, transport, lambda *of: supervisor.edit(*of)) if transport else None  # noqa: PLW0108  (made below)
     supervisor = Supervisor(
         jobs=jobs,

@@ -27,7 +27,7 @@ from treadle.arazzo.xmltext import XmlText
 from treadle.cli.checking import check_document
 from treadle.cli.opening import Setup
 from treadle.errors import DescriptionError, Diagnostic, TransportError, TreadleError
-from treadle.http import AiohttpTransport
+from treadle.http.client import HttpTransport
 from treadle.seams import Answer, Request
 
 HEAD = """\
@@ -455,7 +455,7 @@ def endless() -> Iterator[str]:
 @pytest.mark.parametrize("path", ["/length", "/pieces"])
 async def test_an_answer_of_100_megabytes_is_dropped(endless: str, path: str) -> None:
     """By the bound of the transport, which is below that unless somebody sets it higher."""
-    transport = AiohttpTransport()
+    transport = HttpTransport()
     try:
         with pytest.raises(TransportError) as caught:
             await transport.send(Request("GET", endless + path))

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import pytest
 
 from treadle.errors import TransportError
-from treadle.http import AiohttpTransport, ScriptedTransport
+from treadle.http import ScriptedTransport
+from treadle.http.client import HttpTransport
 from treadle.seams import Request, Response, Transport
 
 Seen = list[Request]
@@ -49,10 +50,10 @@ async def read_request(reader: asyncio.StreamReader) -> Request:
     return Request(method, url, headers, await reader.readexactly(length))
 
 
-@pytest.fixture(params=["aiohttp", "scripted"])
+@pytest.fixture(params=["http", "scripted"])
 async def peer(request: pytest.FixtureRequest) -> AsyncIterator[Peer]:
     async with AsyncExitStack() as stack:
-        made = await (over_loopback(stack) if request.param == "aiohttp" else by_script())
+        made = await (over_loopback(stack) if request.param == "http" else by_script())
         stack.push_async_callback(made.transport.close)
         yield made
 
@@ -92,7 +93,7 @@ async def over_loopback(stack: AsyncExitStack) -> Peer:
         await asyncio.sleep(0)  # what was aborted is let go of in the loop's next round
 
     stack.push_async_callback(stop)
-    return Peer(AiohttpTransport(), f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen, hangs)
+    return Peer(HttpTransport(), f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}", seen, hangs)
 
 
 async def by_script() -> Peer:
@@ -191,7 +192,7 @@ async def test_nothing_listens() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))  # bound, never listening
         port = taken.getsockname()[1]
-        transport = AiohttpTransport()
+        transport = HttpTransport()
         with pytest.raises(TransportError) as caught:
             await transport.send(Request("POST", f"http://127.0.0.1:{port}/", (), b"x"))
         await transport.close()

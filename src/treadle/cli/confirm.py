@@ -43,7 +43,7 @@ async def account() -> str:
     import datetime as dt
 
     from treadle.aws.sigv4 import sign
-    from treadle.http import AiohttpTransport
+    from treadle.http.client import HttpTransport
     from treadle.sources.security import AwsChain
     from treadle.sources.servers import DEFAULT_REGION, region_of
 
@@ -62,7 +62,7 @@ async def account() -> str:
         (("Content-Type", "application/x-www-form-urlencoded; charset=utf-8"), ("Accept", "application/json")),
         b"Action=GetCallerIdentity&Version=2011-06-15",
     )
-    transport = AiohttpTransport(timeout=30)
+    transport = HttpTransport(timeout=30)
     try:
         signed = sign(request, credentials, service="sts", region=region, now=dt.datetime.now(dt.UTC))
         response = await transport.send(signed)

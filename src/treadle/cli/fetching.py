@@ -24,9 +24,9 @@ def fetch(url: str) -> bytes:
 
 
 async def _get(url: str) -> Response:
-    from treadle.http import AiohttpTransport
+    from treadle.http.client import HttpTransport
 
-    transport = AiohttpTransport(timeout=_PATIENCE, max_body=_LARGEST)
+    transport = HttpTransport(timeout=_PATIENCE, max_body=_LARGEST)
     try:
         headers = (("Accept", "application/yaml, application/json, text/yaml, */*;q=0.5"),)
         return await transport.send(Request("GET", url, headers))

@@ -49,14 +49,14 @@ async def parts(
 
     A run that is not `durable` is kept in memory.
     """
-    from treadle.http import AiohttpTransport
+    from treadle.http.client import HttpTransport
     from treadle.stores.memory import MemoryRunStore
     from treadle.stores.sqlite import SqliteRunStore
 
     home = Home.find()
     with home.driving(run_id) if durable else contextlib.nullcontext():
         store = SqliteRunStore(home.runs_db) if durable else MemoryRunStore()
-        plain = AiohttpTransport()
+        plain = HttpTransport()
         transport = local.Reviving(plain, opened.local.url, service) if opened.local else plain
         try:
             yield {"transport": transport, "authoriser": opened.authoriser(home), "store": store}
