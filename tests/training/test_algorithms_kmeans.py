@@ -139,6 +139,14 @@ def test_without_extra_centers(ml: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert metrics(said)["train:msd"] == pytest.approx(distances(ROWS, model(ml)).mean(), rel=1e-4)
 
 
+def test_the_model_is_what_mxnet_writes() -> None:
+    """Byte for byte: this was written by `mx.nd.save(path, [mx.nd.array([[1, -2]])])` of MXNet 1.9.1."""
+    assert kmeans.ndarray_list(np.array([[1, -2]])).hex() == (
+        "120100000000000000000000000000000100000000000000c9fa93f9000000000200000001000000000000000200000000000000010000"
+        "0000000000000000000000803f000000c00000000000000000"
+    )
+
+
 def test_half_life() -> None:
     """After so many rows what was seen before counts half: computed row by row here."""
     rows = GENERATOR.normal(size=(20, 2))
