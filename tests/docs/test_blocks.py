@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -158,6 +159,7 @@ def test_what_the_documentation_shows_is_true(
     directory.mkdir()
     (directory / "examples").symlink_to(ROOT / "examples")
     monkeypatch.chdir(directory)
+    boto3.DEFAULT_SESSION = None  # to the reader of a page Python is new: there are no credentials of another page yet
     names: dict[str, Any] = {"__name__": "__main__"}
     for block in blocks(path):
         if block.skipped:
