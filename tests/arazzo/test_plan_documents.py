@@ -322,3 +322,82 @@ def test_documents_may_be_given_in_the_settings(tmp_path: Path) -> None:
     (tmp_path / "treadle.toml").write_text('documents = ["lib", "docs/api.json"]\n')
     opened = open_plan(setup_of(str(tmp_path / "main.yaml"), None))
     assert list(opened.plan.workflows) == ["main", "refunds#issue"]
+
+
+def test_a_workflow_of_another_document_may_be_meant_by_its_bare_name(tmp_path: Path) -> None:
+    """Dialect: `$workflows.issue` where this document calls, or depends on, a workflow `issue` of another one."""
+    main = MAIN.replace("    outputs: {id: $outputs.refundId}", "    outputs: {id: $workflows.issue.outputs.refundId}")
+    shelf = Shelf(tmp_path, {"main.yaml": main, "lib/refunds.yaml": REFUNDS})
+    story = shelf.tell([(200, {"id": "r1"}), 200])
+    assert story.end.outputs == {"id": "r1"}
+    assert [each.severity for each in shelf.check() if each.rule == "foreign-workflow-name"] == ["warning"]
+    assert [each.severity for each in shelf.check(strict=True) if each.rule == "foreign-workflow-name"] == ["error"]
+
+
+def test_a_name_of_the_own_document_goes_first(tmp_path: Path) -> None:
+    """Two workflows `issue`: the own one is meant as soon as it has ended."""
+    main = """
+    sourceDescriptions:
+    - {name: refunds, url: lib/refunds.yaml, type: arazzo}
+    - {name: api, url: api.json, type: openapi}
+    workflows:
+    - workflowId: main
+      steps:
+      - {stepId: call, workflowId: $sourceDescriptions.refunds.issue, parameters: [{name: amount, value: 5}]}
+      - {stepId: own, workflowId: issue}
+      outputs: {own: $workflows.issue.outputs.refundId}
+    - workflowId: issue
+      steps: [{stepId: s, operationId: $sourceDescriptions.api.three, outputs: {x: $statusCode}}]
+      outputs: {refundId: $steps.s.outputs.x}
+    """
+    shelf = Shelf(tmp_path, {"main.yaml": main, "lib/refunds.yaml": REFUNDS})
+    story = shelf.tell([(200, {"id": "r1"}), 201], workflow="main")
+    assert story.end.outputs == {"own": 201}
+
+
+def test_a_mistake_in_a_workflow_that_is_not_run_does_not_stand_in_the_way(tmp_path: Path) -> None:
+    """It is told as a warning; `check` calls it an error. In every document."""
+    broken = REFUNDS.replace(
+        "operationId: three}", "operationId: $response.nothing, onSuccess: [{name: a, type: goto, stepId: no}]}"
+    )
+    main = (
+        MAIN
+        + "- workflowId: work\n  steps: [{stepId: a, operationId: x, onFailure: [{name: a, type: goto, stepId: no}]}]\n"
+    )
+    shelf = Shelf(tmp_path, {"main.yaml": main, "lib/refunds.yaml": broken})
+    opened = shelf.open("main")
+    told = {
+        (each.place.document, each.severity)
+        for each in opened.diagnostics
+        if each.rule == "unknown-step" and each.place
+    }
+    assert told == {("main.yaml", "warning"), ("lib/refunds.yaml", "warning")}
+    with pytest.raises(DescriptionError, match="unknown-step"):
+        shelf.open("work")
+
+
+def test_what_a_workflow_leads_to_must_be_right(tmp_path: Path) -> None:
+    """By a step, by an action, by a dependency."""
+    bad = (
+        "- workflowId: bad\n  steps: [{stepId: a, operationId: one, onSuccess: [{name: a, type: goto, stepId: no}]}]\n"
+    )
+    head = "sourceDescriptions: [{name: api, url: api.json, type: openapi}]\nworkflows:\n"
+    for way in (
+        "- {workflowId: main, steps: [{stepId: s, workflowId: bad}]}\n",
+        "- {workflowId: main, dependsOn: [bad], steps: [{stepId: s, operationId: one}]}\n",
+        "- {workflowId: main, steps: [{stepId: s, operationId: one, onFailure: [{name: x, type: goto, workflowId: bad}]}]}\n",
+        "- {workflowId: main, steps: [{stepId: s, operationId: one}], failureActions: [{name: x, type: retry, workflowId: bad}]}\n",
+    ):
+        with pytest.raises(DescriptionError, match="unknown-step"):
+            Shelf(tmp_path, {"main.yaml": head + way + bad}).open("main")
+    Shelf(tmp_path, {"main.yaml": head + "- {workflowId: main, steps: [{stepId: s, operationId: one}]}\n" + bad}).open(
+        "main"
+    )
+
+
+def test_two_workflows_of_one_name_stand_in_the_way_of_every_run(tmp_path: Path) -> None:
+    """Nobody can tell which one is meant."""
+    one = "- {workflowId: one, steps: [{stepId: s, operationId: one}]}\n"
+    text = "sourceDescriptions: [{name: api, url: api.json, type: openapi}]\nworkflows:\n" + one + one
+    with pytest.raises(DescriptionError, match="duplicate-id"):
+        Shelf(tmp_path, {"main.yaml": text}).open("one")

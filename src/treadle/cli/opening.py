@@ -16,7 +16,7 @@ from treadle.arazzo.build import build
 from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description
-from treadle.arazzo.plan import Plan, PlanOptions, plan
+from treadle.arazzo.plan import Plan, PlanOptions, plan, reachable, set_aside
 from treadle.arazzo.plan.indispensable import indispensable
 from treadle.arazzo.registry import Registry
 from treadle.arazzo.rules import check
@@ -195,13 +195,16 @@ def open_plan(
             f"{setup.label or setup.document} is not the document that the run began with",
             hint="put the old text back in order to go on with the run, or start a new run",
         )
-    wrong = _errors(found)
+    reached = reachable(description, setup.workflow)
+    wrong = _errors(set_aside(found, {document.label: reached}))
     service = local() if local is not None and setup.on == "local" and not wrong else None
     opener = Opener(setup, registry, service)
     sources = opener.entry(document, description)
     made, planned = plan(description, document, sources, workflow_id=setup.workflow, options=plan_options(setup))
-    found = told_once(found, planned)
-    if made is None or wrong:
+    if made is not None:  # another document's workflow may lead back here
+        reached |= {each.pointer for each in made.workflows.values() if not each.document}
+    found = told_once(set_aside(found, {document.label: reached}), planned)
+    if made is None or _errors(found):
         raise DescriptionError(found)
     opener.check_names()
     complete = msgspec.structs.replace(setup, digest=document.digest, digests=opener.digests, workflow=made.entry)

@@ -178,7 +178,7 @@ def _steps(reading: _Reading, at: int) -> Expression:
 
 
 def _workflows(reading: _Reading, at: int) -> Expression:
-    known = reading.scope.workflows if reading.scope else {}
+    known = {**reading.scope.foreign, **reading.scope.workflows} if reading.scope else {}
     form = "$workflows.<workflowId>.inputs|outputs.<name>"
     workflow_id, end = _holder(reading, at, known, ("inputs", "outputs"), form)
     inputs, outputs = known.get(workflow_id, (frozenset[str](), frozenset[str]()))
@@ -424,6 +424,11 @@ def check(expression: Expression, scope: Scope, at: str = "") -> None:
 
 def _check_workflow(expression: nodes.WorkflowReference, scope: Scope, at: str) -> None:
     known = scope.workflows.get(expression.workflow_id)
+    if known is None and expression.workflow_id in scope.foreign:
+        known = scope.foreign[expression.workflow_id]
+        message = f"'{expression}': the workflow '{expression.workflow_id}' stands in another document"
+        hint = "declare it as an output of the step that calls it: $outputs.<name>, then $steps.<stepId>.outputs.<name>"
+        scope.dialect("foreign-workflow-name", message, at, hint)
     if known is None:
         hint = did_you_mean(expression.workflow_id, scope.workflows)
         message = f"'{expression}': there is no workflow '{expression.workflow_id}'"

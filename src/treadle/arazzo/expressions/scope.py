@@ -23,6 +23,7 @@ __all__ = [
 DIALECT_RULES: Final[Mapping[str, str]] = {
     "dotted-navigation": "`$response.body.a[0].b`, `.length` and `[*]` lead into a value, as `#/a/0/b` does",
     "whole-object": "`$inputs`, `$outputs` and `$steps.x.outputs` mean all of them as one object",
+    "foreign-workflow-name": "`$workflows.x` may mean a workflow x of another document, called or depended on here",
     "implied-outputs": "`$steps.x.name` means `$steps.x.outputs.name`",
     "plural-headers": "`$response.headers.X` means `$response.header.X`",
     "lone-braced-expression": "`{$x}` alone keeps its type when it is an object or array, or the schema wants its type",
@@ -112,7 +113,8 @@ class Scope:
     """What is known before the run: declared names, the version, and which dialect rules are allowed.
 
     `inputs` are the declared input names, `steps` each stepId's output names (for a workflow step those of the nested
-    workflow too), `workflows` each workflowId's input and output names. `off` lists dialect rules that are switched
+    workflow too), `workflows` each workflowId's input and output names, `foreign` the same of workflows in other
+    documents that are called or depended on. `off` lists dialect rules that are switched
     off, `strict` switches all of them off: using one is then an error. Compiling appends to `notes`.
     """
 
@@ -124,6 +126,7 @@ class Scope:
     off: frozenset[str] = frozenset()
     strict: bool = False
     notes: list[Note] = field(default_factory=list)
+    foreign: Mapping[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
 
     def allows(self, rule: str) -> bool:
         """Tell whether a dialect rule may be used."""

@@ -130,14 +130,20 @@ class Judging:
         return context
 
     def _finished(self, workflow: PlannedWorkflow) -> Mapping[str, Mapping[str, Mapping[str, Json]]]:
-        """Give the finished workflows of the same document, by workflowId: names mean something there only."""
-        found = {}
+        """Give the finished workflows of the same document by workflowId, and those of its neighbours (dialect).
+
+        A name means something in its own document: what is called the same elsewhere stands behind.
+        """
+        own: dict[str, Mapping[str, Mapping[str, Json]]] = {}
+        others: dict[str, Mapping[str, Mapping[str, Json]]] = {}
         for key, each in self.state.finished.items():
             planned = self.plan.workflows[key]
-            if planned.document == workflow.document:
-                inputs = self.revealed(each.inputs, planned.secrets) if self.state.references else each.inputs
-                found[planned.workflow_id] = {"inputs": inputs, "outputs": each.outputs}
-        return found
+            if planned.document != workflow.document and planned.document not in workflow.neighbours.values():
+                continue
+            inputs = self.revealed(each.inputs, planned.secrets) if self.state.references else each.inputs
+            found = own if planned.document == workflow.document else others
+            found[planned.workflow_id] = {"inputs": inputs, "outputs": each.outputs}
+        return {**others, **own}
 
     def _sources(self, workflow: PlannedWorkflow) -> dict[str, Mapping[str, Json]]:
         """Give the fields of the source descriptions, and what finished workflows of their documents gave.

@@ -14,6 +14,7 @@ What is checked elsewhere: the structure of the document (`build`), its rules (`
 from treadle.arazzo.plan.documents import OpenedDescription, OpenedSource
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.planner import plan, plan_all
+from treadle.arazzo.plan.reach import reachable, set_aside
 from treadle.arazzo.plan.values import (
     Plan,
     PlannedAction,
@@ -39,4 +40,6 @@ __all__ = [
     "StepKey",
     "plan",
     "plan_all",
+    "reachable",
+    "set_aside",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
 from treadle.arazzo import model
@@ -15,6 +15,7 @@ from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSou
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import find_operation
 from treadle.arazzo.plan.order import ordered
+from treadle.arazzo.plan.reach import set_aside
 from treadle.arazzo.plan.requests import check_media_type, check_parameters, mended
 from treadle.arazzo.plan.values import (
     Plan,
@@ -57,6 +58,7 @@ def plan(
         planner.reach(entry)
         planner.check_dependencies()
         planner.check_awaited()
+        findings.diagnostics = set_aside(findings.diagnostics, planner.reached)
     if entry is None or findings.errors:
         return None, findings.diagnostics
     made = Plan(
@@ -174,7 +176,8 @@ class _Planner:
     def workflow(self, part: Part, workflow: model.Workflow) -> PlannedWorkflow:
         """Plan one workflow."""
         callees = {step.step_id: self.callee(part, step) for step in workflow.steps}
-        scope = self.scope(part, workflow, callees)
+        depends_on = self.dependencies(part, workflow)
+        scope = self.scope(part, workflow, callees, depends_on)
         steps = [self.step(part, step, workflow, scope, callees[step.step_id]) for step in workflow.steps]
         in_order = ordered(part, workflow, steps)
         return PlannedWorkflow(
@@ -184,7 +187,7 @@ class _Planner:
             index={step.step_id: position for position, step in enumerate(in_order)},
             outputs=_outputs(part, workflow.outputs, scope, f"{workflow.pointer}/outputs"),
             inputs=part.inputs(workflow),
-            depends_on=self.dependencies(part, workflow),
+            depends_on=depends_on,
             sources=part.source_fields,
             components=part.component_values,
             self_uri=part.description.self_uri or "",
@@ -192,7 +195,9 @@ class _Planner:
             neighbours=self.parts.neighbours(part),
         )
 
-    def scope(self, part: Part, workflow: model.Workflow, callees: Mapping[str, str | None]) -> Scope:
+    def scope(
+        self, part: Part, workflow: model.Workflow, callees: Mapping[str, str | None], depends_on: Iterable[str]
+    ) -> Scope:
         """Give what expressions of a workflow can refer to."""
         steps = {}
         for step in workflow.steps:
@@ -203,11 +208,22 @@ class _Planner:
             inputs=part.inputs(workflow).names,
             steps=steps,
             workflows=part.signatures,
+            foreign=dict(self.foreign(part, {*callees.values(), *depends_on})),
             sources=frozenset(part.source_fields),
             off=part.options.off,
             strict=part.options.strict,
             notes=[],
         )
+
+    def foreign(
+        self, part: Part, keys: Iterable[str | None]
+    ) -> Iterator[tuple[str, tuple[frozenset[str], frozenset[str]]]]:
+        """Give the workflows of other documents by their bare ids, with the names of their inputs and outputs."""
+        for key in keys:
+            there = self.parts.of(key) if key else part
+            if key and there is not part:
+                workflow_id = key.removeprefix(f"{there.name}#")
+                yield workflow_id, there.signatures[workflow_id]
 
     def outputs_of(self, key: str | None) -> frozenset[str]:
         """Give the names of the outputs of a workflow of the plan."""
@@ -223,6 +239,14 @@ class _Planner:
             for position, name in enumerate(workflow.depends_on)
         ]
         return tuple(key for key in keys if key is not None)
+
+    @property
+    def reached(self) -> dict[str, set[str]]:
+        """The pointers of the workflows that are planned, by the label of their document."""
+        found: dict[str, set[str]] = {}
+        for key, workflow in self.workflows.items():
+            found.setdefault(self.parts.of(key).document.label, set()).add(workflow.pointer)
+        return found
 
     # -- dependencies of steps ----------------------------------------------------------------------------------------
 

@@ -120,6 +120,12 @@ _ALL = (
         "write $steps.list.outputs.items",
     ),
     Rule(
+        "foreign-workflow-name",
+        "$workflows.refund.outputs.id, where refund is a workflow of another document that is called here",
+        "the output of that workflow",
+        "declare it at the step that calls it: outputs: {id: $outputs.id}",
+    ),
+    Rule(
         "plural-headers",
         "$response.headers.Location",
         "the header",
