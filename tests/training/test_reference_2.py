@@ -140,7 +140,12 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
         f"{OPERATIONS}test_an_update_changes_what_describe_shows",
         f"{OPERATIONS}test_an_update_that_is_refused",
     ),
-    "2.6 Logs": (f"{LOGS}test_there_is_one_group", f"{LOGS}test_streams_of_a_job_in_the_order_of_their_names"),
+    "2.6 Logs": (
+        f"{LOGS}test_there_is_one_group",
+        f"{LOGS}test_streams_of_a_job_in_the_order_of_their_names",
+        "tests/agent/test_lines.py::test_lines",
+        "tests/end_to_end/test_algorithms.py::test_two_hosts_of_xgboost_share_the_rows",
+    ),
     "2.6 Waiter": (f"{CLIENTS}test_the_waiter_ends_with_stopped_jobs_too",),
     "2.6 EventBridge": (f"{WEBHOOK}test_every_status_change_is_told",),
     # 2.7 What the clients really call
