@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from tests.training.algorithms import Ended, channel, lay, run_hosts
-from tests.training.records import dense, sparse
+from tests.training.records import dense, frame, record, sparse
 
 from treadle.training.algorithms import catalogue, kmeans, program
 
@@ -237,6 +237,25 @@ def test_refused_data(ml: Path, content_type: str, data: dict[str, str | bytes],
     lay(ml, GOOD, data, content_type)
     assert train() == 2
     assert failure(ml) == f"Customer Error: {reason}"
+
+
+@pytest.mark.parametrize("width", [10**15, 10**30])
+def test_more_dimensions_than_fit_into_memory(ml: Path, width: int) -> None:
+    """Whether it is the data that does not fit to the number or the number that does not fit here."""
+    for data, reason in (
+        (records(ROWS), f"features, but feature_dim is {width}"),
+        (b"", "No training data processed."),
+    ):
+        lay(ml, {"k": "1", "feature_dim": str(width)}, {"train": data}, RECORDS)
+        assert train() == 2
+        assert reason in failure(ml)
+
+
+def test_a_row_that_does_not_fit_into_memory(ml: Path) -> None:
+    data = frame(record([1], keys=[5], shape=(10**15,)))
+    lay(ml, {"k": "1", "feature_dim": str(10**15)}, {"train": data}, RECORDS)
+    assert train() == 1
+    assert failure(ml).startswith("There is not enough memory: Unable to allocate")
 
 
 @pytest.mark.parametrize(("content_type", "content"), [(RECORDS, records(ROWS)), (NO_LABEL, csv(ROWS).encode())])

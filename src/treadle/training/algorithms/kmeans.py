@@ -126,13 +126,12 @@ class _Training:
         self._cluster = cluster
         self._k: int = values["k"]
         self._width: int = values["feature_dim"]
-        self._none = np.empty((0, self._width), np.float32)
         self._generator = np.random.default_rng(_SEED)
 
     def run(self, channel: Input) -> Any:
         """Give the k centres. Raises `UserError`."""
         found = self._batches(channel)
-        first = next(found, self._none)
+        first = next(found, None)
         centers = self._initial(first)
         self._pass(centers, itertools.chain([first], found), 1)
         for epoch in range(2, self._values["epochs"] + 1):
@@ -146,13 +145,14 @@ class _Training:
 
     def _initial(self, first: Any) -> Centers:
         """Choose centres from the host with the most rows in its first mini-batch."""
-        if 0 < len(first) < self._values["mini_batch_size"]:
+        count, wanted = 0 if first is None else len(first), self._values["mini_batch_size"]
+        if 0 < count < wanted:
             _say(
-                f"Batch size {self._values['mini_batch_size']} is bigger than the first batch data. Effective batch "
-                f"size used to initialize is {len(first)}",
+                f"Batch size {wanted} is bigger than the first batch data. Effective batch size used to initialize is "
+                f"{count}",
                 "WARNING",
             )
-        counts = self._cluster.gather(len(first))
+        counts = self._cluster.gather(count)
         most = max(counts)
         self._check(most)
         factor = self._factor(most)
@@ -187,9 +187,9 @@ class _Training:
         """Let an epoch go by; it ends when no host has rows any more."""
         begun, seen = time.monotonic(), 0
         centers.begin()
-        for rows in itertools.chain(found, itertools.repeat(self._none)):
-            seen += len(rows)
+        for rows in itertools.chain(found, itertools.repeat(None)):
             told = centers.told_by(rows)
+            seen += int(told[0])
             sums = np.frombuffer(self._cluster.together(told.tobytes(), _sum))
             if not sums[0]:
                 break
@@ -251,15 +251,18 @@ class Centers:
         self._rows = self._distance = 0.0
 
     def told_by(self, rows: Any) -> Any:
-        """Give what all hosts add up: the number of rows, their squared distances, and per centre number and sum."""
+        """Give what all hosts add up: the number of rows, their squared distances, and per centre number and sum.
+
+        `rows` is None when there are no more.
+        """
+        counts, sums = np.zeros(len(self.positions)), np.zeros_like(self.positions)
+        if rows is None:
+            return np.concatenate(([0, 0], counts, sums.ravel()))
         rows = rows.astype(float)
         which, distances = nearest(rows, self.positions)
-        counts = np.bincount(which, minlength=len(self.positions)).astype(float)
-        sums = np.zeros_like(self.positions)
-        if len(rows):
-            order = np.argsort(which, kind="stable")
-            there, starts = np.unique(which[order], return_index=True)
-            sums[there] = np.add.reduceat(rows[order], starts)
+        order = np.argsort(which, kind="stable")
+        there, starts, members = np.unique(which[order], return_index=True, return_counts=True)
+        counts[there], sums[there] = members, np.add.reduceat(rows[order], starts)
         return np.concatenate(([len(rows), distances.sum()], counts, sums.ravel()))
 
     def move(self, told: Any, half_life: int) -> None:

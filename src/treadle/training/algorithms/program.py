@@ -111,6 +111,8 @@ def run(program: Callable[[Directories], None], arguments: Sequence[str], voice:
         return _failed(directories, f"Customer Error: {error}", voice, voice.mistake)
     except AlgorithmError as error:
         return _failed(directories, str(error), voice)
+    except MemoryError as error:
+        return _failed(directories, f"There is not enough memory: {error}", voice)
     except Exception as error:  # noqa: BLE001  (the one place where everything unexpected ends; the log has all of it)
         traceback.print_exc()
         return _failed(directories, f"Unexpected error: {type(error).__name__}: {error}", voice)
