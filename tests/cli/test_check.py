@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import jsonschema_rs
 import pytest
@@ -145,128 +144,13 @@ def test_json(said: Said) -> None:
     assert said("check", "--json", "lax.arazzo.yaml")[1] == said("check", "--format", "json", "lax.arazzo.yaml")[1]
 
 
-# The parts of the SARIF 2.1.0 schema that a log of one run with plain results uses.
-_TEXT = {"type": "object", "required": ["text"], "properties": {"text": {"type": "string", "minLength": 1}}}
-_LEVEL = {"enum": ["none", "note", "warning", "error"]}
-SARIF: dict[str, Any] = {
-    "type": "object",
-    "required": ["version", "runs"],
-    "additionalProperties": False,
-    "properties": {
-        "$schema": {"type": "string", "format": "uri"},
-        "version": {"const": "2.1.0"},
-        "runs": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["tool"],
-                "additionalProperties": False,
-                "properties": {
-                    "columnKind": {"enum": ["utf16CodeUnits", "unicodeCodePoints"]},
-                    "tool": {
-                        "type": "object",
-                        "required": ["driver"],
-                        "properties": {
-                            "driver": {
-                                "type": "object",
-                                "required": ["name"],
-                                "additionalProperties": False,
-                                "properties": {
-                                    "name": {"type": "string"},
-                                    "semanticVersion": {"type": "string"},
-                                    "informationUri": {"type": "string", "format": "uri"},
-                                    "rules": {
-                                        "type": "array",
-                                        "uniqueItems": True,
-                                        "items": {
-                                            "type": "object",
-                                            "required": ["id"],
-                                            "additionalProperties": False,
-                                            "properties": {
-                                                "id": {"type": "string"},
-                                                "shortDescription": _TEXT,
-                                                "fullDescription": _TEXT,
-                                                "help": _TEXT,
-                                                "defaultConfiguration": {
-                                                    "type": "object",
-                                                    "properties": {"level": _LEVEL},
-                                                    "additionalProperties": False,
-                                                },
-                                            },
-                                        },
-                                    },
-                                },
-                            }
-                        },
-                    },
-                    "results": {
-                        "type": "array",
-                        "items": {
-                            "type": "object",
-                            "required": ["message"],
-                            "additionalProperties": False,
-                            "properties": {
-                                "ruleId": {"type": "string"},
-                                "ruleIndex": {"type": "integer", "minimum": -1},
-                                "level": _LEVEL,
-                                "message": _TEXT,
-                                "locations": {
-                                    "type": "array",
-                                    "items": {
-                                        "type": "object",
-                                        "additionalProperties": False,
-                                        "properties": {
-                                            "physicalLocation": {
-                                                "type": "object",
-                                                "required": ["artifactLocation"],
-                                                "additionalProperties": False,
-                                                "properties": {
-                                                    "artifactLocation": {
-                                                        "type": "object",
-                                                        "properties": {
-                                                            "uri": {"type": "string", "format": "uri-reference"}
-                                                        },
-                                                        "additionalProperties": False,
-                                                    },
-                                                    "region": {
-                                                        "type": "object",
-                                                        "additionalProperties": False,
-                                                        "properties": {
-                                                            "startLine": {"type": "integer", "minimum": 1},
-                                                            "startColumn": {"type": "integer", "minimum": 1},
-                                                            "endColumn": {"type": "integer", "minimum": 1},
-                                                        },
-                                                    },
-                                                },
-                                            },
-                                            "logicalLocations": {
-                                                "type": "array",
-                                                "items": {
-                                                    "type": "object",
-                                                    "properties": {"fullyQualifiedName": {"type": "string"}},
-                                                    "additionalProperties": False,
-                                                },
-                                            },
-                                        },
-                                    },
-                                },
-                            },
-                        },
-                    },
-                },
-            },
-        },
-    },
-}
-
-
 @pytest.mark.usefixtures("folder")
-def test_sarif(said: Said) -> None:
+def test_sarif(said: Said, sarif: jsonschema_rs.Validator) -> None:
     """With the texts of the rules that found something, and regions."""
     code, out, _ = said("check", "--format", "sarif", "bad.arazzo.yaml", "lax.arazzo.yaml", "good.arazzo.yaml")
     assert code == 2
     log = json.loads(out)
-    jsonschema_rs.validator_for(SARIF, validate_formats=True).validate(log)
+    sarif.validate(log)
     (run,) = log["runs"]
     rules = run["tool"]["driver"]["rules"]
     assert [rule["id"] for rule in rules] == ["unknown-operation", "braced-operand"]
@@ -278,13 +162,13 @@ def test_sarif(said: Said) -> None:
     }
 
 
-def test_sarif_of_a_file_that_is_none(said: Said, folder: Path) -> None:
+def test_sarif_of_a_file_that_is_none(said: Said, folder: Path, sarif: jsonschema_rs.Validator) -> None:
     """A syntax error, a name with a space: still a valid log."""
     (folder / "not good.yaml").write_text("a: [")
     code, out, _ = said("check", "--format", "sarif", "not good.yaml", str(folder / "nowhere.yaml"))
     assert code == 2
     log = json.loads(out)
-    jsonschema_rs.validator_for(SARIF, validate_formats=True).validate(log)
+    sarif.validate(log)
     uris = [each["locations"][0]["physicalLocation"]["artifactLocation"]["uri"] for each in log["runs"][0]["results"]]
     assert uris == ["not%20good.yaml", (folder / "nowhere.yaml").as_uri()]
 
