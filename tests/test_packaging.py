@@ -55,9 +55,9 @@ def test_what_a_module_offers_is_there(name: str) -> None:
 
 
 def test_the_entry_point() -> None:
-    """`treadle` is `treadle.cli:main`."""
+    """`treadle` is what `python -m treadle` is."""
     (entry,) = importlib.metadata.entry_points(group="console_scripts", name="treadle")
-    assert entry.value == "treadle.cli:main"
+    assert entry.value == "treadle.__main__:main"
     assert callable(entry.load())
 
 

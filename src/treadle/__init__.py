@@ -5,10 +5,9 @@ In a program: `treadle.load` reads a document, `treadle.run` runs one of its wor
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from treadle._version import __version__
 
+TYPE_CHECKING = False  # type checkers know this name; importing it would be half the way to the command line
 if TYPE_CHECKING:
     from treadle.library import Document, Result, Run, RunError, Workflow, load, run
 

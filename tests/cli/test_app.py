@@ -166,6 +166,36 @@ def test_a_mistake_of_ours_with_debugging(monkeypatch: pytest.MonkeyPatch, capsy
     assert "ZeroDivisionError: by zero" in capsys.readouterr().err
 
 
+INTERRUPTED_AT = """
+import importlib.abc, os, signal, sys
+
+class Interrupts(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {at!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+sys.meta_path.insert(0, Interrupts())
+sys.argv = ["treadle", "check", "nowhere.yaml"]
+from treadle.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("at", ["treadle.cli.app", "click.core", "treadle.errors", "treadle.cli.check"])
+def test_an_interruption_at_the_start_is_quiet(at: str, environment: dict[str, str]) -> None:
+    """Ctrl-C while the command line is being imported: 130, and not where in Python's imports it was."""
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED_AT.format(at=at)],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 130
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
 def test_a_reader_that_leaves_is_no_error(environment: dict[str, str]) -> None:
     """`treadle … | head` says nothing about a broken pipe."""
     reader, writer = os.pipe()
