@@ -37,6 +37,7 @@ from treadle.cli import fetching, local
 from treadle.cli.configured import settings_for
 from treadle.cli.given import prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_description, open_plan, registry_of
+from treadle.cli.options import Where
 from treadle.cli.parts import options_for, parts
 from treadle.cli.tape import Still, Tape, Unsigned
 from treadle.errors import DescriptionError, Diagnostic, TreadleError, UsageError
@@ -273,10 +274,12 @@ def load(
     setup = setup_of(
         path,
         None,
-        on=None if mocked else on,
-        servers=[*(servers or {}).items()],
-        sources=[*(sources or {}).items()],
-        strict=strict,
+        Where(
+            on=None if mocked else on,
+            servers=[*(servers or {}).items()],
+            sources=[*(sources or {}).items()],
+            strict=strict,
+        ),
         settings=settings,
     )
     known = {**setup.credentials, **{name: dict(each) for name, each in (credentials or {}).items()}}
@@ -394,14 +397,14 @@ class _Driven:
 
     def _setup(self, tape: Tape) -> Setup:
         setup = self.document.setup
-        on, servers = tape.servers(setup.on, tuple(setup.servers.items()))
+        where = tape.where(Where(on=setup.on, servers=tuple(setup.servers.items())))
         named = {"poll": None, "timeout": None, "request_timeout": None}
         chosen = {name: value for name in named if (value := self.settings.get(name)) is not None}
         return msgspec.structs.replace(
             setup,
             workflow=tape.workflow(self.workflow),
-            on=on,
-            servers=dict(servers),
+            on=where.on,
+            servers=dict(where.servers),
             **chosen,
         )
 

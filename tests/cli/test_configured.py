@@ -13,6 +13,7 @@ import pytest
 from treadle.cli import app
 from treadle.cli.configured import settings_for
 from treadle.cli.given import setup_of
+from treadle.cli.options import Where
 
 Said = Callable[..., tuple[int, str, str]]
 SECRET = "s3cr3t-0123456789"
@@ -152,7 +153,7 @@ def test_the_command_line_outranks_the_file(folder: Path) -> None:
     assert plain.sources == {"api": str(folder / "other.json")}
     assert plain.credentials == {"api": {"key": "env:A"}}
     assert plain.configured == ["api", "far"]
-    named = setup_of("main.yaml", None, on="t", servers=[("api", "http://e.test")], settings=settings)
+    named = setup_of("main.yaml", None, Where(on="t", servers=[("api", "http://e.test")]), settings=settings)
     assert (named.on, named.servers["api"]) == ("http://d.test", "http://e.test")
     assert named.credentials == {"api": {"key": "env:B"}}
     assert named.configured == ["far"]

@@ -18,7 +18,7 @@ from treadle.cli.configured import settings_for
 from treadle.cli.errors import styled
 from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of, show
-from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, option
+from treadle.cli.options import DOCUMENT, Sectioned, Where, describes, examples, option
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.settings import Others, Settings
 
@@ -74,14 +74,10 @@ def check(
     documents: tuple[str, ...],
     form: str,
     max_warnings: int | None,
-    on: str | None,
-    servers: tuple[tuple[str, str], ...],
-    sources: tuple[tuple[str, str], ...],
-    config: str | None,
+    where: Where,
     explain: str | None,
     others: Others | None,
     *,
-    strict: bool,
     list_rules: bool,
     fix: bool,
     yes: bool,
@@ -102,8 +98,8 @@ def check(
     findings: list[Found] = []
     for document in paths:
         try:
-            settings = settings_for(document, config)
-            setup = setup_of(document, None, on=on, servers=servers, sources=sources, strict=strict, settings=settings)
+            settings = settings_for(document, where.config)
+            setup = setup_of(document, None, where, settings=settings)
             if fix:
                 from treadle.cli.fix import fix_document
 

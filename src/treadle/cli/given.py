@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -14,6 +14,7 @@ from treadle.arazzo.references import prepared as judged
 from treadle.cli.configured import settings_for
 from treadle.cli.errors import styled
 from treadle.cli.opening import Setup
+from treadle.cli.options import Given, Where
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.reporters.text import plain
 from treadle.seams import Json
@@ -21,41 +22,34 @@ from treadle.settings import Settings, TargetSettings
 
 __all__ = ["briefly", "inputs_of", "prepared", "setup_of", "show", "warned"]
 
-_Pairs = Sequence[tuple[str, str]]
-
 
 def setup_of(
-    document: str,
-    workflow: str | None,
-    *,
-    on: str | None = None,
-    servers: _Pairs = (),
-    sources: _Pairs = (),
-    strict: bool = False,
-    settings: Settings | None = None,
+    document: str, workflow: str | None, where: Where | None = None, *, settings: Settings | None = None
 ) -> Setup:
     """Give the setup, with absolute paths: a run may be taken up again from another directory.
 
     What the command line leaves open is decided by `settings`, those of the document's `treadle.toml` unless given.
     Raises `DescriptionError` where that is wrong.
     """
-    settings = settings_for(document) if settings is None else settings
-    chosen = on or settings.on
+    where = where or Where()
+    settings = settings_for(document, where.config) if settings is None else settings
+    chosen = where.on or settings.on
     target = settings.targets.get(chosen or "") or TargetSettings(chosen)
     return Setup(
         document=_located(document),
         label=document,
         workflow=workflow,
         on=target.url,
-        servers={**settings.servers, **target.servers, **dict(servers)},
-        sources={**settings.sources, **{name: _located(where) for name, where in sources}},
+        servers={**settings.servers, **target.servers, **dict(where.servers)},
+        sources={**settings.sources, **{name: _located(place) for name, place in where.sources}},
         credentials=_merged(settings.credentials, target.credentials),
-        strict=strict or settings.strict,
+        strict=where.strict or settings.strict,
         off=sorted(settings.refused),
         poll=settings.poll,
         documents=list(settings.documents),
         configured=sorted(
-            {*settings.servers, *settings.sources, *target.servers} - {name for name, _ in (*servers, *sources)}
+            {*settings.servers, *settings.sources, *target.servers}
+            - {name for name, _ in (*where.servers, *where.sources)}
         ),
     )
 
@@ -73,10 +67,10 @@ def _located(where: str) -> str:
     return where if "://" in where else str(Path(where).absolute())
 
 
-def inputs_of(inputs: Inputs, given: _Pairs, file: str | None) -> dict[str, Json]:
+def inputs_of(inputs: Inputs, given: Given) -> dict[str, Json]:
     """Give the inputs of `--inputs` and `-i`, the latter first, each read as its schema wants it."""
-    values = _from_file(file) if file else {}
-    for name, text in given:
+    values = _from_file(given.file) if given.file else {}
+    for name, text in given.pairs:
         values[name] = inputs.coerce(name, text)
     return values
 

@@ -21,7 +21,7 @@ from treadle.arazzo.registry import Registry
 from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of
 from treadle.cli.opening import Opened, open_description, open_plan
-from treadle.cli.options import DOCUMENT, Pair, examples
+from treadle.cli.options import DOCUMENT, Pair, Where, examples
 from treadle.errors import DescriptionError, UsageError
 from treadle.seams import Json
 
@@ -140,7 +140,7 @@ def open_all(
     known: list[str] = []
     for document in documents:
         place = f"/{quote(Path(document).stem)}" if several else ""
-        description = open_description(setup_of(document, None, sources=sources), Registry(fetch=fetch))[1]
+        description = open_description(setup_of(document, None, Where(sources=sources)), Registry(fetch=fetch))[1]
         for workflow in description.workflows if description else ():
             known.append(workflow.workflow_id)
             if workflows and workflow.workflow_id not in workflows:
@@ -150,7 +150,7 @@ def open_all(
             except DescriptionError as error:
                 refused.append(f"The workflow {workflow.workflow_id} of {document} is not served:\n{error.message}")
         if description is None:
-            open_plan(setup_of(document, None, sources=sources, strict=strict), fetch=fetch)
+            open_plan(setup_of(document, None, Where(sources=sources, strict=strict)), fetch=fetch)
     unknown = [each for each in workflows if each not in known]
     if unknown:
         raise UsageError(f"There is no workflow {', '.join(unknown)}.", hint=f"There are: {', '.join(known)}.")
@@ -175,14 +175,15 @@ def _open(document: str, workflow: str, sources: Sequence[tuple[str, str]], url:
 def _opened(
     document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str, *, apart: bool, strict: bool
 ) -> Served:
-    setup = setup_of(document, workflow, sources=sources, strict=strict)
+    setup = setup_of(document, workflow, Where(sources=sources, strict=strict))
     description = open_description(setup, Registry(fetch=fetch))[1]
     described = [each.name for each in description.source_descriptions if each.type != "arazzo"] if description else []
     apart = apart and len(described) > 1
     servers = {name: f"{url}/{quote(name, safe='')}" if apart else url for name in described}
     given = [each for each in sources if description is None or description.source(each[0]) is not None]
     while True:
-        setup = setup_of(document, workflow, servers=list(servers.items()), sources=given, strict=strict)
+        where = Where(servers=list(servers.items()), sources=given, strict=strict)
+        setup = setup_of(document, workflow, where)
         opened = open_plan(setup, fetch=fetch)
         # Other documents of it bring sources of their own.
         brought = {name: f"{url}/{quote(name, safe='')}" for name in opened.targets if name not in servers}

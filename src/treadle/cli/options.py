@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import click
 
@@ -14,9 +16,11 @@ __all__ = [
     "PAIR",
     "TIME_LIMIT",
     "Duration",
+    "Given",
     "Pair",
     "SectionOption",
     "Sectioned",
+    "Where",
     "describes",
     "examples",
     "gives_inputs",
@@ -144,6 +148,38 @@ DOCUMENT: Final = click.Path(path_type=str)
 _INPUTS: Final = "Inputs"
 _WHERE: Final = "Servers and descriptions"
 
+Pairs: TypeAlias = Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """What a command line says about where the parts of a description are, and which server is called (`describes`)."""
+
+    on: str | None = None
+    servers: Pairs = ()
+    sources: Pairs = ()
+    config: str | None = None
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The inputs that a command line gives (`gives_inputs`): one by one, and the name of a file."""
+
+    pairs: Pairs = ()
+    file: str | None = None
+
+
+def _together(command: _F, name: str, made: type[Where | Given]) -> _F:
+    """Give the command one value `name`, made of the options that are the fields of it."""
+
+    @functools.wraps(command)
+    def called(**values: Any) -> Any:
+        together = made(**{each.name: values.pop(each.name) for each in fields(made)})
+        return command(**{name: together}, **values)
+
+    return cast("_F", called)
+
 
 def json_option(command: _F) -> _F:
     """Add `--json`."""
@@ -156,7 +192,7 @@ def examples(*lines: str) -> str:
 
 
 def describes(command: _F) -> _F:
-    """Add what says where the parts of a description are and which server is called."""
+    """Add what says where the parts of a description are and which server is called: the command gets a `where`."""
     options = (
         option(
             _WHERE,
@@ -193,19 +229,20 @@ def describes(command: _F) -> _F:
         ),
         option(_WHERE, "--strict", is_flag=True, help="Take documents by the letter: every leniency is an error."),
     )
+    command = _together(command, "where", Where)
     for each in reversed(options):
         command = each(command)
     return command
 
 
 def gives_inputs(command: _F) -> _F:
-    """Add what gives the inputs of a workflow."""
+    """Add what gives the inputs of a workflow: the command gets `inputs`."""
     options = (
         option(
             _INPUTS,
             "-i",
             "--input",
-            "given",
+            "pairs",
             metavar="NAME=VALUE",
             type=PAIR,
             multiple=True,
@@ -214,12 +251,13 @@ def gives_inputs(command: _F) -> _F:
         option(
             _INPUTS,
             "--inputs",
-            "inputs_file",
+            "file",
             metavar="FILE",
             type=click.Path(allow_dash=True),
             help="A JSON or YAML file whose members are inputs; - is standard input.",
         ),
     )
+    command = _together(command, "inputs", Given)
     for each in reversed(options):
         command = each(command)
     return command

@@ -11,11 +11,10 @@ import click
 
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedStep, PlannedWorkflow
 from treadle.cli import local
-from treadle.cli.configured import settings_for
 from treadle.cli.fetching import fetch
 from treadle.cli.given import inputs_of, setup_of, warned
 from treadle.cli.opening import open_plan
-from treadle.cli.options import DOCUMENT, Sectioned, describes, examples, gives_inputs, json_option
+from treadle.cli.options import DOCUMENT, Given, Sectioned, Where, describes, examples, gives_inputs, json_option
 from treadle.cli.preview import HIDDEN, Preview, previews
 from treadle.reporters.text import duration, pairs, value
 from treadle.seams import MISSING, Json
@@ -38,13 +37,8 @@ __all__ = ["plan"]
 def plan(
     document: str,
     workflow: str | None,
-    given: tuple[tuple[str, str], ...],
-    inputs_file: str | None,
-    on: str | None,
-    servers: tuple[tuple[str, str], ...],
-    sources: tuple[tuple[str, str], ...],
-    config: str | None,
-    strict: bool,
+    inputs: Given,
+    where: Where,
     as_json: bool,
 ) -> None:
     """Show what a run of DOCUMENT would send, step by step. Nothing is sent.
@@ -52,20 +46,18 @@ def plan(
     Inputs that are not given stand as their names; one that is wrong makes the exit code 2. WORKFLOW may be left out
     when there is only one.
     """
-    settings = settings_for(document, config)
-    setup = setup_of(document, workflow, on=on, servers=servers, sources=sources, strict=strict, settings=settings)
-    opened = open_plan(setup, local=local.known, fetch=fetch)
+    opened = open_plan(setup_of(document, workflow, where), local=local.known, fetch=fetch)
     warned(opened.diagnostics, notes=True)
     entry = opened.plan.workflows[opened.plan.entry].inputs
-    inputs, found = entry.prepare(inputs_of(entry, given, inputs_file))
+    values, found = entry.prepare(inputs_of(entry, inputs))
     # Whoever plans need not have decided everything yet: what is missing stands as its name.
-    missing = {each.pointer for name, each in entry.declared.items() if name not in inputs}
+    missing = {each.pointer for name, each in entry.declared.items() if name not in values}
     wrong = [each for each in found if each.place is None or each.place.pointer not in missing]
     warned(wrong)
     if as_json:
-        click.echo(json.dumps(_as_json(opened.plan, inputs), ensure_ascii=False, indent=2))
+        click.echo(json.dumps(_as_json(opened.plan, values), ensure_ascii=False, indent=2))
     else:
-        click.echo("\n".join(_lines(opened.plan, inputs)))
+        click.echo("\n".join(_lines(opened.plan, values)))
     sys.exit(2 if any(each.severity == "error" for each in wrong) else 0)
 
 

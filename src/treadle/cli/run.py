@@ -22,13 +22,12 @@ from treadle.arazzo.events import decode
 from treadle.arazzo.references import referring
 from treadle.cli import local
 from treadle.cli.aftermath import Jobs, aftermath, interrupted
-from treadle.cli.configured import settings_for
 from treadle.cli.errors import INTERRUPTED, problem
 from treadle.cli.expect import Expectation, expectations
 from treadle.cli.fetching import fetch
 from treadle.cli.given import briefly, inputs_of, prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_plan
-from treadle.cli.options import DOCUMENT, TIME_LIMIT, Sectioned, describes, examples, gives_inputs, option
+from treadle.cli.options import DOCUMENT, TIME_LIMIT, Given, Sectioned, Where, describes, examples, gives_inputs, option
 from treadle.cli.parts import machine_options, options_for, parts
 from treadle.cli.streams import listened, lost
 from treadle.cli.tape import Tape, tapes
@@ -111,13 +110,8 @@ def _tells(command: Any) -> Any:
 def run(
     document: str,
     workflow: str | None,
-    given: tuple[tuple[str, str], ...],
-    inputs_file: str | None,
-    on: str | None,
-    servers: tuple[tuple[str, str], ...],
-    sources: tuple[tuple[str, str], ...],
-    config: str | None,
-    strict: bool,
+    inputs: Given,
+    where: Where,
     poll: float | None,
     timeout: float,
     expected: tuple[str, ...],
@@ -134,9 +128,7 @@ def run(
     Exit codes: 0 succeeded; 1 failed; 2 nothing was sent, because document, inputs or usage are wrong; 130 interrupted.
     """
     tape = Tape.of(record, replay)
-    on, servers = tape.servers(on, servers)
-    settings, chosen = settings_for(document, config), tape.workflow(workflow)
-    setup = setup_of(document, chosen, on=on, servers=servers, sources=sources, strict=strict, settings=settings)
+    setup = setup_of(document, tape.workflow(workflow), tape.where(where))
     setup = msgspec.structs.replace(
         setup, poll=setup.poll if poll is None else poll, timeout=timeout, expect=list(expected)
     )
@@ -145,14 +137,14 @@ def run(
         opened = open_plan(setup, local=tape.nowhere if tape.replays else service, fetch=fetch)
         entry = opened.plan.workflows[opened.plan.entry]
         wanted = expectations(expected, entry.outputs)
-        values, references = referring(entry.inputs, tape.inputs(inputs_of(entry.inputs, given, inputs_file)))
+        values, references = referring(entry.inputs, tape.inputs(inputs_of(entry.inputs, inputs)))
         # A replay needs no secrets: what they were for was answered already.
         references = () if tape.replays else references
-        inputs, found = prepared(entry.inputs, values, references)
+        ready, found = prepared(entry.inputs, values, references)
         if not telling.quiet:
             briefly([*opened.diagnostics, *found], notes=telling.explain)
-        opened.ready(inputs)
-        code = asyncio.run(_begin(opened, inputs, references, wanted, telling, service, tape, yes=yes))
+        opened.ready(ready)
+        code = asyncio.run(_begin(opened, ready, references, wanted, telling, service, tape, yes=yes))
     sys.exit(code)
 
 

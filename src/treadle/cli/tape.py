@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import click
 from treadle.arazzo.references import References
 from treadle.arazzo.run import Clock
 from treadle.cli.opening import Opened
-from treadle.cli.options import option
+from treadle.cli.options import Where, option
 from treadle.errors import UsageError
 from treadle.http.replay import Header, Recording, RecordingTransport, ReplayTransport, read_recording
 from treadle.seams import Json, Request, Transport
@@ -99,13 +99,12 @@ class Tape:
         """Give the inputs of a replay: those that were recorded, and over them what was given."""
         return {**self.recording.header.inputs, **given} if self.recording else given
 
-    def servers(
-        self, on: str | None, servers: tuple[tuple[str, str], ...]
-    ) -> tuple[str | None, tuple[tuple[str, str], ...]]:
-        """Give where requests go: what was named, else what was named when the recording was made."""
-        if self.recording is None or on is not None or servers:
-            return on, servers
-        return self.recording.header.on, tuple(self.recording.header.servers.items())
+    def where(self, where: Where) -> Where:
+        """Say where requests go: what was named, else what was named when the recording was made."""
+        if self.recording is None or where.on is not None or where.servers:
+            return where
+        header = self.recording.header
+        return replace(where, on=header.on, servers=tuple(header.servers.items()))
 
     def workflow(self, named: str | None) -> str | None:
         """Give the workflow: the one that was named, else the recorded one."""
