@@ -4,7 +4,8 @@ A built-in algorithm is a module of this package whose name is its own, and whic
 treadle.training.algorithms.<name> train`. It reads `/opt/ml/input` and writes `/opt/ml/model` as any training program
 does; what it needs for that is shared: `program` (where files are, how to end), `hyperparameters` (a table of them),
 `inputs` (channels in File and Pipe mode), `tables` and `records` (formats), `cluster` (several hosts). Here stands what
-the service must know before it runs: this module imports none of them.
+the service must know before it runs: this module imports none of them. Another algorithm is another module and an entry
+of `BUILT_IN`; tests/training/test_algorithms_catalogue.py holds every one to the contract.
 """
 
 from __future__ import annotations
