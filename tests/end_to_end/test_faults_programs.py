@@ -65,7 +65,7 @@ CASES = {
     ),
     "binary-output": Case(
         r"os.write(1, b'\xff\xfe\0 \x1b[31mred\r\n\xc3'); os.write(1, b'\xa9t\xc3\xa9 ' + bytes([9]) + b'no end')",
-        log=["\ufffd\ufffd\ufffd \x1b[31mred", "été \tno end"],
+        log=["\ufffd\ufffd\ufffd \x1b[31mred", "été #011no end"],
     ),
     "deletes-its-model-directory": Case("MODEL.rmdir()", remark="/opt/ml/model is not a directory any more"),
     "its-model-directory-becomes-a-link": Case(
