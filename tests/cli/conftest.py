@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -12,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from treadle.cli import app
 from treadle.home import Home
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:training-job/churn-1"
@@ -71,6 +74,8 @@ workflows:
 """
 
 Answer = tuple[int, dict[str, Any] | bytes]
+Said = Callable[..., tuple[int, str, str]]
+Start = Callable[..., subprocess.Popen[str]]
 
 
 class Trainer:
@@ -111,6 +116,45 @@ class Trainer:
 
 def status(status: str, secondary: str = "", **more: str) -> dict[str, Any]:
     return {"TrainingJobStatus": status, "SecondaryStatus": secondary or status, **more}
+
+
+@pytest.fixture
+def said(capsys: pytest.CaptureFixture[str]) -> Said:
+    """Give a function that runs the command line in this process: exit code, standard output, standard error."""
+
+    def run(*args: str) -> tuple[int, str, str]:
+        try:
+            code = app.run(list(args))
+        except SystemExit as leave:
+            code = int(leave.code or 0)
+        captured = capsys.readouterr()
+        return code, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture
+def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
+    """Give a function that starts the command line as a process; whatever still runs in the end is killed."""
+    started: list[subprocess.Popen[str]] = []
+
+    def begin(*args: str) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "treadle.cli", *args],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            cwd=tmp_path,
+        )
+        started.append(process)
+        return process
+
+    yield begin
+    for process in started:
+        process.kill()
+        process.communicate()
 
 
 @pytest.fixture

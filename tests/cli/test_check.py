@@ -10,7 +10,6 @@ import jsonschema_rs
 import pytest
 
 from treadle.arazzo.rules.catalogue import ENTRIES
-from treadle.cli import app
 
 Said = Callable[..., tuple[int, str, str]]
 
@@ -36,21 +35,6 @@ workflows:
 """
 LAX = GOOD.replace("$statusCode == 200", '"{$statusCode} == 200"')
 BAD = GOOD.replace("operationId: get", "operationId: gte")
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    """Give a function that runs the command line in this process: exit code, standard output, standard error."""
-
-    def run(*args: str) -> tuple[int, str, str]:
-        try:
-            code = app.run(list(args))
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from treadle.cli import app
 from treadle.cli.configured import settings_for
 from treadle.cli.given import setup_of
 from treadle.cli.options import Where
@@ -82,21 +81,6 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "api.json").write_text(json.dumps(API))
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Said:
-    """Give a function that runs the command line in this process: exit code, standard output, standard error."""
-
-    def run(*args: str) -> tuple[int, str, str]:
-        try:
-            code = app.run(list(args))
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
 
 
 def test_credentials_are_sent_to_their_server_and_masked(

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -100,27 +100,9 @@ def image(tmp_path: Path, home: Home, treadle: Run) -> Path:
 
 
 @pytest.fixture
-def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Callable[..., subprocess.Popen[str]]]:
-    """Give a function that starts a run of the job; what still runs in the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(job: str, *more: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "treadle.cli", "run", "train.yml", "-i", f"job={job}", "--on", "local", *more],
-            cwd=tmp_path,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
+def begin(start: Callable[..., subprocess.Popen[str]]) -> Callable[..., subprocess.Popen[str]]:
+    """Give a function that starts a run of the job."""
+    return lambda job, *more: start("run", "train.yml", "-i", f"job={job}", "--on", "local", *more)
 
 
 def seen(process: subprocess.Popen[str], sign: str) -> None:
@@ -142,12 +124,12 @@ def gone(home: Home, patience: float = 20.0) -> None:
 
 
 def test_two_runs_share_one_service_and_it_goes_away(
-    start: Callable[..., subprocess.Popen[str]], image: Path, home: Home
+    begin: Callable[..., subprocess.Popen[str]], image: Path, home: Home
 ) -> None:
     """The first run starts the service, the second uses it; some seconds after both it has gone by itself."""
-    first = start("one")
+    first = begin("one")
     seen(first, "secondaryStatus: Training")
-    second = start("two")
+    second = begin("two")
     # Where the machine has room for one job only, the second one waits for its turn.
     seen(second, "status: InProgress")
     endpoint = home.endpoint()
@@ -160,10 +142,10 @@ def test_two_runs_share_one_service_and_it_goes_away(
     gone(home)
 
 
-def test_a_failed_job_is_told_with_its_log(start: Callable[..., subprocess.Popen[str]], image: Path) -> None:
+def test_a_failed_job_is_told_with_its_log(begin: Callable[..., subprocess.Popen[str]], image: Path) -> None:
     """Reason and the end of the log, though the workflow outputs neither; the expectation makes it an error."""
     (image / "gate").write_text("fail")
-    process = start("broken", "--expect", "status == 'Completed'")
+    process = begin("broken", "--expect", "status == 'Completed'")
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1, err
     assert "status: Failed" in out
@@ -174,11 +156,11 @@ def test_a_failed_job_is_told_with_its_log(start: Callable[..., subprocess.Popen
 
 
 def test_ctrl_c_leaves_the_job_alone_and_says_how_to_stop_it(
-    start: Callable[..., subprocess.Popen[str]], treadle: Run, image: Path
+    begin: Callable[..., subprocess.Popen[str]], treadle: Run, image: Path
 ) -> None:
     """The job goes on; the printed commands work as they stand: stop ends the job, resume tells its end."""
     del image
-    process = start("left")
+    process = begin("left")
     seen(process, "secondaryStatus: Training")
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=30)
@@ -195,10 +177,10 @@ def test_ctrl_c_leaves_the_job_alone_and_says_how_to_stop_it(
 
 
 def test_a_service_that_is_killed_is_started_again(
-    start: Callable[..., subprocess.Popen[str]], image: Path, home: Home
+    begin: Callable[..., subprocess.Popen[str]], image: Path, home: Home
 ) -> None:
     """kill -9 of the service in the middle of a job: the run starts it anew where it was, and sees the job's end."""
-    process = start("survivor")
+    process = begin("survivor")
     seen(process, "secondaryStatus: Training")
     before = home.endpoint()
     assert before is not None

@@ -9,56 +9,15 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from treadle.cli import app
-
 Run = Callable[..., subprocess.CompletedProcess[str]]
 Arguments = Callable[..., list[str]]
 Start = Callable[..., subprocess.Popen[str]]
-
-
-@pytest.fixture
-def said(capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, str]]:
-    """Give a function that runs the command line in this process: exit code, standard output, standard error."""
-
-    def run(*args: str) -> tuple[int, str, str]:
-        try:
-            code = app.run(list(args))
-        except SystemExit as leave:
-            code = int(leave.code or 0)
-        captured = capsys.readouterr()
-        return code, captured.out, captured.err
-
-    return run
-
-
-@pytest.fixture
-def start(environment: dict[str, str], tmp_path: Path) -> Iterator[Start]:
-    """Give a function that starts the command line as a process; whatever still runs in the end is killed."""
-    started: list[subprocess.Popen[str]] = []
-
-    def begin(*args: str) -> subprocess.Popen[str]:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "treadle.cli", *args],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            env=environment,
-            cwd=tmp_path,
-        )
-        started.append(process)
-        return process
-
-    yield begin
-    for process in started:
-        process.kill()
-        process.communicate()
 
 
 def test_a_run_gives_its_outputs(said: Any, arguments: Arguments, trainer: Any) -> None:

@@ -12,20 +12,20 @@ import functools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.mock.shelf import ran as played
 
 from treadle.arazzo import events
-from treadle.arazzo.run import Clock, Outcome, run
+from treadle.arazzo.run import Outcome
 from treadle.cli.checking import check_document
 from treadle.cli.opening import Opened, Setup, open_plan
 from treadle.errors import DescriptionError
-from treadle.mock import Mock, MockTransport, sample_inputs, variants
-from treadle.seams import Json, Request
-from treadle.stores.memory import MemoryRunStore
+from treadle.mock import Mock, variants
+from treadle.seams import Json
 
 CORPUS = Path(__file__).resolve().parents[2].parent / "shared" / "corpus"
 
@@ -106,33 +106,6 @@ def reason_to_skip(entry: Entry, workflow: str) -> str:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class Still(Clock):
-    def __init__(self) -> None:
-        self.time = 1_767_323_045.0
-
-    def now(self) -> float:
-        return self.time
-
-    def jitter(self) -> float:
-        return 0.0
-
-    async def sleep_until(self, until: float) -> None:
-        self.time = max(self.time, until)
-
-
-class Unsigned:
-    async def authorise(self, request: Request) -> Request:
-        return request
-
-
-@dataclass
-class Listing:
-    told: list[events.Event] = field(default_factory=list)
-
-    def report(self, event: events.Event) -> None:
-        self.told.append(event)
-
-
 @functools.lru_cache(maxsize=4)
 def opened_all(path: str, *, missing: bool = False) -> Mapping[str, Opened | DescriptionError]:
     """Open every workflow of a document, as `treadle mock` does; `missing`: none of its sources can be read."""
@@ -158,20 +131,8 @@ async def ran(
     served = [each for each in every.values() if isinstance(each, Opened)]
     bases = {name: target.url for each in served for name, target in each.targets.items()}
     mock = Mock([each.plan for each in served], bases, **options)
-    planned = opened.plan.workflows[opened.plan.entry]
-    inputs, problems = planned.prepare(sample_inputs(planned) if given is None else given)
-    assert not problems, "the inputs that are made from the schema are as the schema wants them"
-    reporter = Listing()
-    outcome = await run(
-        opened.plan,
-        inputs,
-        transport=MockTransport(mock),
-        authoriser=Unsigned(),
-        store=MemoryRunStore(),
-        reporter=reporter,
-        clock=Still(),
-    )
-    return outcome, reporter.told, mock, opened
+    outcome, listing = await played(mock, opened.plan, given)
+    return outcome, listing.told, mock, opened
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,7 +12,8 @@ from treadle.arazzo import events
 from treadle.arazzo.build import build
 from treadle.arazzo.load import load
 from treadle.arazzo.plan import OpenedSource, Plan, plan
-from treadle.arazzo.run import Clock, Outcome, run
+from treadle.arazzo.run import Outcome, run
+from treadle.cli.tape import Still, Unsigned
 from treadle.mock import Mock, MockTransport, sample_inputs
 from treadle.seams import Json, Request, Response
 from treadle.sources.openapi import OpenApiSource
@@ -71,29 +72,6 @@ def step_of(criteria: str = "", *, outputs: str = "", actions: str = "", operati
         lines += [f"  outputs: {outputs}"] if outputs else []
         lines += [f"  onSuccess: {actions}"] if actions else []
     return "- workflowId: w\n  steps:\n" + indent("\n".join(lines), "  ")
-
-
-class Still(Clock):
-    """Time that passes only when somebody waits."""
-
-    def __init__(self) -> None:
-        self.time = 1_767_323_045.0
-
-    def now(self) -> float:
-        return self.time
-
-    def jitter(self) -> float:
-        return 0.0
-
-    async def sleep_until(self, until: float) -> None:
-        self.time = max(self.time, until)
-
-
-class Unsigned:
-    """Signs nothing."""
-
-    async def authorise(self, request: Request) -> Request:
-        return request
 
 
 class Listing:

@@ -8,44 +8,39 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from treadle.arazzo.location import join
-from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
+from treadle.arazzo.rules.planned.context import CheckedPlans
+from treadle.arazzo.rules.planned.payloads import PayloadObject, payload_objects
 from treadle.arazzo.rules.planned.shapes import Nowhere, look, required
 from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
-from treadle.seams import MISSING, Json, Schema
+from treadle.seams import MISSING
 
 RULE: Final = "missing-body"
 SEVERITY: Final[Severity] = "warning"
 CLAUSE: Final = "Request Body Object: payload"
-
-_DEEPEST: Final = 8
 
 
 def check(checked: CheckedPlans) -> Iterator[Diagnostic]:
     """Report bodies and fields that the operation requires and does not get."""
     for step in checked.steps:
         operation, body = step.planned.operation, step.written.request_body
-        if operation is None:
+        if operation is None or not operation.body_required:
             continue
         if body is None or (body.payload is MISSING and not body.replacements):
-            if operation.body_required:
-                message = f"the operation `{operation.operation_id or operation.path}` requires a request body"
-                pointer = step.written.pointer
-                yield step.checked.finding(RULE, message, pointer, severity=SEVERITY, hint="add a `requestBody`")
-        elif not body.replacements:
-            schema = operation.request_schema(body.content_type or "")
-            yield from _fields(step, schema, body.payload, f"{body.pointer}/payload", 0)
+            message = f"the operation `{operation.operation_id or operation.path}` requires a request body"
+            pointer = step.written.pointer
+            yield step.checked.finding(RULE, message, pointer, severity=SEVERITY, hint="add a `requestBody`")
+    for each in payload_objects(checked):
+        body = each.step.written.request_body
+        if each.members and body is not None and not body.replacements:
+            yield from _fields(each)
 
 
-def _fields(step: CheckedStep, schema: Schema | None, value: Json, pointer: str, depth: int) -> Iterator[Diagnostic]:
-    if schema is None or not isinstance(value, dict) or depth > _DEEPEST or not value:
-        return
-    for name in required(schema):
+def _fields(found: PayloadObject) -> Iterator[Diagnostic]:
+    unknown = [key for key in found.members if isinstance(look(found.schema, [key]), Nowhere)]
+    for name in required(found.schema):
         # A field with a name close to it is another rule's: it is told once.
-        if name not in value and not close_to(name, (key for key in value if isinstance(look(schema, [key]), Nowhere))):
+        if name not in found.members and not close_to(name, unknown):
             hint = "add it, unless the server fills it in"
             message = f"the payload has no `{name}`, which the operation requires"
-            yield step.checked.finding(RULE, message, pointer, severity=SEVERITY, hint=hint, key=True)
-    for name, member in value.items():
-        yield from _fields(step, schema.below("properties", name), member, join(pointer, name), depth + 1)
+            yield found.step.checked.finding(RULE, message, found.pointer, severity=SEVERITY, hint=hint, key=True)

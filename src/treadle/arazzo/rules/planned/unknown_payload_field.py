@@ -11,40 +11,27 @@ from typing import Final
 
 from treadle.arazzo.location import join
 from treadle.arazzo.rules.context import few
-from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
+from treadle.arazzo.rules.planned.context import CheckedPlans
+from treadle.arazzo.rules.planned.payloads import payload_objects
 from treadle.arazzo.rules.planned.shapes import OBJECT, Nowhere, look
 from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
-from treadle.seams import MISSING, Json, Schema
 
 RULE: Final = "unknown-payload-field"
 SEVERITY: Final[Severity] = "warning"
 CLAUSE: Final = "Request Body Object: payload"
 
-_DEEPEST: Final = 8
-
 
 def check(checked: CheckedPlans) -> Iterator[Diagnostic]:
     """Report fields that the operation does not have."""
-    for step in checked.steps:
-        operation, body = step.planned.operation, step.written.request_body
-        if operation is not None and body is not None and body.payload is not MISSING:
-            schema = operation.request_schema(body.content_type or "")
-            yield from _fields(step, schema, body.payload, f"{body.pointer}/payload", 0)
-
-
-def _fields(step: CheckedStep, schema: Schema | None, value: Json, pointer: str, depth: int) -> Iterator[Diagnostic]:
-    if schema is None or not isinstance(value, dict) or depth > _DEEPEST:
-        return
-    for name, member in value.items():
-        found = look(schema, [name])
-        here = join(pointer, name)
-        if not isinstance(found, Nowhere):
-            yield from _fields(step, schema.below("properties", name), member, here, depth + 1)
-        elif found.holder == OBJECT:
-            meant = close_to(name, (each for each in found.names if each not in value))
+    for each in payload_objects(checked):
+        for name in each.members:
+            found = look(each.schema, [name])
+            if not isinstance(found, Nowhere) or found.holder != OBJECT:
+                continue
+            meant = close_to(name, (other for other in found.names if other not in each.members))
             if meant or found.closed:
                 message = f"the operation has no field `{name}` in its request body"
-                others = f"it has {few(found.names)}"
-                hint = f"did you mean `{meant}`?" if meant else others
-                yield step.checked.finding(RULE, message, here, severity=SEVERITY, hint=hint, key=True)
+                hint = f"did you mean `{meant}`?" if meant else f"it has {few(found.names)}"
+                pointer = join(each.pointer, name)
+                yield each.step.checked.finding(RULE, message, pointer, severity=SEVERITY, hint=hint, key=True)
