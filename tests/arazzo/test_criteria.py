@@ -189,7 +189,9 @@ def test_reasons_show_operands_and_what_was_left_out() -> None:
         "$statusCode > 200: 200 > 200 is false",
         "true: not looked at, since what stands before '&&' is false",
     )
-    assert judge("$response.body#/missing == 1").reasons == ("$response.body#/missing == 1: missing == 1 is false",)
+    assert judge("$response.body#/missing == 1").reasons == (
+        "$response.body#/missing == 1: missing == 1 is false (what is missing equals only null)",
+    )
     assert "a numeric string is a number" in judge("$response.body#/numstr == 42").reasons[0]
     assert judge("$response.body#/items == 1").reasons[0].endswith("an array of 3 == 1 is false")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -190,6 +191,27 @@ def test_an_empty_answer_to_a_poll_fails_the_step(tell: Tell) -> None:
     assert story.end.status == "failed"
     assert "no body" in story.end.reason
     assert story.operations == ["one", "poll"]
+
+
+GUARDED = re.sub(r"    - name: done\n(?:      .*\n)+", "", POLL)
+"""The poll without an action that ends it: what is not busy goes on to the next step."""
+
+
+@pytest.mark.parametrize("document", [POLL, GUARDED], ids=["ended", "left"])
+def test_a_loop_that_ends_on_a_missing_value_says_so(document: str, tell: Tell) -> None:
+    """`!=` holds for what is missing, and `==` does not: a poll is over with `{}`. That is seldom meant."""
+    story = tell(document, [200, (200, {"status": "busy"}), (200, {"stauts": "busy"}), 200])
+    (warning,) = [fact for fact in story.of(events.Warned) if fact.rule == events.LOOP_LEFT]
+    assert 'missing == "busy" is false' in warning.message
+    assert warning.step_id == "poll"
+    assert story.end.status == "succeeded"
+
+
+def test_a_loop_that_ends_on_a_value_says_nothing(tell: Tell) -> None:
+    """Null is a value, and a word is one."""
+    for last in ({"status": None}, {"status": "ready"}):
+        story = tell(POLL, [200, (200, {"status": "busy"}), (200, last)])
+        assert not [fact for fact in story.of(events.Warned) if fact.rule == events.LOOP_LEFT]
 
 
 def test_an_action_criterion_that_cannot_be_evaluated_fails_the_step(tell: Tell) -> None:

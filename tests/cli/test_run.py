@@ -188,6 +188,20 @@ def test_a_failed_job_is_told_though_the_workflow_succeeded(said: Any, arguments
     assert "--expect 'status == \"Completed\"' makes this an error" in err
 
 
+def test_a_poll_that_is_answered_with_nothing_is_told_loudly(said: Any, arguments: Arguments, trainer: Any) -> None:
+    """The exit code is the workflow's; what ended the loop, what has no value, and how to make it an error."""
+    trainer.instead["DescribeTrainingJob"] = (200, {})
+    code, _, err = said(*arguments())
+    assert code == 0
+    assert "warning: the loop ends because the answer lacks something" in err
+    assert "A loop ended because its answer lacks what the conditions look at, and status has no value" in err
+    assert "hint: --expect 'status == \"…\"' makes anything else an error (exit code 1)." in err
+    code, _, err = said(*arguments("--expect", 'status == "Completed"'))
+    assert code == 1
+    assert "A loop ended" in err
+    assert "hint: --expect" not in err
+
+
 def test_a_refusal_fails_the_run(said: Any, arguments: Arguments, trainer: Any) -> None:
     """The step, the reason, and the server's own words."""
     trainer.instead["CreateTrainingJob"] = 400, {"__type": "ValidationException", "message": "1 validation error"}

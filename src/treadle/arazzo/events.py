@@ -7,13 +7,14 @@ before an event is made. On the wire an event is JSON with its name in `event`.
 
 from __future__ import annotations
 
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import msgspec
 
 from treadle.seams import Json
 
 __all__ = [
+    "LOOP_LEFT",
     "ActionTaken",
     "AnswerReceived",
     "CriteriaJudged",
@@ -154,6 +155,10 @@ class Waiting(_Fact, frozen=True, kw_only=True, tag=True):
     until: float
     why: Literal["poll", "retry", "Retry-After", "trouble"]
     visit: int = 1
+
+
+LOOP_LEFT: Final = "loop-left"
+"""The rule of a warning that a loop was left because of a value that was missing."""
 
 
 class Warned(_Fact, frozen=True, kw_only=True, tag=True):

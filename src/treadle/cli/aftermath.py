@@ -7,10 +7,10 @@ for it wants to know all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from treadle.arazzo.events import Event, StepSucceeded
+from treadle.arazzo.events import LOOP_LEFT, Event, StepSucceeded, Warned
 from treadle.errors import TreadleError
 from treadle.reporters.ending import remarks, unhappy
 from treadle.reporters.text import plain
@@ -19,7 +19,7 @@ from treadle.seams import Json, Reporter
 if TYPE_CHECKING:
     from treadle.arazzo.run import Outcome
 
-__all__ = ["Jobs", "aftermath", "interrupted"]
+__all__ = ["Jobs", "aftermath", "interrupted", "unsure"]
 
 _ARN: Final = re.compile(r"arn:[\w-]+:sagemaker:[\w-]*:\d*:training-job/([A-Za-z0-9-]{1,63})")
 _LAST_LINES: Final = 15
@@ -36,6 +36,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self.names: list[str] = []
+        self.in_doubt = False
+        """Whether a loop was left because of something that was missing."""
         self._to: _Told | None = None
 
     def tells(self, reporter: _Told) -> None:
@@ -49,7 +51,8 @@ class Jobs:
             self._to.report(event)
 
     def note(self, event: Event) -> None:
-        """Remember the jobs that a step's outputs name."""
+        """Remember the jobs that a step's outputs name, and a poll that ended on nothing."""
+        self.in_doubt = self.in_doubt or (isinstance(event, Warned) and event.rule == LOOP_LEFT)
         if isinstance(event, StepSucceeded):
             found = [match[1] for match in _ARN.finditer(" ".join(_texts(event.outputs)))]
             self.names += [name for name in dict.fromkeys(found) if name not in self.names]
@@ -104,6 +107,21 @@ def aftermath(outcome: Outcome, jobs: Sequence[str], *, on_local: bool, expected
         name = next((name for name, value in outcome.outputs.items() if value == status), "")
         if name:
             lines.append(f"hint: --expect '{name} == \"Completed\"' makes this an error (exit code 1).")
+    return lines
+
+
+def unsure(outcome: Outcome, declared: Collection[str], *, expected: bool) -> list[str]:
+    """Give the lines that follow a success that nothing but a missing value speaks for."""
+    if outcome.status != "succeeded":
+        return []
+    without = [name for name in declared if name not in outcome.outputs]
+    missing = f", and {', '.join(without)} {'has' if len(without) == 1 else 'have'} no value" if without else ""
+    lines = [
+        f"A loop ended because its answer lacks what the conditions look at{missing}: see whether this is a success."
+    ]
+    name = (without or [*declared, ""])[0]
+    if name and not expected:
+        lines.append(f"hint: --expect '{name} == \"…\"' makes anything else an error (exit code 1).")
     return lines
 
 

@@ -21,7 +21,7 @@ import msgspec
 from treadle.arazzo.events import decode
 from treadle.arazzo.references import referring
 from treadle.cli import local
-from treadle.cli.aftermath import Jobs, aftermath, interrupted
+from treadle.cli.aftermath import Jobs, aftermath, interrupted, unsure
 from treadle.cli.errors import INTERRUPTED, problem
 from treadle.cli.expect import Expectation, expectations
 from treadle.cli.fetching import fetch
@@ -340,6 +340,9 @@ async def _conclude(opened: Opened, outcome: Outcome, wanted: Sequence[Expectati
             click.echo(line, err=True)
     else:
         lines = await asyncio.to_thread(aftermath, outcome, jobs.names, on_local=on_local, expected=bool(wanted))
+        if jobs.in_doubt:
+            declared = opened.plan.workflows[opened.plan.entry].outputs
+            lines += unsure(outcome, declared, expected=bool(wanted))
         for line in lines:
             click.echo(line, err=True)
     code = _EXIT_CODES.get(outcome.status, 1)

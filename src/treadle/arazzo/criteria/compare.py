@@ -9,7 +9,10 @@ from typing import Any, Final
 
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["loose", "same", "strict"]
+__all__ = ["ABSENT", "loose", "same", "strict"]
+
+ABSENT: Final = "what is missing equals only null"
+"""The remark on a comparison that a missing operand decided."""
 
 _ORDER: Final[Mapping[str, Callable[[Any, Any], bool]]] = {
     "<": operator.lt,
@@ -43,8 +46,9 @@ def loose(sign: str, left: Json | Missing, right: Json | Missing) -> tuple[bool,
     an ordering false.
     """
     if sign in ("==", "!="):
-        equal, remark = _loosely_equal(None if left is MISSING else left, None if right is MISSING else right)
-        return equal is (sign == "=="), remark
+        first, second = None if left is MISSING else left, None if right is MISSING else right
+        equal, remark = _loosely_equal(first, second)
+        return equal is (sign == "=="), remark or _absent(left, right, equal=equal)
     if isinstance(left, str) and isinstance(right, str):
         return _ORDER[sign](left.casefold(), right.casefold()), ""
     first, second = _as_number(left, right), _as_number(right, left)
@@ -84,10 +88,15 @@ def strict(sign: str, left: Json | Missing, right: Json | Missing) -> tuple[bool
     if sign in ("==", "!="):
         first, second = None if left is MISSING else left, None if right is MISSING else right
         equal = same(first, second)
-        return equal is (sign == "=="), _differing(first, second) if not equal else ""
+        remark = _differing(first, second) if not equal else ""
+        return equal is (sign == "=="), remark or _absent(left, right, equal=equal)
     if (isinstance(left, str) and isinstance(right, str)) or (_number(left) and _number(right)):
         return _ORDER[sign](left, right), ""
     return False, _unordered(left, right)
+
+
+def _absent(left: Json | Missing, right: Json | Missing, *, equal: bool) -> str:
+    return ABSENT if not equal and (left is MISSING) is not (right is MISSING) else ""
 
 
 def _differing(left: Json, right: Json) -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 
 from treadle.arazzo import events
 from treadle.arazzo.criteria import Criterion, Verdict
+from treadle.arazzo.criteria.compare import ABSENT
 from treadle.arazzo.expressions import Context, EvaluationError, Template
 from treadle.arazzo.machine.effects import MachineOptions
 from treadle.arazzo.machine.state import Frame, State
@@ -219,13 +220,16 @@ class Judging:
     def choose(self, actions: Sequence[PlannedAction], seen: Seen) -> Choice:
         """Give the first action whose criteria all hold; a retry that is used up is passed over (§1.7)."""
         problems: list[str] = []
+        judged: list[Verdict] = []
         for action in actions:
             if action.type == "retry" and self.frame.retries.get(action.name, 0) >= action.retry_limit:
                 continue
             if not action.criteria:
                 return Choice(action)
             passed, verdicts = self._judge(action.criteria, seen, action.name)
+            judged += verdicts
             if passed:
+                self._doubt(actions, action, judged)
                 return Choice(action)
             problems += [
                 f"the criterion {verdict.condition!r} of the action {action.name!r} cannot be evaluated: "
@@ -233,7 +237,22 @@ class Judging:
                 for verdict in verdicts
                 if verdict.problem
             ]
+        self._doubt(actions, None, judged)
         return Choice(None, tuple(problems))
+
+    def _doubt(self, actions: Sequence[PlannedAction], chosen: PlannedAction | None, judged: Sequence[Verdict]) -> None:
+        """Say so when a loop is left because of something that the answer does not have: few mean that."""
+        loops = [each for each in actions if self._leads_back(each)]
+        if not loops or chosen in loops:
+            return
+        reason = next((reason for each in judged for reason in each.reasons if ABSENT in reason), "")
+        if reason:
+            message = f"the loop ends because the answer lacks something: {reason}"
+            self.say(events.Warned(**self.about(), rule=events.LOOP_LEFT, message=message, step_id=self.frame.step))
+
+    def _leads_back(self, action: PlannedAction) -> bool:
+        index = self.workflow.index
+        return action.type == "goto" and bool(action.step) and index[action.step] <= index[self.frame.step]
 
     def _judge(self, criteria: Sequence[Criterion], seen: Seen, action: str = "") -> tuple[bool, Sequence[Verdict]]:
         verdicts = [criterion.judge(seen.context) for criterion in criteria]
