@@ -8,7 +8,7 @@ nothing but memory or the local machine, is shipped, and is used by the tests; e
 seam                   who calls it                          who implements it
 =====================  ====================================  =================================================
 `Source`, `Operation`  the planner and the run loop          `sources.openapi`, `sources.spelled`
-`Transport`            the run loop                          `http` (client; scripted)
+`Transport`            the run loop                          `http` (aiohttp; scripted)
 `ChannelSource`        the planner                           `sources.asyncapi`
 `MessageTransport`     the run loop                          `messages` (in memory)
 `Authoriser`           the run loop                          `sources.security`

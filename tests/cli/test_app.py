@@ -79,7 +79,6 @@ def test_help_imports_nothing_heavy() -> None:
     loaded = set(done.stderr.split())
     heavy = {
         "aiohttp",
-        "httptools",
         "jsonschema_rs",
         "rich",
         "botocore",

@@ -1,30 +1,29 @@
-"""The transport over real connections: HTTP/1.1, with every bound that a stranger's server makes necessary.
+"""The transport over real connections: aiohttp, with every bound that a stranger's server makes necessary.
 
 What it promises beyond the seam: an answer has a largest size, counted after decompression, and is dropped as soon as
 it grows beyond; redirects are followed for GET and HEAD only, a few times, and what might be a credential stays behind
-when the origin changes; nothing is taken from the environment but the certificates that are trusted, no cookie is
-kept, and every exception of a library or the operating system leaves as a `TransportError`.
+when the origin changes; nothing is taken from the environment, no cookie is kept, and every exception of aiohttp or the
+operating system leaves as a `TransportError`.
 
-Sockets and TLS are asyncio's, llhttp reads the answers. What stands between them is our own, because it is the most of
-what a poll costs: the same request takes 0.03 ms of CPU here and 0.10 in aiohttp, signing it 0.02, and everything that
-a run does with the answer less than that; and aiohttp takes 0.1 s to import. The path of a request that is answered at
-once is kept short: a poll of a thousand visits goes through here a thousand times.
+aiohttp costs 300 ms to import, so that happens with the first request. The path of a request that is answered at once
+is kept short: a poll of a thousand visits goes through here a thousand times.
 """
 
 from __future__ import annotations
 
-import asyncio
+import io
 from collections.abc import Collection
 from fnmatch import fnmatchcase
-from typing import Final
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
+from treadle._version import __version__
 from treadle.errors import CallError, TransportError
-from treadle.http.connection import Connection
-from treadle.http.faults import NotHttp, TooLarge, Undecodable, connecting, exchanging, redirect_target, waiting
-from treadle.http.pool import Pool
-from treadle.http.wire import address_of, decompressed, written
-from treadle.seams import Request, Response
+from treadle.seams import Headers, Request, Response
+
+if TYPE_CHECKING:
+    import aiohttp
 
 __all__ = ["HttpTransport"]
 
@@ -33,21 +32,22 @@ _MIB: Final = 1 << 20
 # Shorter than the shortest common keep-alive of servers (uvicorn: 5 s): a POST into a connection that the server is
 # just closing would leave it open whether it arrived.
 _KEEP_ALIVE: Final = 4.0
+_CONNECTIONS: Final = 256
+# Answers of real APIs carry headers that go beyond aiohttp's 8 KiB: signed links, security policies.
+_LONGEST_HEADER: Final = 64 * 1024
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
 _REDIRECTED: Final = frozenset({"GET", "HEAD"})
+_FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 # What may follow a redirect to another origin. A list of what may, since any header can be somebody's API key.
 _HARMLESS: Final = frozenset({"accept", "accept-language", "accept-encoding", "user-agent", "range"})
-# May be sent once more when a connection that was kept turns out to be closed (RFC 9110, section 9.2.2).
-_IDEMPOTENT: Final = frozenset({"GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"})
 
 
 class HttpTransport:
     """Sends requests over HTTP/1.1 with pooled connections. Made anywhere; used in one event loop.
 
-    `timeout` and `connect_timeout` in seconds, `max_body` in bytes after decompression; of more than `connections`
-    requests at once the others wait. `allowed_hosts`, where given, are the only hosts that are talked to: `host`,
-    `host:port` or `*.example.com`.
+    `timeout` and `connect_timeout` in seconds, `max_body` in bytes after decompression. `allowed_hosts`, where given,
+    are the only hosts that are talked to: `host`, `host:port` or `*.example.com`.
     """
 
     def __init__(
@@ -57,16 +57,14 @@ class HttpTransport:
         connect_timeout: float = 10.0,
         max_body: int = 64 * _MIB,
         max_redirects: int = 5,
-        connections: int = 256,
         allowed_hosts: Collection[str] | None = None,
     ) -> None:
         self._timeout = timeout
         self._connect_timeout = connect_timeout
         self._max_body = max_body
         self._max_redirects = max_redirects
-        self._connections = connections
         self._allowed_hosts = allowed_hosts
-        self._pool: Pool | None = None
+        self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request, *, timeout: float | None = None) -> Response:  # noqa: ASYNC109  (the seam's)
         """Send, and read the whole answer. Raises `TransportError`; `CallError` for a host that is not allowed."""
@@ -81,17 +79,76 @@ class HttpTransport:
 
     async def close(self) -> None:
         """Let go of all connections; a later request opens new ones."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
-            await asyncio.sleep(0)  # asyncio lets go of what was closed in the next round of its loop
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
 
     async def _once(self, request: Request, seconds: float) -> Response:
-        if self._pool is None:
-            self._pool = Pool(limit=self._connections, keep_alive=_KEEP_ALIVE, max_body=self._max_body)
-        return await _Exchange(self._pool, request, seconds, self._connect_timeout, self._max_body).answer()
+        session = self._session or self._open()
+        # aiohttp warns of large bytes, which it would write in one piece; a file it writes in several.
+        data: Any = request.body if len(request.body) <= _MIB else io.BytesIO(request.body)
+        try:
+            async with session.request(
+                request.method,
+                _url(request.url),
+                data=data or None,
+                headers=_unframed(request.headers),
+                allow_redirects=False,
+                timeout=_client_timeout(seconds, self._connect_timeout),
+            ) as answer:
+                body = await self._read(answer, request)
+                return Response(answer.status, _headers(answer), body, request.url)
+        # ValueError: a URL or header that aiohttp refuses. TimeoutError is an OSError.
+        except (OSError, ValueError, _client_error()) as error:
+            from treadle.http.faults import translated  # it needs aiohttp, which is loaded by now
+
+            raise translated(error, request.url, seconds) from error
+
+    def _open(self) -> aiohttp.ClientSession:
+        import aiohttp  # heavy: only where a request is really sent
+
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=_CONNECTIONS, keepalive_timeout=_KEEP_ALIVE),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"treadle/{__version__}"},
+            skip_auto_headers=("Content-Type",),
+            trust_env=False,
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+        )
+        return self._session
+
+    async def _read(self, answer: aiohttp.ClientResponse, request: Request) -> bytes:
+        if request.method == "HEAD":
+            return b""
+        length = answer.content_length
+        if length is not None and length > self._max_body:
+            raise self._too_large(request)
+        if length is not None and "Content-Encoding" not in answer.headers:
+            return await answer.read()
+        pieces: list[bytes] = []
+        size = 0
+        async for piece in answer.content.iter_any():
+            size += len(piece)
+            if size > self._max_body:
+                raise self._too_large(request)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    def _too_large(self, request: Request) -> TransportError:
+        host = urlsplit(request.url).netloc.rpartition("@")[2]
+        limit = f"{self._max_body / _MIB:g} MiB" if self._max_body >= _MIB else f"{self._max_body} bytes"
+        return TransportError(
+            "too-large",
+            f"the answer of {host} is larger than {limit}",
+            sent=True,
+            url=request.url,
+            hint="ask for less, for example with a page size, or raise the limit for answers",
+        )
 
     async def _redirected(self, request: Request, response: Response, seconds: float) -> Response:
+        from treadle.http.faults import redirect_target  # it needs aiohttp, which is loaded by now
+
         for _ in range(self._max_redirects):
             location = response.header("location")
             if location is None:
@@ -117,72 +174,11 @@ class HttpTransport:
         return any(fnmatchcase(name, pattern.lower()) for name in names for pattern in self._allowed_hosts or ())
 
 
-class _Exchange:
-    """One request on its way, and how long it may take: its turn, a connection, the answer."""
-
-    __slots__ = ("_address", "_connect_timeout", "_ends", "_head", "_max_body", "_pool", "_request", "_seconds")
-
-    def __init__(self, pool: Pool, request: Request, seconds: float, connect_timeout: float, max_body: int) -> None:
-        self._pool = pool
-        self._request = request
-        self._seconds = seconds
-        self._ends = pool.loop.time() + seconds
-        self._connect_timeout = connect_timeout
-        self._max_body = max_body
-        self._address = address_of(request.url)
-        self._head = written(request, self._address)
-
-    async def answer(self) -> Response:
-        """Give the answer. Raises `TransportError`."""
-        pool = self._pool
-        if pool.turns.locked():
-            await self._turn()
-        else:
-            await pool.turns.acquire()
-        try:
-            kept = pool.kept(self._address.origin)
-            response = await self._again(kept) if kept is not None else None
-            return await self._over(await self._opened()) if response is None else response
-        finally:
-            pool.turns.release()
-
-    async def _turn(self) -> None:
-        try:
-            async with asyncio.timeout_at(self._ends):
-                await self._pool.turns.acquire()
-        except TimeoutError as error:
-            raise waiting(self._request.url, self._seconds) from error
-
-    async def _opened(self) -> Connection:
-        ends = min(self._ends, self._pool.loop.time() + self._connect_timeout)
-        try:
-            async with asyncio.timeout_at(ends):
-                return await self._pool.opened(self._address.origin)
-        except (OSError, UnicodeError) as error:  # a time-out is an OSError, too
-            raise connecting(error, self._request.url) from error
-
-    async def _again(self, kept: Connection) -> Response | None:
-        """Use a connection that was kept; None where it turns out to be closed and the request may go out again."""
-        try:
-            return await self._over(kept)
-        except TransportError as error:
-            if self._request.method in _IDEMPOTENT and isinstance(error.__cause__, ConnectionError):
-                return None
-            raise
-
-    async def _over(self, connection: Connection) -> Response:
-        pool, request = self._pool, self._request
-        timer = pool.loop.call_at(self._ends, connection.fail, TimeoutError())
-        try:
-            status, headers, body = await connection.exchange(
-                self._head, request.body, head_only=request.method == "HEAD"
-            )
-            return Response(status, headers, decompressed(body, headers, self._max_body), request.url)
-        except (OSError, NotHttp, TooLarge, Undecodable) as error:
-            raise exchanging(error, request.url, self._seconds, self._max_body) from error
-        finally:
-            timer.cancel()
-            pool.give_back(connection, self._address.origin)
+def _unframed(headers: Headers) -> Headers:
+    """Give the headers without those that say how long the body is: that is said once, and by nobody else."""
+    if any(len(name) in {14, 17} and name.lower() in _FRAMING for name, _ in headers):
+        return tuple(each for each in headers if each[0].lower() not in _FRAMING)
+    return headers
 
 
 def _followed(request: Request, url: str, status: int) -> Request:
@@ -200,3 +196,33 @@ def _same_origin(one: str, other: str) -> bool:
         second.hostname,
         second.port or default.get(second.scheme),
     )
+
+
+def _headers(answer: aiohttp.ClientResponse) -> Headers:
+    """Give the headers; bytes that are no UTF-8 become replacement characters, so that every value can be stored."""
+    items = tuple(answer.headers.items())
+    if all(value.isascii() for _, value in items):
+        return items
+    return tuple((name, value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for name, value in items)
+
+
+@lru_cache(maxsize=64)
+def _client_timeout(seconds: float, connect: float) -> aiohttp.ClientTimeout:
+    import aiohttp  # heavy: only where a request is really sent
+
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=float("inf"))
+
+
+@lru_cache(maxsize=1)
+def _client_error() -> type[Exception]:
+    import aiohttp  # heavy: only where a request is really sent
+
+    return aiohttp.ClientError
+
+
+@lru_cache(maxsize=256)
+def _url(text: str) -> Any:
+    """Give the URL as aiohttp takes it, without encoding it again: what was signed is what is sent."""
+    from yarl import URL  # comes with aiohttp
+
+    return URL(text, encoded=True)
