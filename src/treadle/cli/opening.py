@@ -197,7 +197,10 @@ def open_plan(
         )
     reached = reachable(description, setup.workflow)
     wrong = _errors(set_aside(found, {document.label: reached}))
-    service = local() if local is not None and setup.on == "local" and not wrong else None
+    service = None
+    if local is not None and setup.on == "local":
+        # What has mistakes is planned to find the others, too: no service is started for that.
+        service = LocalService("http://127.0.0.1") if wrong else local()
     opener = Opener(setup, registry, service)
     sources = opener.entry(document, description)
     made, planned = plan(description, document, sources, workflow_id=setup.workflow, options=plan_options(setup))
