@@ -113,8 +113,7 @@ MISSING: Final = Missing.MISSING
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(msgspec.Struct, frozen=True):
     """One HTTP request. `url` is absolute and already percent-encoded; `method` is upper-case."""
 
     method: str
@@ -127,8 +126,7 @@ class Request:
         return _header(self.headers, name)
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """One HTTP response, read to its end. `url` is the final one, after redirects."""
 
     status: int
@@ -176,8 +174,7 @@ class Authoriser(Protocol):
 ArgumentLocation = Literal["path", "query", "header", "cookie", "querystring"]
 
 
-@dataclass(frozen=True, slots=True)
-class Argument:
+class Argument(msgspec.Struct, frozen=True):
     """A parameter with its value; a missing value never gets here."""
 
     name: str
@@ -185,8 +182,7 @@ class Argument:
     value: Json
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(msgspec.Struct, frozen=True):
     """What a step asks of an operation, all expressions evaluated. `payload` is MISSING when there is no body."""
 
     arguments: tuple[Argument, ...] = ()
@@ -194,8 +190,7 @@ class Call:
     payload: Json | Missing = MISSING
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """A response as expressions see it.
 
     `body` is the decoded value: JSON data for JSON media types, text for other text, MISSING for an empty body and for

@@ -12,12 +12,14 @@ import asyncio
 import base64
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol
 from urllib.parse import urlsplit
+
+from msgspec.structs import replace
 
 from treadle.aws.sigv4 import Credentials, sign
 from treadle.errors import TransportError, UsageError

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
+import msgspec
+
 from treadle.arazzo import events
 from treadle.arazzo.machine.state import State
 from treadle.errors import TransportFault
@@ -32,8 +34,7 @@ __all__ = [
 ]
 
 
-@dataclass(frozen=True, slots=True)
-class Begin:
+class Begin(msgspec.Struct, frozen=True):
     """A new run starts."""
 
     now: float
@@ -43,8 +44,7 @@ class Begin:
     """Those values of inputs that are references to secrets."""
 
 
-@dataclass(frozen=True, slots=True)
-class Continue:
+class Continue(msgspec.Struct, frozen=True):
     """A stored run goes on.
 
     About a request whose outcome is not known: `resend` allows to repeat it, `took_effect` says that it was
@@ -56,15 +56,13 @@ class Continue:
     took_effect: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Due:
+class Due(msgspec.Struct, frozen=True):
     """The time of the last `Wait` has come."""
 
     now: float
 
 
-@dataclass(frozen=True, slots=True)
-class Answered:
+class Answered(msgspec.Struct, frozen=True):
     """An answer to the last `Send`. `request` is what was really sent."""
 
     now: float
@@ -74,16 +72,14 @@ class Answered:
     jitter: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Published:
+class Published(msgspec.Struct, frozen=True):
     """The message of the last `Publish` was handed over to the broker."""
 
     now: float
     jitter: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
+class Received(msgspec.Struct, frozen=True):
     """The end of the last `Receive`: a message, or None when none came in time."""
 
     now: float
@@ -92,8 +88,7 @@ class Received:
     jitter: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Faulted:
+class Faulted(msgspec.Struct, frozen=True):
     """No answer to the last `Send`; `sent` is False when the server certainly did not get it."""
 
     now: float
@@ -103,8 +98,7 @@ class Faulted:
     jitter: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Interrupt:
+class Interrupt(msgspec.Struct, frozen=True):
     """The user wants to stop; never given while a request with effects is out, at most before one is sent."""
 
     now: float
@@ -113,8 +107,7 @@ class Interrupt:
 MachineEvent: TypeAlias = Begin | Continue | Due | Answered | Published | Received | Faulted | Interrupt
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Perform a request within `timeout` seconds. `intent`: the state must be on the disk before it goes out."""
 
     step_id: str
@@ -123,8 +116,7 @@ class Send:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class Publish:
+class Publish(msgspec.Struct, frozen=True):
     """Send a message within `timeout` seconds; the state must be on the disk before it goes out."""
 
     step_id: str
@@ -133,8 +125,7 @@ class Publish:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class Receive:
+class Receive(msgspec.Struct, frozen=True):
     """Wait for the first message that is `wanted`, `timeout` seconds at most."""
 
     step_id: str
@@ -143,16 +134,14 @@ class Receive:
     timeout: float
 
 
-@dataclass(frozen=True, slots=True)
-class Wait:
+class Wait(msgspec.Struct, frozen=True):
     """Come back at `until`, a Unix time, possibly past."""
 
     until: float
     why: Literal["poll", "retry", "Retry-After", "trouble", "resumed"]
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """The run is over, or goes no further without help."""
 
     result: events.RunFinished
@@ -161,8 +150,7 @@ class Finish:
 Effect: TypeAlias = Send | Publish | Receive | Wait | Finish
 
 
-@dataclass(frozen=True, slots=True)
-class Turn:
+class Turn(msgspec.Struct, frozen=True):
     """What one event led to. `durable`: something changed that a resumed run must know, so save before going on."""
 
     state: State
