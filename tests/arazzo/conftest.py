@@ -21,9 +21,11 @@ from treadle.arazzo.machine import (
     Faulted,
     Finish,
     Machine,
+    MachineEvent,
     MachineOptions,
     Send,
     State,
+    Turn,
     Wait,
 )
 from treadle.arazzo.plan import OpenedSource, Plan, PlanOptions, plan
@@ -153,7 +155,7 @@ class Teller:
                 case Wait(until, why):
                     story.waits.append((round(until - self.now, 6), why))
                     self.now = max(self.now, until)
-                    turn = self.machine.advance(turn.state, Due(self.now))
+                    turn = self._advance(turn.state, Due(self.now))
                 case Send(_, request):
                     assert turn.durable or not turn.effect.intent
                     body = msgspec.json.decode(request.body) if request.body else None
@@ -163,7 +165,16 @@ class Teller:
                     if answer == "kill":
                         return story
                     self.now += 0.5
-                    turn = self.machine.advance(turn.state, self._event(answer, request))
+                    turn = self._advance(turn.state, self._event(answer, request))
+
+    def _advance(self, state: State, event: MachineEvent) -> Turn:
+        """Take a turn; what the machine remembers of earlier ones must not change anything."""
+        stored = msgspec.json.decode(msgspec.json.encode(state), type=State)
+        turn = self.machine.advance(state, event)
+        again = Machine(self.plan, self.machine.options).advance(stored, event)
+        assert (again.facts, again.durable) == (turn.facts, turn.durable)
+        assert msgspec.json.encode(again.state) == msgspec.json.encode(turn.state)
+        return turn
 
     def _event(self, answer: Any, request: Any) -> Answered | Faulted:
         if isinstance(answer, Fault):

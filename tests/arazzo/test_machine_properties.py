@@ -29,6 +29,7 @@ CRITERION = st.sampled_from(
         {"condition": "$steps.a.outputs.n == 1"},
     ]
 )
+MORE = ["$steps.a.outputs.n", "$steps.b.outputs.more", "$response.header.X-Count", "$inputs.x", "1"]
 CRITERIA = st.lists(CRITERION, max_size=2)
 
 
@@ -68,7 +69,8 @@ def documents(draw: st.DrawFn) -> list[dict[str, Any]]:
                 step["workflowId"] = draw(st.sampled_from(later))
             else:
                 step["operationId"] = draw(st.sampled_from(CALLED))
-                step["outputs"] = {"n": "$response.body#/n"}
+                step["outputs"] = {"n": "$response.body#/n", "more": draw(st.sampled_from(MORE))}
+                step["parameters"] = [{"name": "X-N", "in": "header", "value": draw(st.sampled_from(MORE))}]
             if draw(st.booleans()) and "operationId" in step:
                 step["successCriteria"] = draw(st.lists(CRITERION, min_size=1, max_size=2))
             if draw(st.integers(0, 3)) == 0:
@@ -88,6 +90,7 @@ ANSWERS = st.lists(
         st.sampled_from([200, 200, 404, 429, 500, 503]),
         st.sampled_from(["busy", "ready"]).map(lambda status: (200, {"status": status, "n": 1})),
         st.sampled_from([(200, {"n": 2}), (200, "<html>"), (200, None), (200, [1])]),
+        st.sampled_from(["1", "2"]).map(lambda count: (200, {"n": 1}, {"X-Count": count})),
         st.sampled_from([Fault("reset"), Fault("refused", sent=False), Fault("timeout"), Fault("tls")]),
     ),
     min_size=1,
@@ -208,8 +211,8 @@ def test_whatever_leads_back_waits(document: list[dict[str, Any]], answers: list
             player.now += 0.5
             event = player._event(script.pop(0) if len(script) > 1 else script[0], turn.effect.request)
         following = machine.advance(turn.state, event)
-        # A machine has no memory but the state, and does not change what it was given.
-        again = machine.advance(stored, event)
+        # What a machine remembers changes nothing: one that remembers nothing comes to the same from the stored state.
+        again = Machine(made).advance(stored, event)
         assert (again.facts, again.durable) == (following.facts, following.durable)
         assert msgspec.json.encode(again.state) == msgspec.json.encode(following.state)
         turn = following

@@ -17,11 +17,8 @@ from functools import cached_property
 from typing import Final, TypeGuard, get_args
 from urllib.parse import unquote
 
-import msgspec
-
 from treadle.errors import CallError, DescriptionError, Diagnostic
 from treadle.seams import (
-    MISSING,
     Answer,
     ArgumentLocation,
     Call,
@@ -223,8 +220,6 @@ class _OpenApiOperation:
         stated = raw.get("operationId", "") if isinstance(raw, dict) else ""
         self.operation_id = stated if isinstance(stated, str) else ""
         self._promises: dict[int, Sequence[str]] = {}
-        # A poll asks for the same request again and again.
-        self._built: tuple[bytes | None, Request] = (None, Request("", ""))
 
     def __repr__(self) -> str:
         return f"<{self.method} {self.path} of {self.source}>"
@@ -277,10 +272,7 @@ class _OpenApiOperation:
 
     def request(self, call: Call) -> Request:
         self.ready()
-        written = _written(call)
-        if written is None or written != self._built[0]:
-            self._built = written, build(self._recipe, call)
-        return self._built[1]
+        return build(self._recipe, call)
 
     def answer(self, response: Response) -> Answer:
         promised = self._promised(response.status)
@@ -481,11 +473,3 @@ def _only_value(schema: Json) -> str | None:
 def _part_encoding(node: Node) -> PartEncoding:
     explode = node.flag("explode") if "explode" in node.members() else None
     return PartEncoding(node.text("contentType"), node.text("style"), explode)
-
-
-def _written(call: Call) -> bytes | None:
-    """Give a text that is the same for equal calls only, 1 and true told apart; None where there is none."""
-    try:
-        return msgspec.json.encode((call.payload is MISSING, call))
-    except (TypeError, ValueError, msgspec.MsgspecError):
-        return None

@@ -5,7 +5,7 @@ Beginning and ending, frames, steps, what follows a step, actions: in this order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias
 
 from treadle.arazzo import events, pacing
@@ -25,6 +25,7 @@ from treadle.arazzo.machine.effects import (
     Wait,
 )
 from treadle.arazzo.machine.judging import Failure, Seen
+from treadle.arazzo.machine.memory import Choice, Look, Memory
 from treadle.arazzo.machine.patience import Patience, throttled
 from treadle.arazzo.machine.state import Detour, Finished, Frame, State, held, released, with_own_top
 from treadle.arazzo.machine.words import because, refusal, sentence
@@ -45,8 +46,8 @@ Next: TypeAlias = "Callable[[], Next] | None"
 class Move(Patience):
     """The working copy of one turn, and what can be done to it."""
 
-    def __init__(self, plan: Plan, options: MachineOptions, state: State, now: float) -> None:
-        super().__init__(plan, options, state, now)
+    def __init__(self, plan: Plan, options: MachineOptions, memory: Memory, state: State, now: float) -> None:
+        super().__init__(plan, options, memory, state, now)
         self.durable = False
         self.effect: Effect | None = None
         self.last_body: Json = None
@@ -234,13 +235,12 @@ class Move(Patience):
             # Nothing but its status is known of that answer here.
             seen.context.response = Answer(callee.last_status)
         name = self.plan.workflows[callee.workflow].workflow_id
-        passed, why = succeeded, reason and f"the workflow {name!r} failed: {reason}"
-        if succeeded or self.step.success:
-            passed, why = self.judge_success(seen, default=succeeded, otherwise=why)
+        why = reason and f"the workflow {name!r} failed: {reason}"
         # Nested outputs are reachable without being declared again: what people write, see `legacy-nested-outputs`.
-        if passed:
-            return lambda: self.succeeded(seen, nested=outputs)
-        return lambda: self.failed(Failure(why, seen, outputs=outputs))
+        look = self.look(seen, default=succeeded, otherwise=why, nested=outputs)
+        if look.passed:
+            return lambda: self.succeeded(seen, look)
+        return lambda: self.failed(Failure(look.reason, seen, outputs=outputs))
 
     # -- steps --------------------------------------------------------------------------------------------------------
 
@@ -305,19 +305,13 @@ class Move(Patience):
 
     def _request(self, context: Context) -> Next:
         step = self.step
-        notes: list[str] = []
-        call = step.call(context, notes)
-        request = step.bound.request(call)
-        for note in notes:
+        asked = self.memory.of(step).asked(context, self.plan.shown)
+        for note in asked.notes:
             self.note("missing", note)
-        intent = not step.bound.read_only(call)
-        self.announce(intent=intent)
-        self.say(
-            events.RequestSent(
-                **self.about(), step_id=step.step_id, method=request.method, url=self.plan.shown(request)
-            )
-        )
-        self.effect = Send(step.step_id, request, intent, self._patience())
+        self.announce(intent=not asked.read_only)
+        request = asked.request
+        self.say(events.RequestSent(**self.about(), step_id=step.step_id, method=request.method, url=asked.shown))
+        self.effect = Send(step.step_id, request, not asked.read_only, self._patience())
         return None
 
     def announce(self, *, intent: bool) -> None:
@@ -355,7 +349,8 @@ class Move(Patience):
         try:
             _, message = self.step.message(context, [])
         except (EvaluationError, CallError):
-            return lambda: self.succeeded(Seen(context), jitter=event.jitter)
+            seen = Seen(context)
+            return lambda: self.succeeded(seen, self._look_further(seen, {}), event.jitter)
         return self._judged(message, event.jitter)
 
     def received(self, event: Received) -> Next:
@@ -388,17 +383,17 @@ class Move(Patience):
             spoken["payload"] = message.payload
             self.last_body = message.payload
         seen = Seen(self.context(message=spoken))
-        passed, reason = self.judge_success(seen, default=True, otherwise="")
-        if passed:
-            return lambda: self.succeeded(seen, jitter=jitter)
-        return lambda: self.failed(Failure(reason, seen, jitter=jitter))
+        look = self.look(seen, default=True, otherwise="")
+        if look.passed:
+            return lambda: self.succeeded(seen, look, jitter)
+        return lambda: self.failed(Failure(look.reason, seen, jitter=jitter))
 
     # -- answers ------------------------------------------------------------------------------------------------------
 
     def answered(self, event: Answered) -> Next:
         """Decode the answer and judge the success criteria."""
         step = self.step
-        answer = step.bound.answer(event.response)
+        answer = self.memory.of(step).answer(event.response)
         self.frame.last_status = answer.status
         if self.state.intent:
             self.state.intent = False
@@ -417,15 +412,30 @@ class Move(Patience):
             )
         )
         seen = Seen(self.context_of(event.request, answer), answer, event.request.url)
-        passed, reason = self.judge_success(seen, default=200 <= answer.status < 300, otherwise=refusal(answer))
-        if passed and answer.problem and step.reads_body:
-            passed, reason = False, f"the answer cannot be used: {answer.problem}"
-        if passed:
+        look = self._look_at(answer, seen)
+        if look.passed:
             self.state.tries = 0
             self.state.trouble_since = None
-            return lambda: self.succeeded(seen, jitter=event.jitter)
-        failure = Failure(reason, seen, jitter=event.jitter)
+            return lambda: self.succeeded(seen, look, event.jitter)
+        failure = Failure(look.reason, seen, jitter=event.jitter)
         return lambda: self.failed(failure)
+
+    def _look_at(self, answer: Answer, seen: Seen) -> Look:
+        """Look at an answer, or take what the last visit made of the same one."""
+        frame = self.frame
+
+        def anew() -> tuple[Look, Sequence[events.Event]]:
+            before = len(self.facts)
+            look = self.look(seen, default=200 <= answer.status < 300, otherwise=refusal(answer))
+            return look, self.facts[before:]
+
+        if frame.retries or frame.detour is not None:  # the actions that are left depend on these
+            return anew()[0]
+        said = len(self.facts)
+        look, facts = self.memory.of(self.step).look(seen.context, answer, anew)
+        if len(self.facts) == said:
+            self.repeat(facts)
+        return look
 
     def faulted(self, event: Faulted) -> Next:
         """No answer came. The document's own failure actions decide first, then whether the fault is a passing one."""
@@ -450,28 +460,44 @@ class Move(Patience):
 
     # -- after a step -------------------------------------------------------------------------------------------------
 
-    def succeeded(self, seen: Seen, *, nested: Mapping[str, Json] | None = None, jitter: float = 0.0) -> Next:
-        """Keep the outputs of a step that succeeded, then do what its first matching action says."""
+    def look(self, seen: Seen, *, default: bool, otherwise: str, nested: Mapping[str, Json] | None = None) -> Look:
+        """Judge whether a step succeeded; if it did, evaluate its outputs and find the action that matches."""
+        passed, reason = self.judge_success(seen, default=default, otherwise=otherwise)
+        if not passed:
+            return Look(passed=False, reason=reason)
+        if seen.answer is not None and seen.answer.problem and self.step.reads_body:
+            return Look(passed=False, reason=f"the answer cannot be used: {seen.answer.problem}")
+        return self._look_further(seen, nested or {})
+
+    def _look_further(self, seen: Seen, nested: Mapping[str, Json]) -> Look:
         frame, step = self.frame, self.step
-        outputs = {**(nested or {}), **self.evaluate_outputs(step.outputs, seen, step_id=step.step_id)}
-        if frame.detour is not None and frame.detour.step == step.step_id:
+        outputs = {**nested, **self.evaluate_outputs(step.outputs, seen, step_id=step.step_id)}
+        if self._in_detour():
+            return Look(passed=True, outputs=outputs)
+        seen.context.steps = {**frame.outputs, step.step_id: outputs}
+        choice = self.choose(step.on_success, seen)
+        if step.chooses_by_body and seen.answer is not None and (what := _nothing(seen.answer)):
+            undecided = f"the answer {what}, and the criteria of the step's actions look at it"
+            choice = Choice(choice.action, (*choice.problems, undecided))
+        return Look(passed=True, outputs=outputs, choice=choice)
+
+    def _in_detour(self) -> bool:
+        """Tell whether the step is one that a retry runs first: its own actions do not count."""
+        detour = self.frame.detour
+        return detour is not None and detour.step == self.frame.step
+
+    def succeeded(self, seen: Seen, look: Look, jitter: float = 0.0) -> Next:
+        """Keep the outputs of a step that succeeded, then do what its first matching action says."""
+        frame, step, outputs, choice = self.frame, self.step, look.outputs, look.choice
+        if self._in_detour():
             self._keep(outputs)
             self._complete()
             self.say(events.StepSucceeded(**self.about(), step_id=step.step_id, outputs=outputs))
             return lambda: self.detour_done(succeeded=True)
         seen.context.steps = {**frame.outputs, step.step_id: outputs}
-        choice = self.choose(step.on_success, seen)
-        undecided = choice.problems
-        if (
-            step.chooses_by_body
-            and seen.answer is not None
-            and (seen.answer.body is MISSING or seen.answer.body is None)
-        ):
-            what = "has no body" if seen.answer.body is MISSING else "is null"
-            undecided = (*undecided, f"the answer {what}, and the criteria of the step's actions look at it")
-        if choice.action is None and undecided:
+        if choice.action is None and choice.problems:
             # Falling through here would report success for something that nobody could decide.
-            failure = Failure("; ".join(undecided), seen, outputs=outputs, jitter=jitter, read_only=False)
+            failure = Failure("; ".join(choice.problems), seen, outputs=outputs, jitter=jitter, read_only=False)
             return lambda: self.failed(failure)
         self._keep(outputs)
         self._complete()
@@ -504,7 +530,7 @@ class Move(Patience):
     def failed(self, failure: Failure) -> Next:
         """Let the first matching action decide about a failed step, then whether the fault passes; else give up."""
         frame, step, seen = self.frame, self.step, failure.seen
-        if frame.detour is not None and frame.detour.step == step.step_id:
+        if self._in_detour():
             self._say_failed(failure, {})
             return lambda: self.detour_done(succeeded=False, reason=failure.reason)
         # Outputs of a failed step are evaluated too: recovery steps need them. `failure.outputs` are a callee's.
@@ -688,3 +714,8 @@ class Move(Patience):
         why = f"{detour.reason}; what its retry {action.name!r} runs first failed too: {reason}"
         # The step has been told as failed: nothing below the document may try it again.
         return lambda: self.failed(Failure(why, seen, read_only=False, final=True))
+
+
+def _nothing(answer: Answer) -> str:
+    """Say how a body has nothing in it, "" for one that has something."""
+    return "has no body" if answer.body is MISSING else "is null" if answer.body is None else ""

@@ -105,20 +105,37 @@ class PlannedStep:
         return self.operation
 
     @property
-    def expressions(self) -> Iterator[Expression]:
-        """Every expression of the step, for static checks."""
-        actions = (*self.on_success, *self.on_failure)
+    def asking(self) -> Iterator[Expression]:
+        """The expressions of the call: what the step asks depends on their values, and on nothing else."""
         templates = [each.value for each in self.arguments]
         templates += [] if self.payload is None else [self.payload]
         templates += [each.value for each in self.replacements]
-        templates += [self.channel.correlation] if self.channel and self.channel.correlation else []
-        templates += self.outputs.values()
-        templates += [each.value for action in actions for each in action.parameters]
-        criteria = [*self.success, *(each for action in actions for each in action.criteria)]
         for template in templates:
             yield from template.expressions
-        for criterion in criteria:
+
+    @property
+    def judging(self) -> Iterator[Expression]:
+        """The expressions that decide about success, give the outputs, and find the action after a success."""
+        for criterion in self.success:
             yield from criterion.expressions
+        for template in self.outputs.values():
+            yield from template.expressions
+        for action in self.on_success:
+            for criterion in action.criteria:
+                yield from criterion.expressions
+
+    @property
+    def expressions(self) -> Iterator[Expression]:
+        """Every expression of the step, for static checks."""
+        actions = (*self.on_success, *self.on_failure)
+        yield from self.asking
+        if self.channel and self.channel.correlation:
+            yield from self.channel.correlation.expressions
+        yield from self.judging
+        for criterion in (each for action in self.on_failure for each in action.criteria):
+            yield from criterion.expressions
+        for parameter in (each for action in actions for each in action.parameters):
+            yield from parameter.value.expressions
 
     def call(self, context: Context, notes: list[str]) -> Call:
         """Evaluate what the step asks of its operation. Raises `EvaluationError`; what was dropped goes to `notes`."""
