@@ -140,8 +140,11 @@ class Response(msgspec.Struct, frozen=True):
 
 
 def _header(headers: Headers, name: str) -> str | None:
-    wanted = name.lower()
-    return next((value for key, value in headers if key.lower() == wanted), None)
+    wanted, length = name.lower(), len(name)
+    for key, value in headers:
+        if len(key) == length and key.lower() == wanted:
+            return value
+    return None
 
 
 class Transport(Protocol):
@@ -205,7 +208,8 @@ class Answer(msgspec.Struct, frozen=True):
 
     def header(self, name: str) -> str | None:
         """Give all values of a header joined with ", ", names compared without case, or None."""
-        values = [value for key, value in self.headers if key.lower() == name.lower()]
+        wanted, length = name.lower(), len(name)
+        values = [value for key, value in self.headers if len(key) == length and key.lower() == wanted]
         return ", ".join(values) if values else None
 
 

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from hashlib import sha256
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from treadle.errors import ServiceError
@@ -139,29 +139,49 @@ def sign(request: Request, credentials: Credentials, *, service: str, region: st
     replaced, so a request can be signed again for its next try.
     """
     timestamp = _timestamp(now)
-    s3 = service == "s3"
-    host, path, query = _target(request.url, s3)
-    headers = [pair for pair in request.headers if pair[0].lower() not in _REPLACED]
-    headers.append(("X-Amz-Date", timestamp))
-    if credentials.session_token:
-        headers.append(("X-Amz-Security-Token", credentials.session_token))
-    payload = request.header("x-amz-content-sha256")
-    if payload is None:
-        payload = payload_hash(request.body)
-        if s3:
-            headers.append(("X-Amz-Content-SHA256", payload))
-
-    signed = _collected((name, value) for name, value in headers if name.lower() not in _UNSIGNED)
-    signed.setdefault("host", host)
-    lines = sorted(signed.items())
+    payload = request.header("x-amz-content-sha256") or payload_hash(request.body)
+    outline = _outline(
+        request.method, request.url, request.headers, payload, credentials.session_token, service == "s3"
+    )
     scope = f"{timestamp[:8]}/{region}/{service}/aws4_request"
-    canonical = _canonical_request(request.method, path, query, lines, payload)
+    canonical = f"{outline.before}{timestamp}{outline.behind}"
     key = _signing_key(credentials.secret_access_key, timestamp[:8], region, service)
     signature = _signature(key, _string_to_sign(timestamp, scope, canonical))
+    claim = f"Credential={credentials.access_key_id}/{scope}, SignedHeaders={outline.names}, Signature={signature}"
+    date, authorization = ("X-Amz-Date", timestamp), ("Authorization", f"{ALGORITHM} {claim}")
+    headers = (*outline.kept, date, *outline.added, authorization)
+    return Request(request.method, request.url, headers, request.body)
+
+
+class _Outline(NamedTuple):
+    """All of a signature that does not depend on the time: the canonical request `before` and `behind` it."""
+
+    kept: Headers
+    added: Headers
+    before: str
+    names: str
+    behind: str
+
+
+# A poll signs the same request at every visit. Bodies are not kept, only what they hash to.
+@lru_cache(maxsize=512)
+def _outline(method: str, url: str, headers: Headers, payload: str, token: str | None, s3: bool) -> _Outline:
+    host, path, query = _target(url, s3)
+    kept = tuple(pair for pair in headers if pair[0].lower() not in _REPLACED)
+    added = [("X-Amz-Security-Token", token)] if token else []
+    if s3 and not any(name.lower() == "x-amz-content-sha256" for name, _ in headers):
+        added.append(("X-Amz-Content-SHA256", payload))
+    signed = _collected((name, value) for name, value in (*kept, *added) if name.lower() not in _UNSIGNED)
+    signed.setdefault("host", host)
+    lines = sorted({**signed, "x-amz-date": _MOMENT}.items())
+    canonical = _canonical_request(method, path, query, lines, payload)
+    before, _, behind = canonical.partition(f"x-amz-date:{_MOMENT}\n")
     names = ";".join([name for name, _ in lines])
-    claim = f"Credential={credentials.access_key_id}/{scope}, SignedHeaders={names}, Signature={signature}"
-    headers.append(("Authorization", f"{ALGORITHM} {claim}"))
-    return Request(request.method, request.url, tuple(headers), request.body)
+    return _Outline(kept, tuple(added), f"{before}x-amz-date:", names, f"\n{behind}")
+
+
+# Stands for the time in an outline: no other value ends with a blank.
+_MOMENT: Final = " "
 
 
 def payload_hash(body: bytes) -> str:
