@@ -14,9 +14,9 @@ The story does no output. `tell` gives lines, `now` is what a live view shows. A
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Final, Literal, TypeAlias, get_args
+from typing import Any, Final, Literal, TypeAlias
 
 import msgspec
 from msgspec.structs import replace
@@ -29,7 +29,6 @@ from treadle.arazzo.events import (
     MessageReceived,
     RequestSent,
     Resumed,
-    RunFinished,
     RunStarted,
     StepFailed,
     StepStarted,
@@ -99,21 +98,7 @@ class _Memory:
         return True
 
 
-_StepEvent: TypeAlias = (
-    StepStarted
-    | RequestSent
-    | AnswerReceived
-    | MessageReceived
-    | Trouble
-    | CriteriaJudged
-    | StepSucceeded
-    | StepFailed
-    | ActionTaken
-    | Waiting
-)
-
-
-_OF_STEPS: Final = frozenset(get_args(_StepEvent))
+_Told: TypeAlias = list[tuple[str, Tone]]
 
 
 class Story:
@@ -133,8 +118,10 @@ class Story:
         if not self.started_at:
             self.started_at = event.at
             self.run_id = event.run_id
-        if event.__class__ in _OF_STEPS:
-            return self._step(event)  # type: ignore[arg-type]
+        teller = _OF_STEPS.get(event.__class__)
+        return self._of_run(event) if teller is None else self._of_step(event, teller)
+
+    def _of_run(self, event: Event) -> list[Line]:
         match event:
             case RunStarted():
                 return [Line(0.0, "", f"{event.workflow_id} of {event.document}, run {event.run_id}")]
@@ -142,70 +129,62 @@ class Story:
                 return [Line(self._after(event.at), "", f"run {event.run_id} goes on at {event.step_id}")]
             case Warned(severity="note") if not self._explain:
                 return []
-            case Warned() if (event.step_id, event.rule, event.message) in self._warned:
-                return []
-            case Warned():
+            case Warned() if (event.step_id, event.rule, event.message) not in self._warned:
                 self._warned.add((event.step_id, event.rule, event.message))
                 text = f"{event.severity}: {event.message} [{event.rule}]"
                 return [Line(self._after(event.at), event.step_id, text, "warn")]
-            case RunFinished():
-                return []
             case _:
-                return self._step(event)
+                return []
 
-    def _after(self, at: float) -> float:
-        return max(0.0, at - self.started_at)
-
-    def _step(self, event: _StepEvent) -> list[Line]:
-        memory = self._steps.setdefault((event.path, event.step_id), _Memory(event.at, changed_at=event.at))
-        told = self._told(event, memory)
+    def _of_step(self, event: Any, teller: Callable[[Story, Any, _Memory], _Told]) -> list[Line]:
+        key = (event.path, event.step_id)
+        memory = self._steps.get(key)
+        if memory is None:
+            memory = self._steps[key] = _Memory(event.at, changed_at=event.at)
+        told = teller(self, event, memory)
         if not told:
             return []
         memory.spoke_at = event.at
         name = "/".join((*event.path[1:], event.step_id))
         return [Line(self._after(event.at), name, text, tone) for text, tone in told]
 
-    def _told(self, event: _StepEvent, memory: _Memory) -> list[tuple[str, Tone]]:
-        match event:
-            case StepStarted():
-                self._enter(event, memory)
-                return []
-            case RequestSent():
-                self.now = replace(self.now, until=0.0, why="")
-                sent = (event.method, event.url)
-                return [(f"{event.method} {event.url}", "faint")] if memory.news("request", sent) else []
-            case AnswerReceived():
-                self.now = replace(self.now, trouble="")
-                memory.said["seconds"] = event.seconds
-                said = memory.news("problem", event.problem) and event.problem
-                return [(f"{event.status}, unusable: {event.problem}", "warn")] if said else []
-            case MessageReceived():
-                self.now = replace(self.now, trouble="")
-                text = f"a message came on {event.channel} after {duration(event.seconds)}"
-                return [(text, "faint")] if memory.news("message", event.channel) else []
-            case Trouble():
-                return self._trouble(event, memory)
-            case CriteriaJudged():
-                return [*self._recovered(event.at, memory), *self._judged(event, memory)]
-            case StepFailed(status=None):
-                memory.tries = 0  # it failed because nothing answered
-                return self._done(event, memory)
-            case StepSucceeded() | StepFailed():
-                return [*self._recovered(event.at, memory), *self._done(event, memory)]
-            case ActionTaken():
-                taken = (event.type, event.name, event.target)
-                return [(_action(event), "plain")] if memory.news("action", taken) else []
-            case Waiting():
-                return self._wait(event, memory)
+    def _after(self, at: float) -> float:
+        return max(0.0, at - self.started_at)
 
-    def _enter(self, event: StepStarted, memory: _Memory) -> None:
+    def _sent(self, event: RequestSent, memory: _Memory) -> _Told:
+        if self.now.why:
+            self.now = replace(self.now, until=0.0, why="")
+        sent = (event.method, event.url)
+        return [(f"{event.method} {event.url}", "faint")] if memory.news("request", sent) else []
+
+    def _answered(self, event: AnswerReceived, memory: _Memory) -> _Told:
+        self._no_trouble()
+        memory.said["seconds"] = event.seconds
+        said = memory.news("problem", event.problem) and event.problem
+        return [(f"{event.status}, unusable: {event.problem}", "warn")] if said else []
+
+    def _received(self, event: MessageReceived, memory: _Memory) -> _Told:
+        self._no_trouble()
+        text = f"a message came on {event.channel} after {duration(event.seconds)}"
+        return [(text, "faint")] if memory.news("message", event.channel) else []
+
+    def _no_trouble(self) -> None:
+        if self.now.trouble:
+            self.now = replace(self.now, trouble="")
+
+    def _acted(self, event: ActionTaken, memory: _Memory) -> _Told:
+        taken = (event.type, event.name, event.target)
+        return [(_action(event), "plain")] if memory.news("action", taken) else []
+
+    def _enter(self, event: StepStarted, memory: _Memory) -> _Told:
         memory.visits += event.attempt == 1
         name = "/".join((*event.path[1:], event.step_id))
         status = self.now.status if self.now.step == name else ""
         since = memory.first_at
         self.now = Now(step=name, visit=memory.visits, attempt=event.attempt, since=since, status=status)
+        return []
 
-    def _trouble(self, event: Trouble, memory: _Memory) -> list[tuple[str, Tone]]:
+    def _trouble(self, event: Trouble, memory: _Memory) -> _Told:
         self.now = replace(self.now, trouble=shorten(event.message, _VALUE_WIDTH), until=event.again_at, why="trouble")
         first = memory.tries == 0
         memory.tries += 1
@@ -217,22 +196,27 @@ class Story:
         wait = duration(event.again_at - event.at)
         return [(f"{shorten(event.message, 300)}{count}; trying again in {wait}", "warn")]
 
-    def _recovered(self, at: float, memory: _Memory) -> list[tuple[str, Tone]]:
+    def _recovered(self, at: float, memory: _Memory) -> _Told:
         if not memory.tries:
             return []
         told = f"answers again after {duration(at - memory.troubled_since)}"
         memory.tries = 0
         return [(told, "plain")]
 
-    def _judged(self, event: CriteriaJudged, memory: _Memory) -> list[tuple[str, Tone]]:
-        topic = f"criteria of {event.action}"
-        if not memory.news(topic, event.verdicts):
-            return []
+    def _judged(self, event: CriteriaJudged, memory: _Memory) -> _Told:
+        told = self._recovered(event.at, memory)
+        if not memory.news(f"criteria of {event.action}", event.verdicts):
+            return told
         whose = f"action {event.action}" if event.action else "success"
         shown = event.verdicts if self._explain else [each for each in event.verdicts if each.problem]
-        return [line for verdict in shown for line in _verdict(whose, verdict)]
+        return [*told, *(line for verdict in shown for line in _verdict(whose, verdict))]
 
-    def _done(self, event: StepSucceeded | StepFailed, memory: _Memory) -> list[tuple[str, Tone]]:
+    def _ended(self, event: StepSucceeded | StepFailed, memory: _Memory) -> _Told:
+        if event.status is None and isinstance(event, StepFailed):
+            memory.tries = 0  # it failed because nothing answered
+        return [*self._recovered(event.at, memory), *self._done(event, memory)]
+
+    def _done(self, event: StepSucceeded | StepFailed, memory: _Memory) -> _Told:
         reason = event.reason if isinstance(event, StepFailed) else ""
         if event.outputs == memory.given and memory.said.get("end") == (event.status, reason):
             if self.now.trouble or self.now.status != memory.status:
@@ -254,7 +238,7 @@ class Story:
         parts += [f"{name}: {each}" for name, each in changed.items()]
         return [("  ".join(parts) or "done", "bad" if isinstance(event, StepFailed) else "good" if end else "plain")]
 
-    def _still(self, at: float, memory: _Memory) -> list[tuple[str, Tone]]:
+    def _still(self, at: float, memory: _Memory) -> _Told:
         if not self._due(at, memory.changed_at, memory):
             return []
         what = self.now.status or "the same"
@@ -264,7 +248,7 @@ class Story:
         pause = min(max(at - unchanged_since, 2 * _FIRST_HEARTBEAT) / 2, _SLOWEST_HEARTBEAT)
         return self._heartbeat and at - memory.spoke_at >= pause
 
-    def _wait(self, event: Waiting, memory: _Memory) -> list[tuple[str, Tone]]:
+    def _wait(self, event: Waiting, memory: _Memory) -> _Told:
         self.now = replace(self.now, until=event.until, why=event.why)
         pause = duration(event.until - event.at)
         if event.why == "retry":
@@ -300,3 +284,18 @@ def status_of(outputs: Mapping[str, Json]) -> str:
     """
     found = [each for name, each in outputs.items() if name.lower().endswith("status") and isinstance(each, str)]
     return shorten(", ".join(dict.fromkeys(found)), 60)
+
+
+_OF_STEPS: Final[Mapping[type, Callable[[Story, Any, _Memory], _Told]]] = {
+    StepStarted: Story._enter,  # noqa: SLF001  (the table is the story's own)
+    RequestSent: Story._sent,  # noqa: SLF001
+    AnswerReceived: Story._answered,  # noqa: SLF001
+    MessageReceived: Story._received,  # noqa: SLF001
+    Trouble: Story._trouble,  # noqa: SLF001
+    CriteriaJudged: Story._judged,  # noqa: SLF001
+    StepSucceeded: Story._ended,  # noqa: SLF001
+    StepFailed: Story._ended,  # noqa: SLF001
+    ActionTaken: Story._acted,  # noqa: SLF001
+    Waiting: Story._wait,  # noqa: SLF001
+}
+"""What each event of a step tells."""
