@@ -95,38 +95,42 @@ class Clock:
         return random.random()  # noqa: S311  (spreads polls; nothing is kept secret by it)
 
     async def sleep_until(self, until: float) -> None:
-        """Sleep until a Unix time. In slices, because a machine that was suspended does not notice otherwise."""
+        """Sleep until a Unix time, at least for a round of the event loop.
+
+        In slices, because a machine that was suspended does not notice otherwise.
+        """
+        await asyncio.sleep(min(max(0.0, until - self.now()), _SLICE))
         while (left := until - self.now()) > 0:  # noqa: ASYNC110  (a moment is awaited, not an event)
-            await asyncio.sleep(min(left, 5.0))
-        await asyncio.sleep(0)
+            await asyncio.sleep(min(left, _SLICE))
+
+
+_SLICE: Final = 5.0
 
 
 class Interruption:
-    """A request to stop, from a signal handler or another task of the same loop."""
+    """A request to stop one run, from a signal handler or another task of the same loop."""
 
     def __init__(self) -> None:
         self.requested = False
-        self._sleeper: asyncio.Task[object] | None = None
+        self._breaking: asyncio.Task[object] | None = None
 
     def interrupt(self) -> None:
         """Stop the run as soon as nothing is lost by it."""
         self.requested = True
-        if self._sleeper is not None:
-            self._sleeper.cancel()
+        if self._breaking is not None:
+            self._breaking.cancel()
 
-    def __enter__(self) -> None:
-        """Mark what follows as something that may be broken off."""
-        self._sleeper = asyncio.current_task()
-
-    def __exit__(self, *_: object) -> None:
-        self._sleeper = None
-
-    def caught(self) -> bool:
-        """Tell whether a cancellation was ours, and take it back."""
-        task = asyncio.current_task()
-        if not self.requested or task is None:
-            return False
-        return task.uncancel() == 0
+    async def breakable(self, doing: Coroutine[Any, Any, MachineEvent]) -> MachineEvent | None:
+        """Do something that may be broken off; None where it was."""
+        self._breaking = task = asyncio.current_task()
+        try:
+            return await doing
+        except asyncio.CancelledError:
+            if not self.requested or task is None or task.uncancel():
+                raise
+            return None
+        finally:
+            self._breaking = None
 
 
 # Masking "a" would garble everything and hide nothing.
@@ -283,20 +287,22 @@ class _Driver:
         await self.parts.messages.subscribe([channel for step in steps if (channel := _known_channel(step))])
 
     async def drive(self, turn: Turn) -> Outcome:
+        report = self.parts.reporter.report
         while True:
+            effect, facts = turn.effect, turn.facts
             if turn.durable:
                 self.learn(turn.state)
-            facts = [self.secrets.mask(fact) for fact in turn.facts] if self.secrets.texts else turn.facts
-            finish = turn.effect if isinstance(turn.effect, Finish) else None
+            if isinstance(effect, Finish):
+                facts = (*facts, effect.result)
+            if self.secrets.texts:
+                facts = tuple(self.secrets.mask(fact) for fact in facts)
             if turn.durable:
-                ended = [self.secrets.mask(finish.result)] if finish else []
-                await self.save(turn.state, [*facts, *ended])
+                await self.save(turn.state, facts)
             for fact in facts:
-                self.parts.reporter.report(fact)
-            if finish is not None:
-                self.parts.reporter.report(self.secrets.mask(finish.result))
-                return _outcome(finish.result)
-            turn = self.machine.advance(turn.state, await self.perform(turn.effect))
+                report(fact)
+            if isinstance(effect, Finish):
+                return _outcome(effect.result)
+            turn = self.machine.advance(turn.state, await self.perform(effect))
 
     def learn(self, state: State) -> None:
         """Take notice of the secrets that workflows were given; only a turn that is stored can bring new ones."""
@@ -307,35 +313,27 @@ class _Driver:
                 texts |= workflow.inputs.secret_texts(frame.inputs) - set(state.references)
         self.secrets = self.secrets.also(texts)
 
-    async def perform(self, effect: Send | Publish | Receive | Wait | Finish) -> MachineEvent:
+    async def perform(self, effect: Send | Publish | Receive | Wait) -> MachineEvent:
         if self.interruption.requested:
             return Interrupt(self.clock.now())
+        doing = self.doing(effect)
+        if isinstance(effect, Publish) or (isinstance(effect, Send) and effect.intent):
+            return await doing  # its outcome would be unknown otherwise
+        return await self.interruption.breakable(doing) or Interrupt(self.clock.now())
+
+    def doing(self, effect: Send | Publish | Receive | Wait) -> Coroutine[Any, Any, MachineEvent]:
         match effect:
-            case Publish():
-                return await self.publish(effect)
-            case Send(intent=True):
-                return await self.exchange(effect)
             case Send():
-                return await self.interruptible(self.exchange(effect))
-            case Receive():
-                return await self.interruptible(self.receive(effect))
+                return self.exchange(effect)
             case Wait():
-                return await self.interruptible(self.wait(effect.until))
-            case Finish():
-                return Due(self.clock.now())
+                return self.wait(effect)
+            case Publish():
+                return self.publish(effect)
+            case Receive():
+                return self.receive(effect)
 
-    async def interruptible(self, doing: Coroutine[Any, Any, MachineEvent]) -> MachineEvent:
-        """Do something that can be broken off without harm."""
-        try:
-            with self.interruption:
-                return await doing
-        except asyncio.CancelledError:
-            if not self.interruption.caught():
-                raise
-            return Interrupt(self.clock.now())
-
-    async def wait(self, until: float) -> MachineEvent:
-        await self.clock.sleep_until(until)
+    async def wait(self, effect: Wait) -> MachineEvent:
+        await self.clock.sleep_until(effect.until)
         return Due(self.clock.now())
 
     # -- messages -----------------------------------------------------------------------------------------------------
