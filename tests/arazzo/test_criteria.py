@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+import msgspec
 import pytest
 
 from treadle.arazzo.criteria import Criterion, Verdict, compile_criterion
@@ -389,7 +390,9 @@ def test_strict_leaves_the_root_filter_to_the_rfc() -> None:
 def test_quotes_in_values_stay_in_their_literal() -> None:
     """A value is data: it cannot end the string that it stands in."""
     body = {"a": [{"id": CONTEXT.inputs["quote"]}], "b": "x"}
-    context = replace(CONTEXT, inputs={**CONTEXT.inputs, "evil": "x' || true || 'x"}, response=Answer(200, (), body))
+    context = msgspec.structs.replace(
+        CONTEXT, inputs={**CONTEXT.inputs, "evil": "x' || true || 'x"}, response=Answer(200, (), body)
+    )
     known = scope(inputs=frozenset({"quote", "evil"}))
     for quote in "'\"":
         condition = f"$.a[?@.id == {quote}{{$inputs.quote}}{quote}]"
@@ -539,7 +542,7 @@ def test_an_xpath_has_its_effective_boolean_value(condition: str, version: str |
     """By the rules of the version."""
     known = scope()
     criterion = compile_criterion(condition, known, type="xpath", version=version, context="$response.body")
-    verdict = criterion.judge(replace(CONTEXT, response=Answer(200, (), XML)))
+    verdict = criterion.judge(msgspec.structs.replace(CONTEXT, response=Answer(200, (), XML)))
     assert (verdict.problem, known.notes) == ("", [])
     assert verdict.passed is passes
 

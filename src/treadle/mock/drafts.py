@@ -16,6 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
+import msgspec
+
 from treadle.arazzo.criteria import outline as asks
 from treadle.arazzo.criteria.compare import loose, strict
 from treadle.arazzo.criteria.conditions import truthy
@@ -48,7 +50,7 @@ class Draft:
         """Give the context in which criteria see this answer."""
         url = context.request.url if context.request else ""
         answer = Answer(self.status, tuple(self.headers.items()), self.body, url=url)
-        return replace(context, response=answer)
+        return msgspec.structs.replace(context, response=answer)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import ClassVar, Final
 
+import msgspec
+
 from treadle.errors import Severity, TreadleError
 from treadle.seams import MISSING, Answer, Json, Missing, Request
 
@@ -70,8 +72,7 @@ class EvaluationError(TreadleError):
         self.missing = missing
 
 
-@dataclass(slots=True)
-class Context:
+class Context(msgspec.Struct):
     """What expressions can see at one moment of a run; cheap, built anew for each evaluation.
 
     `steps` gives each finished step's outputs, `workflows` each finished workflow's `{"inputs": …, "outputs": …}`,
@@ -79,16 +80,16 @@ class Context:
     are absent: that is the missing value, which is not null.
     """
 
-    inputs: Mapping[str, Json] = field(default_factory=dict)
-    steps: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
-    workflows: Mapping[str, Mapping[str, Mapping[str, Json]]] = field(default_factory=dict)
-    outputs: Mapping[str, Json] = field(default_factory=dict)
-    sources: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
-    components: Mapping[str, Json] = field(default_factory=dict)
+    inputs: Mapping[str, Json] = {}
+    steps: Mapping[str, Mapping[str, Json]] = {}
+    workflows: Mapping[str, Mapping[str, Mapping[str, Json]]] = {}
+    outputs: Mapping[str, Json] = {}
+    sources: Mapping[str, Mapping[str, Json]] = {}
+    components: Mapping[str, Json] = {}
     self_uri: str = ""
     request: Request | None = None
     request_body: Json | Missing = MISSING
-    path_parameters: Mapping[str, Json] = field(default_factory=dict)
+    path_parameters: Mapping[str, Json] = {}
     response: Answer | None = None
     message: Mapping[str, Json] | None = None
 

@@ -6,10 +6,10 @@ These are the parts of a move that decide nothing about the flow: `moves` does, 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
-from msgspec.structs import replace as restated
+from msgspec.structs import replace
 
 from treadle.arazzo import events
 from treadle.arazzo.criteria import Criterion, Verdict
@@ -87,7 +87,7 @@ class Judging:
     def repeat(self, facts: Iterable[events.Event]) -> None:
         """Put facts on record again: they are as true of this visit."""
         about = self.about()
-        self.facts += [restated(fact, **about) for fact in facts]
+        self.facts += [replace(fact, **about) for fact in facts]
 
     def about(self) -> dict[str, Json]:
         """Give what every fact begins with."""

@@ -72,13 +72,15 @@ class Move(Patience):
         if late is not None:
             return lambda: self.cut_off(late)
         self.state.due = None
-        moves: dict[str, Callable[[], Next]] = {
-            "enter": self.enter,
-            "visit": self.visit,
-            "attempt": self.attempt,
-            "send": self.send,
-        }
-        return moves[self.state.next]
+        match self.state.next:
+            case "visit":
+                return self.visit()
+            case "attempt":
+                return self.attempt()
+            case "send":
+                return self.send()
+            case "enter" | "":
+                return self.enter()
 
     def resumed(self, *, resend: bool, took_effect: bool = False) -> Next:
         """Go on with a stored state: in doubt when a request with effects is out, else what was due is due."""
@@ -257,7 +259,7 @@ class Move(Patience):
         frame.visits[frame.step] = frame.visits.get(frame.step, 0) + 1
         frame.attempt = 1
         frame.retries = {}
-        return self.attempt
+        return self.attempt()
 
     def attempt(self) -> Next:
         """Try the step: call its workflow, send its request or its message, wait for its message."""
@@ -274,7 +276,7 @@ class Move(Patience):
         if lacking is not None:
             reason = f"it depends on the step {lacking.step!r}{self._of(lacking)}, which has not been completed"
             return lambda: self.failed(Failure(reason, Seen(self.context()), final=True))
-        return self.send
+        return self.send()
 
     def _completed(self, key: StepKey) -> bool:
         """Tell whether a step has succeeded: in a workflow that is going on, or in one that has ended."""
@@ -416,7 +418,7 @@ class Move(Patience):
         if look.passed:
             self.state.tries = 0
             self.state.trouble_since = None
-            return lambda: self.succeeded(seen, look, event.jitter)
+            return self.succeeded(seen, look, event.jitter)
         failure = Failure(look.reason, seen, jitter=event.jitter)
         return lambda: self.failed(failure)
 
@@ -613,9 +615,9 @@ class Move(Patience):
             self.durable = True
         frame.step = step_id
         self.state.next = "visit"
-        asked = pacing.retry_after(seen.answer, self.now)
         if self.options.poll is not None:
             return self.wait(self.now + self.options.poll, "poll")
+        asked = pacing.retry_after(seen.answer, self.now)
         if asked is not None:
             return self.wait(self.now + asked, "Retry-After")
         floor = pacing.poll_floor(seen.url) if seen.url else pacing.FLOOR_LOOPBACK

@@ -21,8 +21,11 @@ class Patience(Judging):
 
     def _limit(self) -> float:
         """Give the moment at which the run, or a workflow that a step called, has taken long enough."""
-        ends = [frame.expires for frame in self.state.frames if frame.expires is not None]
-        return min([self.state.deadline, *ends])
+        limit = self.state.deadline
+        for frame in self.state.frames:
+            if frame.expires is not None and frame.expires < limit:
+                limit = frame.expires
+        return limit
 
     def _late(self) -> int | None:
         """Give the outermost workflow that has taken longer than the step that called it wants to wait."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from treadle.arazzo.criteria import Criterion
 from treadle.arazzo.expressions import Context, EvaluationError, Expression, Template
@@ -58,8 +58,7 @@ class PlannedAction:
     parameters: tuple[PlannedArgument, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class StepKey:
+class StepKey(NamedTuple):
     """A step anywhere in a plan; `workflow` is a key of it."""
 
     workflow: str
