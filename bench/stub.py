@@ -1,18 +1,21 @@
 """A stub of the training API for measurements: the least that a server can do, in a process of its own.
 
 It answers CreateTrainingJob, and DescribeTrainingJob with InProgress until it was asked `polls` times for that job;
-each answer `delay` seconds after its request.
+each answer `delay` seconds after its request. With `changing`, no two answers are the same. Where there are several
+processors it keeps to the last one, away from what is measured.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from typing import ClassVar
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.1\r\nContent-Length: %d\r\n\r\n"
 CREATED = b'{"TrainingJobArn":"arn:aws:sagemaker:us-east-1:000000000000:training-job/bench"}'
 BUSY = b'{"TrainingJobName":"bench","TrainingJobStatus":"InProgress","SecondaryStatus":"Training"}'
+CHANGING = BUSY[:-1] + b',"TrainingTimeInSeconds":%d}'
 DONE = (
     b'{"TrainingJobName":"bench","TrainingJobStatus":"Completed","SecondaryStatus":"Completed",'
     b'"ModelArtifacts":{"S3ModelArtifacts":"s3://bench/model.tar.gz"}}'
@@ -24,9 +27,10 @@ class Stub(asyncio.Protocol):
 
     asked: ClassVar[dict[bytes, int]] = {}
 
-    def __init__(self, polls: int, delay: float) -> None:
+    def __init__(self, polls: int, delay: float, *, changing: bool) -> None:
         self.polls = polls
         self.delay = delay
+        self.changing = changing
         self.pending = b""
         self.transport: asyncio.Transport | None = None
 
@@ -59,21 +63,30 @@ class Stub(asyncio.Protocol):
             self.asked[job] = 0
             return CREATED
         self.asked[job] = self.asked.get(job, 0) + 1
-        return DONE if self.asked[job] >= self.polls else BUSY
+        if self.asked[job] >= self.polls:
+            return DONE
+        return CHANGING % self.asked[job] if self.changing else BUSY
 
     def write(self, body: bytes) -> None:
         assert self.transport is not None
         self.transport.write(HEAD % len(body) + body)
 
 
-async def main(polls: int, delay: float) -> None:
+async def main(polls: int, delay: float, *, changing: bool) -> None:
     """Serve until standard input is closed; the port is the first line of the output."""
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Stub(polls, delay), "127.0.0.1", 0, backlog=4096)
+    server = await loop.create_server(lambda: Stub(polls, delay, changing=changing), "127.0.0.1", 0, backlog=4096)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     server.close()
 
 
+def stay_apart() -> None:
+    """Keep to the last processor, where there are several and the system knows how."""
+    if hasattr(os, "sched_getaffinity") and len(mine := os.sched_getaffinity(0)) > 1:
+        os.sched_setaffinity(0, {max(mine)})
+
+
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2])))
+    stay_apart()
+    asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), changing=sys.argv[3] == "changing"))
