@@ -29,7 +29,7 @@ POLLS = 5
 DELAY = 0.05
 SIZES = (200, 2000)
 ROUNDS = 5
-CONNECTIONS = 256
+CONNECTIONS = 256  # as many as the transport has
 
 
 async def bare(url: str, count: int) -> Spent:
@@ -44,7 +44,7 @@ async def bare(url: str, count: int) -> Spent:
 
 async def polled(opened: Opened, home: Path, count: int) -> Spent:
     """Make `count` runs at once."""
-    transport = HttpTransport(connections=CONNECTIONS)
+    transport = HttpTransport()
     store = SqliteRunStore(home / f"runs-{time.monotonic_ns()}.db")
     signing = authoriser(opened)
     options = RunOptions(machine=MachineOptions(poll=0.0))
