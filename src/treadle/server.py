@@ -26,6 +26,7 @@ from treadle._version import __version__
 from treadle.errors import UsageError
 from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, write_whole
 from treadle.http.client import HttpTransport
+from treadle.launchers import engine
 from treadle.launchers.local import LocalLauncher
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.objects.multipart import StagedUploads
@@ -39,7 +40,7 @@ from treadle.training.api.own import own_api
 from treadle.training.api.s3 import s3_app
 from treadle.training.api.sagemaker import sagemaker_api
 from treadle.training.api.sts import sts_api
-from treadle.training.images import ImageRegistry
+from treadle.training.images import Containers, ImageRegistry
 from treadle.training.keyring import Keyring, environment
 from treadle.training.logs_store import ServiceLogs
 from treadle.training.room import Room, RoomLimits
@@ -254,7 +255,7 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
     service = TrainingService(
         jobs=jobs,
         objects=objects,
-        images=ImageRegistry(home.images_file),
+        images=ImageRegistry(home.images_file, _containers(settings.sandbox)),
         supervisor=supervisor,
         room=room.check,
         region=settings.region,
@@ -288,6 +289,12 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
         await jobs.close()
 
     return _Wired(app, supervisor, room, close)
+
+
+def _containers(sandbox: str) -> Containers:
+    if sandbox in {"auto", "container"}:
+        return Containers(engine.problem, only=sandbox == "container")
+    return Containers(lambda: f"Container images are not run: the service was started with --sandbox {sandbox}.")
 
 
 def _webhook(settings: Settings, transport: Transport, edit: Edit) -> Webhook:

@@ -7,7 +7,7 @@ import contextlib
 import io
 import itertools
 import tarfile
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +54,9 @@ class TaskLauncher:
 
     async def alive(self, handle: str) -> bool:
         return handle in self.agents and not self.agents[handle].done()
+
+    async def sweep(self, directory: str, live: Callable[[], Collection[str]]) -> None:
+        pass
 
     async def kill(self, handle: str) -> None:
         if agent := self.agents.get(handle):

@@ -152,6 +152,7 @@ class World:
 
     root: Path
     sandbox: str = "auto"
+    more: dict[str, str] = field(default_factory=dict)
     started: list[Process] = field(default_factory=list)
 
     @property
@@ -162,7 +163,7 @@ class World:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of its commands."""
-        return environment_for(self.home, NO_COLOR="1")
+        return environment_for(self.home, NO_COLOR="1", **self.more)
 
     # -- the command line ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from treadle.errors import ImageError
-from treadle.training.images import ImageRegistry, ResolvedImage, argv, read_image
+from treadle.training.images import Containers, ImageRegistry, ResolvedImage, argv, read_image
 
 GOOD = 'name = "digits"\ncommand = ["python", "train.py"]\n'
 
@@ -58,6 +58,8 @@ def test_a_registered_image_is_found_by_its_name(registry: ImageRegistry, tmp_pa
                 "environment": {"OMP_NUM_THREADS": "2"},
                 "script_mode": False,
                 "metric_definitions": [],
+                "entrypoint": None,
+                "hint": "",
             },
             ["python", "train.py", "train"],
         )
@@ -169,8 +171,8 @@ def test_the_built_in_kmeans_answers_to_its_uris(registry: ImageRegistry, refere
         pytest.param(f"{ECR}/sagemaker-xgboost:9.9-1", "no version", "1.7-1", id="unknown version"),
         pytest.param(f"{ECR}/sagemaker-xgboost", "no version", "1.7-1", id="no version"),
         pytest.param(f"{ECR}/xgboost:1", "retired", "1.7-1", id="0.72"),
-        pytest.param("", "neither a registered", "", id="empty"),
-        pytest.param("/etc/passwd", "neither a registered", "", id="a path"),
+        pytest.param("", "no reference of an image", "", id="empty"),
+        pytest.param("/etc/passwd", "no reference of an image", "", id="a path"),
     ],
 )
 def test_other_references_are_refused(
@@ -182,6 +184,65 @@ def test_other_references_are_refused(
         registry.find(reference)
     assert message in caught.value.message
     assert hint in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        "ubuntu:22.04",
+        "127.0.0.1:5000/team/image",
+        "763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.3.0-cpu-py311",
+        "[::1]:5000/image:Tag_1",
+        f"image:1@sha256:{'0' * 64}",
+        "Registry.example/image",
+    ],
+)
+@pytest.mark.parametrize(
+    ("entrypoint", "arguments", "kept", "command"),
+    [
+        pytest.param((), (), None, ["train"], id="the word train takes the place of CMD"),
+        pytest.param(("sh",), (), ["sh"], [], id="only an entry point: no train"),
+        pytest.param((), ("--epochs", "2"), None, ["--epochs", "2"], id="only arguments"),
+        pytest.param(("sh",), ("x.sh",), ["sh"], ["x.sh"], id="both"),
+    ],
+)
+def test_other_references_are_containers_where_there_is_an_engine(
+    tmp_path: Path,
+    reference: str,
+    entrypoint: tuple[str, ...],
+    arguments: tuple[str, ...],
+    kept: list[str] | None,
+    command: list[str],
+) -> None:
+    """The image's ENTRYPOINT is not known yet, so what replaces it is kept apart."""
+    registry = ImageRegistry(tmp_path / "images.json", Containers(lambda: ""))
+    found, argv = registry.resolve(reference, entrypoint, arguments)
+    assert (found["kind"], found["name"], found["entrypoint"], argv) == ("container", reference, kept, command)
+
+
+@pytest.mark.parametrize(
+    "reference", ["UPPER", "a b", "http://host/image", "image:", "image@sha256:12", "-rm", "a/../b"]
+)
+def test_what_is_no_reference_is_refused(tmp_path: Path, reference: str) -> None:
+    """Nothing that an engine could take for something else reaches it."""
+    with pytest.raises(ImageError, match="is no reference of an image"):
+        ImageRegistry(tmp_path / "images.json", Containers(lambda: "")).find(reference)
+
+
+def test_who_runs_containers_only_knows_no_other_images(registry: ImageRegistry, tmp_path: Path) -> None:
+    """`--sandbox container`: a registered name and the built-in algorithm are images of the engine as well."""
+    registry.add(directory(tmp_path))
+    only = ImageRegistry(tmp_path / "home" / "images.json", Containers(lambda: "", only=True))
+    assert [only.find(each).kind for each in ("digits", "xgboost")] == ["container", "container"]
+    both = ImageRegistry(tmp_path / "home" / "images.json", Containers(lambda: ""))
+    assert [both.find(each).kind for each in ("digits", "xgboost")] == ["local", "builtin"]
+    assert "Did you mean 'digits'?" in both.find("digit").hint
+
+
+def test_without_an_engine_the_reason_is_told(tmp_path: Path) -> None:
+    """What is said about the engine is part of the refusal."""
+    with pytest.raises(ImageError, match=r"nor a built-in algorithm\. Start one\."):
+        ImageRegistry(tmp_path / "images.json", Containers(lambda: "Start one.")).find("ubuntu")
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,7 @@ __all__ = [
     "checkpoint_path",
     "command",
     "environment",
+    "in_container",
     "instance_groups",
     "lay_out",
 ]
@@ -137,22 +138,39 @@ def instance_groups(spec: HostSpec) -> list[dict[str, Json]]:
 
 
 def environment(spec: HostSpec, machine: Mapping[str, str] = os.environ) -> dict[str, str]:
-    """Give the program's whole environment: the machine's least, the image's, the platform's, the request's."""
-    image = {name: str(value) for name, value in (spec.image.get("environment") or {}).items()}
-    platform = {
+    """Give the program's environment: the machine's least, the image's, the platform's, the request's.
+
+    A container has the first two without us. What `CUDA_VISIBLE_DEVICES` numbers it has others of, too.
+    """
+    visible = gpus.environment(spec.gpus, gpus.devices())
+    if in_container(spec):
+        base, visible = {}, {"NVIDIA_VISIBLE_DEVICES": visible["NVIDIA_VISIBLE_DEVICES"]}
+    else:
+        base = _machines(spec, machine)
+    return {
+        **base,
         "AWS_REGION": spec.region,
         "SAGEMAKER_METRICS_DIRECTORY": f"/opt/ml/{_METRICS_DIRECTORY}",
-        **gpus.environment(spec.gpus, gpus.devices()),
-    }
-    return {
-        **{name: machine[name] for name in _INHERITED if name in machine},
-        **image,
-        "PATH": _path(image.get("PATH"), machine.get("PATH", _SYSTEM_PATH)),
-        **platform,
+        **visible,
         **spec.environment,
         **(spec.request.get("Environment") or {}),
         "TRAINING_JOB_NAME": spec.job,
         "TRAINING_JOB_ARN": spec.arn,
+    }
+
+
+def in_container(spec: HostSpec) -> bool:
+    """Tell whether the program's image is a container's."""
+    return spec.image.get("kind") == "container"
+
+
+def _machines(spec: HostSpec, machine: Mapping[str, str]) -> dict[str, str]:
+    """Give what a program on the machine itself has of it, and of its image."""
+    image = {name: str(value) for name, value in (spec.image.get("environment") or {}).items()}
+    return {
+        **{name: machine[name] for name in _INHERITED if name in machine},
+        **image,
+        "PATH": _path(image.get("PATH"), machine.get("PATH", _SYSTEM_PATH)),
     }
 
 
@@ -173,6 +191,8 @@ def command(spec: HostSpec) -> tuple[str, ...]:
 
     Only a PATH of the image's own names another one, and never for programs that are Treadle's.
     """
+    if in_container(spec):
+        return tuple(spec.command)
     first, *rest = spec.command
     if first != "python":
         return tuple(spec.command)

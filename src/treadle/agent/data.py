@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeAlias
 
 from treadle.agent import channels, contract, source, staging, volume
 from treadle.agent.checkpoints import Checkpoints
@@ -13,7 +14,10 @@ from treadle.agent.faults import DataError
 from treadle.agent.streams import Stream
 from treadle.seams import HostSpec, Mount, Objects
 
-__all__ = ["CHECKPOINTS", "Data", "Staging"]
+__all__ = ["CHECKPOINTS", "Data", "Shows", "Staging"]
+
+Shows: TypeAlias = Literal["nowhere", "covering", "anywhere"]
+"""Whether the sandbox shows the program a directory where it does not lie: over one that is there, or anywhere."""
 
 CHECKPOINTS = "checkpoints"
 """In a host's directory: the checkpoints of a job whose LocalPath is not below /opt/ml."""
@@ -32,20 +36,20 @@ class Data:
 
 @dataclass(frozen=True, slots=True)
 class Staging:
-    """Brings it, in a thread. `mounts` says whether a directory can be shown where it does not lie."""
+    """Brings it, in a thread. `shows` says where a directory can be shown to the program besides where it lies."""
 
     spec: HostSpec
     directory: Path
     objects: Objects
     say: Callable[[str], None]
     cancelled: threading.Event
-    mounts: bool
+    shows: Shows
 
     def bring(self) -> Data:
         """Plan, see that there is room, then download. Raises `DataError`, `CancelledStagingError`."""
         ml = self.directory / "ml"
         checkpoints, shown = self._checkpoints(ml)
-        plan = channels.plan(self.spec, self.objects, mounts=self.mounts)
+        plan = channels.plan(self.spec, self.objects, mounts=self.shows != "nowhere")
         restored = checkpoints.find() if checkpoints is not None else []
         coming = plan.size + sum(each.info.size for each in restored)
         if problem := volume.problem(ml, self.spec.volume_bytes, coming=coming):
@@ -66,7 +70,7 @@ class Staging:
         """Make channels in FastFile mode that were copied read-only as well."""
         for name in plan.copied:
             self.say(f"channel {name}: the data is copied, it cannot be shown as it lies")
-        if not self.mounts:
+        if self.shows == "nowhere":
             return []
         return [Mount(ml / "input/data" / name, f"{_ML}input/data/{name}") for name in plan.copied]
 
@@ -79,7 +83,8 @@ class Staging:
         inside = f"{seen_at}/".startswith(_ML)
         if ".." in seen_at.split("/") or seen_at == "/opt/ml":
             raise DataError(f'CheckpointConfig.LocalPath "{seen_at}" cannot be used; name a directory below /opt/ml.')
-        if not inside and not (self.mounts and Path(seen_at).is_dir()):
+        possible = self.shows == "anywhere" or (self.shows == "covering" and Path(seen_at).is_dir())
+        if not inside and not possible:
             # To make it would be to make it on the machine, for good and for everybody.
             raise DataError(
                 f'CheckpointConfig.LocalPath "{seen_at}" is not below /opt/ml, and there is no such directory on this '

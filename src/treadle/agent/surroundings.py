@@ -1,7 +1,7 @@
 """Where the program of a host runs: the sandbox, its network and control groups, made before anything is brought.
 
-All of it is let go of when the host's work ends; what a killed agent leaves is taken away by the kernel (the network)
-or found by the launcher (the control groups).
+All of it is let go of when the host's work ends; what a killed agent leaves is taken away by the kernel (a network of
+namespaces) or found by the launcher (control groups, containers and their network).
 """
 
 from __future__ import annotations
@@ -9,18 +9,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-from collections.abc import AsyncIterator, Callable
+import os
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from treadle.agent import contract
-from treadle.agent.sandbox import Choice, network
+from treadle.agent import contract, image
+from treadle.agent.data import Shows
+from treadle.agent.sandbox import Choice, devices, job_network, network
+from treadle.agent.sandbox.container import ContainerSandbox, Limits
+from treadle.agent.sandbox.job_network import JobNetwork
 from treadle.errors import LaunchError
-from treadle.launchers import cgroups
+from treadle.launchers import cgroups, containers, gpus
+from treadle.launchers.engine import Engine
 from treadle.seams import HostSpec, Sandbox
 from treadle.training.hosts import loopback_addresses
 
-__all__ = ["Place", "Surroundings", "arranged"]
+__all__ = ["Image", "Place", "Surroundings", "arranged"]
 
 Say = Callable[[str], None]
 
@@ -35,63 +41,192 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
+class Image:
+    """The image that a container is to have; `bring` sees that the engine has it, and tells the sandbox which it is.
+
+    `hint` says what else may have been meant by its reference.
+    """
+
+    engine: Engine
+    reference: str
+    sandbox: ContainerSandbox
+    hint: str = ""
+
+    def bring(self, say: Say, progress: Say, cancelled: threading.Event) -> str:
+        """Blocks; gives its id, "" when it was cancelled. Raises `PullError`, `LaunchError`."""
+        try:
+            self.sandbox.image = image.bring(self.engine, self.reference, say, progress, cancelled, os.environ)
+        except image.PullError as error:
+            error.hint = f"{self.hint} {error.hint}".strip()
+            raise
+        return self.sandbox.image
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What was arranged; `addresses` by host name, `network` whether the machine's is the program's, too."""
 
     sandbox: Sandbox
-    addresses: dict[str, str]
+    addresses: Mapping[str, str]
     network: bool
     namespace: int | None = None
     group: cgroups.Group | None = None
+    image: Image | None = None
 
     @property
-    def mounts(self) -> bool:
-        """Whether directories can be shown to the program where they do not lie."""
-        return self.sandbox.name == "namespace"
+    def shows(self) -> Shows:
+        """Where directories can be shown to the program besides where they lie."""
+        kinds: Mapping[str, Shows] = {"namespace": "covering", "container": "anywhere"}
+        return kinds.get(self.sandbox.name, "nowhere")
+
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether a process of the program was killed because it took more memory than it may."""
+        if self.image is not None:
+            return self.image.sandbox.out_of_memory
+        return self.group is not None and bool(self.group.out_of_memory)
 
 
 @contextlib.asynccontextmanager
 async def arranged(
-    spec: HostSpec, place: Place, choose: Callable[[str], Choice], private: Callable[[], str], say: Say
+    spec: HostSpec,
+    place: Place,
+    choose: Callable[[str], Choice],
+    private: Callable[[], str],
+    find: Callable[[], Engine],
+    say: Say,
 ) -> AsyncIterator[Surroundings]:
     """Arrange the surroundings, and say what they are; `private` says why there is no private network, "" if there is.
 
     Raises `LaunchError`.
     """
+    async with contextlib.AsyncExitStack() as stack:
+        if contract.in_container(spec):
+            yield await _contained(stack, spec, place, find, say)
+        else:
+            yield await _on_the_machine(stack, spec, place, choose, private, say)
+
+
+async def _on_the_machine(
+    stack: contextlib.AsyncExitStack,
+    spec: HostSpec,
+    place: Place,
+    choose: Callable[[str], Choice],
+    private: Callable[[], str],
+    say: Say,
+) -> Surroundings:
     choice = await asyncio.to_thread(choose, spec.sandbox)
     say(f"sandbox: {choice.sandbox.name}" + (f" ({choice.warning})" if choice.warning else ""))
-    async with contextlib.AsyncExitStack() as stack:
-        group = await asyncio.to_thread(_group, spec, place)
-        if group is not None:
-            stack.push_async_callback(asyncio.to_thread, group.remove)
-            if group.problem:
-                say(f"the program runs with {group.problem}")
-        apart = spec.request.get("EnableNetworkIsolation", False)
-        if len(spec.hosts) == 1:
-            yield Surroundings(choice.sandbox, loopback_addresses(spec.hosts), not apart, group=group)
-            return
-        named = choice.sandbox.name == "namespace"
-        problem = await asyncio.to_thread(private) if named else f"the sandbox is {choice.sandbox.name}"
-        if problem:
-            say(
-                f"the hosts share the machine's network, as 127.0.0.1 to 127.0.0.{len(spec.hosts)}: two of them cannot "
-                f"listen on one port of all addresses, and there is no eth0 ({problem})"
-            )
-            if not named:
-                say("the hosts' names do not resolve: who needs them has to use these addresses")
-            if apart:
-                say("EnableNetworkIsolation has no effect: without a network the hosts would not reach each other")
-            yield Surroundings(choice.sandbox, loopback_addresses(spec.hosts), network=True, group=group)
-            return
-        addresses = network.addresses(spec.hosts)
-        member = await network.Membership.join(place.secret, spec.host, addresses[spec.host], place.directory.parent)
-        await stack.enter_async_context(member)
+    group = await asyncio.to_thread(_group, spec, place)
+    if group is not None:
+        stack.push_async_callback(asyncio.to_thread, group.remove)
+        if group.problem:
+            say(f"the program runs with {group.problem}")
+    apart = spec.request.get("EnableNetworkIsolation", False)
+    if len(spec.hosts) == 1:
+        return Surroundings(choice.sandbox, loopback_addresses(spec.hosts), not apart, group=group)
+    named = choice.sandbox.name == "namespace"
+    problem = await asyncio.to_thread(private) if named else f"the sandbox is {choice.sandbox.name}"
+    if problem:
+        say(
+            f"the hosts share the machine's network, as 127.0.0.1 to 127.0.0.{len(spec.hosts)}: two of them cannot "
+            f"listen on one port of all addresses, and there is no eth0 ({problem})"
+        )
+        if not named:
+            say("the hosts' names do not resolve: who needs them has to use these addresses")
         if apart:
-            say(f"network: {addresses[spec.host]}; the other hosts can be reached, and nothing else")
-        else:
-            await _relay(stack, spec, member.namespace)
-            say(f"network: {addresses[spec.host]}; the other hosts and the service can be reached, and nothing else")
-        yield Surroundings(choice.sandbox, addresses, network=True, namespace=member.namespace, group=group)
+            say("EnableNetworkIsolation has no effect: without a network the hosts would not reach each other")
+        return Surroundings(choice.sandbox, loopback_addresses(spec.hosts), network=True, group=group)
+    member = await _member(stack, spec, place)
+    if apart:
+        say(f"network: {member.address}; the other hosts can be reached, and nothing else")
+    else:
+        await _relay(stack, spec, member.namespace)
+        say(f"network: {member.address}; the other hosts and the service can be reached, and nothing else")
+    addresses = network.addresses(spec.hosts)
+    return Surroundings(choice.sandbox, addresses, network=True, namespace=member.namespace, group=group)
+
+
+async def _member(stack: contextlib.AsyncExitStack, spec: HostSpec, place: Place) -> network.Membership:
+    address = network.addresses(spec.hosts)[spec.host]
+    member = await network.Membership.join(place.secret, spec.host, address, place.directory.parent)
+    return await stack.enter_async_context(member)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Containers
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+async def _contained(
+    stack: contextlib.AsyncExitStack, spec: HostSpec, place: Place, find: Callable[[], Engine], say: Say
+) -> Surroundings:
+    if spec.sandbox not in {"auto", "container"}:
+        raise LaunchError(f'The sandbox "{spec.sandbox}" runs no container images.')
+    its = await asyncio.to_thread(find)
+    say(f"sandbox: container ({its.name})")
+    limits = Limits(
+        spec.cpus,
+        spec.memory,
+        # As on the instances: half of the memory, of which only what is used is taken.
+        shared_memory=(spec.memory or int(its.information["MemTotal"])) // 2,
+        devices=devices.request(its, spec.gpus, gpus.devices()),
+    )
+    record = containers.record_of(its.address, place.directory, spec.job, spec.attempt, spec.host)
+    record.write(place.directory)
+    joined = await _job_network(stack, its, spec, place, record)
+    for each in joined.notices:
+        say(each)
+    sandbox = ContainerSandbox(
+        its,
+        spec.image["name"],
+        place.directory,
+        record,
+        entrypoint=spec.image.get("entrypoint"),
+        labels=containers.labels(place.directory, spec.job, spec.attempt, spec.host),
+        joined=joined,
+        endpoints=await _relayed(stack, spec, joined),
+        limits=limits,
+    )
+    brought = Image(its, spec.image["name"], sandbox, spec.image.get("hint", ""))
+    return Surroundings(sandbox, joined.addresses, network=joined.mode != "none", image=brought)
+
+
+async def _job_network(
+    stack: contextlib.AsyncExitStack, its: Engine, spec: HostSpec, place: Place, record: containers.Record
+) -> JobNetwork:
+    apart = bool(spec.request.get("EnableNetworkIsolation"))
+    if apart and len(spec.hosts) == 1:
+        return job_network.alone(spec.host)
+    if its.rootless and not apart:
+        return job_network.shared(its, spec.hosts)
+    if apart and its.podman and not its.rootless and not await asyncio.to_thread(network.problem):
+        # Its own internal networks let the machine's services and its DNS be reached.
+        member = await _member(stack, spec, place)
+        return job_network.given(member.namespace, network.addresses(spec.hosts), spec.host)
+    made = job_network.joined(
+        its,
+        record.network,
+        place.directory.parent,
+        containers.labels(place.directory.parent, spec.job, spec.attempt),
+        spec.hosts,
+        spec.host,
+        apart=apart,
+    )
+    joined = await asyncio.to_thread(made.__enter__)
+    stack.push_async_callback(asyncio.to_thread, made.__exit__, None, None, None)
+    return joined
+
+
+async def _relayed(stack: contextlib.AsyncExitStack, spec: HostSpec, joined: JobNetwork) -> dict[str, str]:
+    if joined.subnet is None or spec.request.get("EnableNetworkIsolation"):
+        return {}
+    relay = network.Relay()
+    stack.push_async_callback(relay.stop)
+    try:
+        return await job_network.relayed(relay, joined, contract.environment(spec))
+    except OSError as error:
+        raise LaunchError(f"The way to the service cannot be made: {error}.") from error
 
 
 async def _relay(stack: contextlib.AsyncExitStack, spec: HostSpec, namespace: int) -> None:

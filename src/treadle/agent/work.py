@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
@@ -30,6 +31,7 @@ from treadle.agent.checkpoints import Checkpoints
 from treadle.agent.data import Data, Staging
 from treadle.agent.faults import DataError
 from treadle.agent.files import write_whole
+from treadle.agent.image import PullError
 from treadle.agent.metrics import Metrics
 from treadle.agent.orders import Ending, Orders
 from treadle.agent.output import JobLog, Pump
@@ -39,6 +41,7 @@ from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place, Surroundings, arranged
 from treadle.errors import ObjectError, TreadleError
 from treadle.launchers import processes
+from treadle.launchers.engine import Engine
 from treadle.seams import HostEvent, HostEventKind, HostSpec, Objects, SandboxCommand, SandboxProcess, StagedOutput
 
 __all__ = ["Tools", "Work"]
@@ -63,7 +66,8 @@ Cause = Literal["exit", "stop", "interrupt", "max-runtime", "volume", "data"]
 class Tools:
     """What `main` has chosen: how to open objects, how to isolate, how often the volume is measured (seconds).
 
-    `private` says why several hosts cannot have a network of their own, "" when they can.
+    `private` says why several hosts cannot have a network of their own, "" when they can. `engine` finds what runs
+    containers.
     `adopts` says that this process takes in orphans and has no other children than the job's.
     """
 
@@ -71,6 +75,7 @@ class Tools:
     sandbox: Callable[[str], Choice]
     measure_every: float = 1.0
     private: Callable[[], str] = network.problem
+    engine: Callable[[], Engine] = Engine.find
     adopts: bool = False
 
 
@@ -132,16 +137,19 @@ class Work:
         for refused in self._metrics.refused:
             self._log.say(f"metric definition left out: {refused}")
         tools = self._tools
-        async with arranged(self._spec, self._place, tools.sandbox, tools.private, self._log.say) as around:
+        kinds = (tools.sandbox, tools.private, tools.engine)
+        async with arranged(self._spec, self._place, *kinds, self._log.say) as around:
             try:
                 contract.lay_out(self._ml, self._spec)
-                data = await self._stage(objects, around)
+                data = await self._bring(objects, around)
                 await self._together()
                 if data is None or self._orders.ending:
                     return {"outcome": _ENDS[self._orders.ending or "stop"]}
                 trained = await self._train(around, data)
             except DataError as error:
                 return _failed(failure.client_error("Data download failed", str(error)))
+            except PullError as error:
+                return _failed(f"{error.message} {error.hint}")
         return await self._outcome(objects, trained, data)
 
     async def _outcome(self, objects: Objects, trained: Trained, data: Data) -> dict[str, Any]:
@@ -177,19 +185,35 @@ class Work:
 
     # Downloading
 
-    async def _stage(self, objects: Objects, around: Surroundings) -> Data | None:
-        """Bring the data; None when the host is to end first. Raises `DataError`."""
+    async def _bring(self, objects: Objects, around: Surroundings) -> Data | None:
+        """Bring the image and the data; None when the host is to end first. Raises `DataError`, `PullError`.
+
+        The image first: a name that is wrong must not be found out after hours of downloading.
+        """
         cancelled = threading.Event()
-        request = Staging(self._spec, self._place.directory, objects, self._say_later, cancelled, mounts=around.mounts)
-        staging = asyncio.ensure_future(asyncio.to_thread(request.bring))
+        if around.image is not None:
+            bring = partial(around.image.bring, self._say_later, self._pulled_later, cancelled)
+            if not await self._unless_ended(bring, cancelled):
+                return None
+        request = Staging(self._spec, self._place.directory, objects, self._say_later, cancelled, around.shows)
+        return await self._unless_ended(request.bring, cancelled)
+
+    def _pulled_later(self, note: str) -> None:
+        """Tell from another thread how far the image is."""
+        self._loop.call_soon_threadsafe(lambda: self._happened("image", note=note))
+
+    async def _unless_ended(self, work: Callable[[], _T], cancelled: threading.Event) -> _T | None:
+        """Do work in a thread; None when the host is to end first, and the work is told."""
+        working = asyncio.ensure_future(asyncio.to_thread(work))
         ended = asyncio.ensure_future(self._orders.end.wait())
         try:
-            await asyncio.wait({staging, ended}, return_when=asyncio.FIRST_COMPLETED)
-            return staging.result() if staging.done() else None
+            await asyncio.wait({working, ended}, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
         finally:
-            cancelled.set()
+            if not working.done():
+                cancelled.set()
             ended.cancel()
-            staging.cancel()
+            working.cancel()
 
     async def _together(self) -> None:
         """Wait until all hosts of the job are ready, or the host is to end."""
@@ -215,7 +239,7 @@ class Work:
         try:
             feeders.start()
             # Not in a thread: the program lives as long as the thread that starts it.
-            self._process = process = around.sandbox.start(self._command(around, data))
+            self._process = process = await around.sandbox.start(self._command(around, data))
             if identity := processes.identify(process.pid):
                 write_whole(self._place.directory / processes.PROGRAM_FILE, msgspec.json.encode(identity))
             pump = Pump(process.output, self._log)
@@ -234,7 +258,7 @@ class Work:
             await asyncio.wait({following})
         if cause == "exit" and spoilt.problem:
             cause, problem = "data", spoilt.problem
-        if cause == "exit" and code and around.group is not None and around.group.out_of_memory:
+        if cause == "exit" and code and around.out_of_memory:
             problem = _killed_by_memory(self._spec.memory)
         return Trained(code, cause, seconds, problem)
 
@@ -254,7 +278,7 @@ class Work:
         return SandboxCommand(
             argv=contract.command(spec),
             environment={**contract.environment(spec), processes.MARKER: self._place.marker},
-            directory=image or "/opt/ml",
+            directory=image or ("" if contract.in_container(spec) else "/opt/ml"),
             ml=self._ml,
             host=spec.host,
             hosts=around.addresses,

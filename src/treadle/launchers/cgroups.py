@@ -20,7 +20,7 @@ from typing import Protocol
 
 import msgspec
 
-__all__ = ["RECORD", "Group", "create", "remove_recorded"]
+__all__ = ["RECORD", "Group", "create", "of", "remove_recorded"]
 
 RECORD = "cgroups.json"
 """In a host's directory: the control groups of its program, for who must remove them later."""
@@ -74,6 +74,12 @@ def create(name: str, record: Path, *, cpus: float = 0.0, memory: int = 0, root:
             reasons.append(f"{error.filename or tree.mount}: {error.strerror}")
     why = "; ".join(reasons) or "there is no such control group"
     return Group(tuple(made), f"no limit of {' and '.join(left)} ({why})" if left else "")
+
+
+def of(pid: int, root: Path = Path("/")) -> Group:
+    """Give the control groups that a process is in; none for 0, or when it has ended."""
+    trees = _trees(root, str(pid)) if pid else ()
+    return Group(tuple(each.own for each in trees if each.own != each.mount))
 
 
 def remove_recorded(record: Path) -> None:
@@ -174,9 +180,9 @@ def _limit(path: Path, controllers: Sequence[str], cpus: float, memory: int, *, 
         (path / "cpu.cfs_quota_us").write_text(str(quota))
 
 
-def _trees(root: Path) -> Iterator[_Tree]:
+def _trees(root: Path, process: str = "self") -> Iterator[_Tree]:
     """Give the hierarchies that are mounted, v2's first; where each controller is, only one of them has it."""
-    own = dict(_own_groups(root))
+    own = dict(_own_groups(root, process))
     found = []
     for line in _read(root / "proc/self/mountinfo").splitlines():
         head, _, tail = line.partition(" - ")
@@ -199,8 +205,8 @@ def _existing(mount: Path, path: str) -> Path:
     return own if own.is_dir() else mount
 
 
-def _own_groups(root: Path) -> Iterator[tuple[str, str]]:
-    for line in _read(root / "proc/self/cgroup").splitlines():
+def _own_groups(root: Path, process: str) -> Iterator[tuple[str, str]]:
+    for line in _read(root / "proc" / process / "cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
         for each in controllers.split(","):
             yield each, path

@@ -12,13 +12,13 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 
 from treadle.errors import LaunchError
-from treadle.launchers import cgroups, gpus, processes
+from treadle.launchers import cgroups, containers, gpus, processes
 from treadle.launchers.processes import Identity
 from treadle.seams import Capacity, HostLaunch
 
@@ -91,6 +91,11 @@ class LocalLauncher:
         """Tell whether that very agent still runs."""
         return processes.alive(_decoded(handle).agent)
 
+    async def sweep(self, directory: str, live: Callable[[], Collection[str]]) -> None:
+        """Remove containers and networks of hosts below a directory that do not live."""
+        living = lambda: {Path(each) for each in live()}  # noqa: E731  (a name for what the next line would not hold)
+        await asyncio.to_thread(containers.sweep, Path(directory), living, self._environment or os.environ)
+
     async def kill(self, handle: str) -> None:
         """End the agent and all that it started; no error when it is gone. Raises `LaunchError` if one lives on."""
         try:
@@ -116,6 +121,7 @@ def _end(handle: _Handle) -> None:
             processes.end(program)
     processes.end_marked(handle.marker)
     cgroups.remove_recorded(Path(handle.directory) / cgroups.RECORD)
+    containers.remove_recorded(Path(handle.directory))
 
 
 async def _reaped(popen: subprocess.Popen[bytes]) -> None:

@@ -21,7 +21,7 @@ import contextlib
 import itertools
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import msgspec
@@ -170,6 +170,9 @@ class ScriptedLauncher:
         if host := self._hosts.get(handle):
             host.cancel()
             await asyncio.wait({host})
+
+    async def sweep(self, directory: str, live: Callable[[], Collection[str]]) -> None:
+        """Do nothing: a task leaves nothing behind."""
 
     async def finished(self) -> None:
         """Wait until all scripts have ended; raises the first exception of a script that failed."""

@@ -15,8 +15,8 @@ An image for scripts, as the frameworks' images are (the SDK's `Estimator(entry_
     command = ["/opt/venv/bin/python"] # the interpreter, optional
 
 A registered name comes first, so a whole ECR path can be registered and the same request works here and on AWS. Then
-come the URIs by which AWS knows its own algorithms (`algorithms.catalogue`). Other references would need a container
-engine, and are refused.
+come the URIs by which AWS knows its own algorithms (`algorithms.catalogue`). Every other reference is an image for a container engine, which pulls it
+when the job begins; without an engine it is refused. A service that runs nothing but containers skips the first two.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ import difflib
 import re
 import sys
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -38,7 +39,7 @@ from treadle.seams import Json
 from treadle.training.algorithms import catalogue
 from treadle.training.algorithms.catalogue import BuiltIn
 
-__all__ = ["ImageRegistry", "LocalImage", "ResolvedImage", "argv", "read_image"]
+__all__ = ["Containers", "ImageRegistry", "LocalImage", "ResolvedImage", "argv", "cmd", "read_image"]
 
 DESCRIPTION: Final = "image.toml"
 
@@ -48,6 +49,12 @@ _LATEST: Final = ":latest"
 _PART: Final = r"[a-z0-9]+(?:(?:\.|_{1,2}|-+)[a-z0-9]+)*"
 _NAME: Final = re.compile(rf"(?:{_PART}(?::[0-9]+)?/)?{_PART}(?:/{_PART})*(?::(?P<tag>[\w][\w.-]{{0,127}}))?", re.ASCII)
 _LONGEST_NAME: Final = 255  # AlgorithmImage in the service model
+# distribution/reference: the domain may be upper case and an address, the digest may follow a tag.
+_REFERENCE: Final = re.compile(
+    rf"(?:(?:[a-zA-Z0-9.-]+|\[[0-9a-fA-F:]+\])(?::[0-9]+)?/)?{_PART}(?:/{_PART})*"
+    r"(?::[\w][\w.-]{0,127})?(?:@sha256:[0-9a-f]{64})?",
+    re.ASCII,
+)
 
 _VARIABLE: Final = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*", re.ASCII)
 
@@ -67,17 +74,23 @@ class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ResolvedImage(msgspec.Struct, frozen=True, kw_only=True):
-    """How an image is run: `command` is its ENTRYPOINT, `directory` a local image's own, `environment` its ENV."""
+    """How an image is run: `command` is its ENTRYPOINT, `directory` a local image's own, `environment` its ENV.
 
-    kind: Literal["local", "builtin"]
+    A container brings these itself. Its `entrypoint`, if it is not None, is what the request has in place of its own.
+    """
+
+    kind: Literal["local", "builtin", "container"]
     name: str
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
     directory: str | None = None
     environment: dict[str, str] = {}
     script_mode: bool = False
     """Whether its program is the user's own: the agent unpacks it from `sagemaker_submit_directory`."""
     metric_definitions: tuple[dict[str, str], ...] = ()
     """What AWS's own algorithms always have; their jobs may name none of their own."""
+    entrypoint: tuple[str, ...] | None = None
+    hint: str = ""
+    """What else may have been meant, for whoever finds that there is no such image."""
 
 
 def argv(image: ResolvedImage, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
@@ -85,16 +98,33 @@ def argv(image: ResolvedImage, entrypoint: Sequence[str] | None, arguments: Sequ
 
     By default the word `train` takes the place of Docker's CMD; an entry point or arguments of the request replace it.
     """
-    if entrypoint:
-        return [*entrypoint, *(arguments or ())]
-    return [*image.command, *(arguments or ("train",))]
+    return [*(entrypoint or image.command), *cmd(entrypoint, arguments)]
+
+
+def cmd(entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
+    """Give what takes the place of a container's CMD: the arguments; without an entry point of the request, `train`."""
+    return list(arguments or (() if entrypoint else ("train",)))
+
+
+def _plain(image: ResolvedImage) -> dict[str, Json]:
+    members: dict[str, Json] = msgspec.json.decode(msgspec.json.encode(image))
+    return members
+
+
+@dataclass(frozen=True, slots=True)
+class Containers:
+    """Whether images are run in containers: `problem` gives why not now, "" when they can; `only`: no others are."""
+
+    problem: Callable[[], str]
+    only: bool = False
 
 
 class ImageRegistry:
     """The local images, in one JSON file; threads and processes may share it."""
 
-    def __init__(self, images_file: Path) -> None:
+    def __init__(self, images_file: Path, containers: Containers | None = None) -> None:
         self._file = images_file
+        self._containers = containers or Containers(lambda: "This service runs no containers.")
 
     def add(self, directory: Path) -> LocalImage:
         """Register the image in a directory, replacing one of the same name. Raises `ImageError`."""
@@ -115,16 +145,22 @@ class ImageRegistry:
 
     def find(self, reference: str, hyperparameters: Mapping[str, str] | None = None) -> ResolvedImage:
         """Give what a reference stands for. Raises `ImageError`."""
-        directories = self._read()
+        directories = {} if self._containers.only else self._read()
         if _full(reference) in directories:
             return _local(_full(reference), directories[_full(reference)])
-        if found := catalogue.find(reference):
+        if not self._containers.only and (found := catalogue.find(reference)):
             return _built_in(reference, *found, scripted=_SOURCE in (hyperparameters or {}))
-        raise ImageError(
-            f"{reference!r} is neither a registered local image nor a built-in algorithm, and containers cannot be "
-            "run here yet.",
-            hint=_registered(reference, directories),
-        )
+        if not _REFERENCE.fullmatch(reference):
+            raise ImageError(
+                f"{reference!r} is no reference of an image.",
+                hint="Write it as [REGISTRY/]NAME[:TAG] or [REGISTRY/]NAME@sha256:…, in lower case but for the tag.",
+            )
+        if problem := self._containers.problem():
+            raise ImageError(
+                f"{reference!r} is neither a registered local image nor a built-in algorithm. {problem}",
+                hint=_registered(reference, directories),
+            )
+        return ResolvedImage(kind="container", name=reference, hint=_similar(reference, directories))
 
     def resolve(
         self,
@@ -138,7 +174,11 @@ class ImageRegistry:
         By hyperparameters some of AWS's images run a program of the user's instead of their own.
         """
         image = self.find(reference, hyperparameters)
-        return msgspec.json.decode(msgspec.json.encode(image)), argv(image, entrypoint, arguments)
+        if image.kind == "container":
+            return _plain(msgspec.structs.replace(image, entrypoint=tuple(entrypoint) or None)), cmd(
+                entrypoint, arguments
+            )
+        return _plain(image), argv(image, entrypoint, arguments)
 
     # -- the file -----------------------------------------------------------------------------------------------------
 
@@ -194,10 +234,15 @@ def _registered(wanted: str, directories: Mapping[str, str]) -> str:
     names = [_short(name) for name in sorted(directories)]
     if not names:
         return "Register a local image with `treadle images add DIRECTORY`."
-    close = difflib.get_close_matches(_short(wanted), names, n=1, cutoff=0.6)
-    if close:
-        return f"Did you mean {close[0]!r}? `treadle images ls` shows what is registered."
+    if similar := _similar(wanted, directories):
+        return similar
     return f"Registered: {', '.join(names)}. `treadle images add DIRECTORY` registers another one."
+
+
+def _similar(wanted: str, directories: Mapping[str, str]) -> str:
+    names = [_short(name) for name in sorted(directories)]
+    close = difflib.get_close_matches(_short(wanted), names, n=1, cutoff=0.6)
+    return f"Did you mean {close[0]!r}? `treadle images ls` shows what is registered." if close else ""
 
 
 def _look(name: str, directory: str) -> LocalImage:

@@ -292,6 +292,7 @@ _WAITING = To("InProgress", "Pending", "Training job waiting for capacity")
 _PREPARING_PENDING = To("InProgress", "Pending", "Preparing the instances for training")
 _REPLACING = To("InProgress", "Starting", "Launched instance was unhealthy, replacing it!")
 _DOWNLOADING = To("InProgress", "Downloading", "Downloading input data")
+PULLING: Final = "Downloading the training image"
 _TRAINING = To("InProgress", "Training", "Training image download completed. Training in progress.")
 _UPLOADING = To("InProgress", "Uploading", "Uploading generated training model")
 _STOPPING = To("Stopping", "Stopping", "Stopping the training job")
@@ -604,6 +605,8 @@ def _reported(job: Job, report: HostReported) -> Job:
     host = msgspec.structs.replace(host, seq=event.seq)
     if event.kind == "ended":
         return _host_ended(job, host, event, at)
+    if event.kind == "image":
+        return _pulling(_replace_host(job, host), event.note)
     return _host_reached(job, host, event.kind, at)
 
 
@@ -617,6 +620,15 @@ def _host_reached(job: Job, host: Host, phase: Phase, at: float) -> Job:
     furthest = [_ORDER.index(each.reached) for each in job.hosts]
     together = max(furthest) if phase == "downloading" else min(furthest)
     return _move(job, phase, at) if phase != "placed" and together >= _ORDER.index(phase) else job
+
+
+def _pulling(job: Job, note: str) -> Job:
+    """Say in Downloading that a host fetches the image, and how far it is. It is no phase of its own."""
+    *earlier, last = job.transitions
+    if last.status != "Downloading":
+        return job
+    message = f"{PULLING}: {note}" if note else PULLING
+    return _with(job, transitions=(*earlier, msgspec.structs.replace(last, message=message)))
 
 
 def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:

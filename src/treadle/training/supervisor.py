@@ -238,6 +238,7 @@ class Supervisor:
             job = decode(stored)
             self._live[job.name] = _Live(job, _need(job, capacity))
         await self._sweep()
+        self._spawn(self._launcher.sweep(str(self._place.home.jobs), self._living))
         if self._announcer is not None:
             await self._announce_what_was_not()
         self._update_quiet()
@@ -604,8 +605,11 @@ class Supervisor:
             token=token,
             endpoint=self._endpoint(),
             endpoint_file=str(self._place.home.endpoint_file),
-            directory=str(self._place.home.jobs / job.name / str(job.attempt) / host.name),
+            directory=self._directory(job, host),
         )
+
+    def _directory(self, job: Job, host: Host) -> str:
+        return str(self._place.home.jobs / job.name / str(job.attempt) / host.name)
 
     async def _kill(self, handles: Iterable[str]) -> None:
         for handle in handles:
@@ -699,6 +703,11 @@ class Supervisor:
             except ObjectError as error:
                 _log.warning("%s: what is left in s3://%s/%s stays: %s", leaving.name, bucket, prefix, error.message)
         _remove_tree(self._place.home.jobs / leaving.name)
+
+    def _living(self) -> set[str]:
+        """Give the directories of the hosts that may be at work."""
+        jobs = [each.job for each in list(self._live.values())]
+        return {self._directory(job, host) for job in jobs for host in job.hosts}
 
     async def _sweep(self) -> None:
         """Clean up after jobs that ended in the moment when an earlier service did."""

@@ -42,33 +42,37 @@ class NamespaceSandbox:
                 hosts={},
             )
             try:
-                process = self.start(command)
+                process = _start(command)
             except LaunchError as error:
                 return error.message
             return process.settled()
 
-    def start(self, command: SandboxCommand) -> EnteredProcess:
+    async def start(self, command: SandboxCommand) -> EnteredProcess:
         """Start the command. Raises `LaunchError`. The file that becomes `/etc/hosts` is written beside `ml`."""
-        etc_hosts = command.ml.with_name("etc-hosts")
-        etc_hosts.write_text(_hosts_file(command))
-        return start(
-            {
-                "kind": "namespace",
-                "argv": command.argv,
-                "environment": command.environment,
-                "directory": command.directory,
-                "ml": str(command.ml),
-                "host": command.host,
-                "etc_hosts": str(etc_hosts),
-                "hidden": [str(path) for path in command.hidden],
-                "readable": [str(path) for path in command.readable],
-                "mounts": [(str(each.source), each.target, each.writable) for each in command.mounts],
-                "network": command.network,
-                "network_namespace": command.network_namespace,
-            },
-            cgroups=command.cgroups,
-            descriptors=() if command.network_namespace is None else (command.network_namespace,),
-        )
+        return _start(command)
+
+
+def _start(command: SandboxCommand) -> EnteredProcess:
+    etc_hosts = command.ml.with_name("etc-hosts")
+    etc_hosts.write_text(_hosts_file(command))
+    return start(
+        {
+            "kind": "namespace",
+            "argv": command.argv,
+            "environment": command.environment,
+            "directory": command.directory,
+            "ml": str(command.ml),
+            "host": command.host,
+            "etc_hosts": str(etc_hosts),
+            "hidden": [str(path) for path in command.hidden],
+            "readable": [str(path) for path in command.readable],
+            "mounts": [(str(each.source), each.target, each.writable) for each in command.mounts],
+            "network": command.network,
+            "network_namespace": command.network_namespace,
+        },
+        cgroups=command.cgroups,
+        descriptors=() if command.network_namespace is None else (command.network_namespace,),
+    )
 
 
 def _hosts_file(command: SandboxCommand) -> str:

@@ -40,7 +40,7 @@ from urllib.parse import urlsplit
 from treadle.agent.sandbox import netlink
 from treadle.errors import LaunchError
 
-__all__ = ["Membership", "Relay", "addresses", "endpoints", "problem"]
+__all__ = ["Membership", "Relay", "addresses", "endpoints", "is_endpoint", "problem", "target"]
 
 _NETWORK = ipaddress.ip_network("10.0.0.0/16")
 _BRIDGE = "hosts"
@@ -107,7 +107,8 @@ def _plug_in(switch: int, host: str, address: str) -> int:
 class Membership:
     """A host's place in the network of its job: `namespace` is where its program belongs. An async context manager."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str) -> None:
+        self.address = address
         self.namespace = -1
         self._switch = -1
         self._listener: socket.socket | None = None
@@ -119,7 +120,7 @@ class Membership:
 
         Raises `LaunchError`.
         """
-        membership = cls()
+        membership = cls(address)
         try:
             await membership._join(f"\0treadle-{_digest(secret)}", meeting_place)
             membership.namespace = _plug_in(membership._switch, host, address)
@@ -229,19 +230,25 @@ def endpoints(environment: Mapping[str, str]) -> set[tuple[str, int]]:
     >>> sorted(endpoints({"AWS_ENDPOINT_URL": "http://127.0.0.1:8000", "AWS_REGION": "http://[::1]:1"}))
     [('127.0.0.1', 8000)]
     """
-    found = set()
-    for name, value in environment.items():
-        if name.startswith("AWS_ENDPOINT_URL") or name == "S3_ENDPOINT_URL":
-            parts = urlsplit(value)
-            host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
-            with contextlib.suppress(ValueError):  # a name: who looks it up in there finds nothing either
-                address = str(ipaddress.ip_address(host or ""))
-                found.add((address, parts.port or (443 if parts.scheme == "https" else 80)))
-    return found
+    return {found for name, value in environment.items() if is_endpoint(name) and (found := target(value))}
+
+
+def is_endpoint(name: str) -> bool:
+    """Tell whether a variable of that name tells a program of a service."""
+    return name.startswith("AWS_ENDPOINT_URL") or name == "S3_ENDPOINT_URL"
+
+
+def target(url: str) -> tuple[str, int] | None:
+    """Give the address and port that a URL names, or None."""
+    with contextlib.suppress(ValueError):  # a name: who looks it up in there finds nothing either
+        parts = urlsplit(url)
+        host = "127.0.0.1" if parts.hostname == "localhost" else parts.hostname
+        return str(ipaddress.ip_address(host or "")), parts.port or (443 if parts.scheme == "https" else 80)
+    return None
 
 
 class Relay:
-    """Listens in a namespace at the services' own addresses, and passes on, both ways, what comes."""
+    """Listens where programs can reach it, and passes on to services, both ways, what comes."""
 
     def __init__(self) -> None:
         self._servers: list[asyncio.Server] = []
@@ -249,20 +256,34 @@ class Relay:
 
     @classmethod
     async def start(cls, namespace: int, targets: Iterable[tuple[str, int]]) -> Self:
-        """Begin to listen. Raises OSError."""
+        """Begin to listen in a namespace, at the services' own addresses. Raises OSError."""
         relay = cls()
-        for address, port in sorted(targets):
-            listener = netlink.within(namespace, partial(_listener, address, port))
-            serve = partial(relay._serve, address, port)
-            relay._servers.append(await asyncio.start_server(serve, sock=listener, limit=_PIECE))
+        for target in sorted(targets):
+            await relay.listen(netlink.within(namespace, partial(_listener, *target)), target)
         return relay
 
-    async def _serve(self, address: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def listen(
+        self, listener: socket.socket, target: tuple[str, int], callers: ipaddress.IPv4Network | None = None
+    ) -> None:
+        """Pass on what comes to a bound socket; with `callers`, only what these send. Raises OSError."""
+        serve = partial(self._serve, target, callers)
+        self._servers.append(await asyncio.start_server(serve, sock=listener, limit=_PIECE))
+
+    async def _serve(
+        self,
+        target: tuple[str, int],
+        callers: ipaddress.IPv4Network | None,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+    ) -> None:
         task = asyncio.current_task()
         if task is not None:
             self._open.add(task)
             task.add_done_callback(self._open.discard)
-        await _pass_on(address, port, reader, writer)
+        if callers is None or ipaddress.ip_address(writer.get_extra_info("peername")[0]) in callers:
+            await _pass_on(*target, reader, writer)
+        else:
+            writer.transport.abort()
 
     async def stop(self) -> None:
         """Listen no more, and break what is open: the programs at the ends are gone."""

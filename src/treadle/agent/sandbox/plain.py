@@ -25,7 +25,7 @@ class PlainSandbox:
         """Give "" on Linux, whose kernel ends the program's followers with it."""
         return "" if sys.platform == "linux" else f"the agent needs Linux; this is {sys.platform}"
 
-    def start(self, command: SandboxCommand) -> EnteredProcess:
+    async def start(self, command: SandboxCommand) -> EnteredProcess:
         """Start the command. Raises `LaunchError`."""
         if problem := self.probe():
             raise LaunchError(problem)
