@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-sdk check bench docs clean
+.PHONY: help demo test test-container test-sdk check bench docs clean
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -40,6 +40,10 @@ demo: .venv/.demo ## Train a model with the main job on the embedded training se
 
 test: .venv/.dev ## Run every test.
 	$(BIN)/python -m pytest
+
+# They are part of `make test`, too, where an engine is installed. TREADLE_TEST_ENGINE=docker tries them with dockerd.
+test-container: .venv/.dev ## Run the tests that need a container engine (root, and Podman's packages).
+	$(BIN)/python -m pytest -m container tests/contracts tests/containers
 
 # Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
 test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made ## Run the tests with the real SageMaker Python SDKs, 2 and 3.

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.agent.plane import Plane, make_spec
-from tests.containers.service import BUSYBOX, Service
+from tests.containers.service import BUSYBOX, Service, until
 from tests.end_to_end.world import BUCKET, World
 from treadle.agent.host import Host
 from treadle.agent.main import open_objects
@@ -63,5 +63,6 @@ def world(container_engine: Service, tmp_path: Path) -> Iterator[World]:
     made.home.prepare()
     FilesystemObjects(made.home.s3).create_bucket(BUCKET)
     yield made
+    until(lambda: not any(made.home.jobs.glob("*")) and not made.zombies(), what="the agents have gone")
     made.close()
     assert container_engine.left() == []

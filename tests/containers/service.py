@@ -13,7 +13,9 @@ import resource
 import shlex
 import shutil
 import signal
+import socket
 import subprocess
+import sys
 import tarfile
 import tempfile
 import time
@@ -22,11 +24,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore
+import pytest
+
 from treadle.errors import LaunchError
 from treadle.launchers.engine import Engine
 
-__all__ = ["BUSYBOX", "Service", "missing", "running", "until"]
+__all__ = ["BUSYBOX", "PASSWORD", "USER", "Service", "missing", "python_files", "running", "until"]
 
+USER, PASSWORD = "tester", "a password that nobody prints"
+_BCRYPT = "$2y$05$Zr1PO7C2fmxHqmRJUQaRieggTmUbIKZCTGIIpwDQADU1b2ORVyxLy"
+_REGISTRY = """
+version: 0.1
+log: {{level: error}}
+storage: {{filesystem: {{rootdirectory: {0}/data}}}}
+http: {{addr: "127.0.0.1:{1}"}}
+auth: {{htpasswd: {{realm: tests, path: {0}/users}}}}
+"""
 BUSYBOX = "localhost/treadle-busybox:1"
 
 # What the hosts of continuous integration need: see containers.conf(5). Podman's own limits exceed what they may set,
@@ -44,6 +58,11 @@ _STORAGE = """
 driver = "overlay"
 graphroot = "{0}/root"
 runroot = "{0}/run"
+"""
+_REGISTRIES = """
+[[registry]]
+location = "127.0.0.1:{0}"
+insecure = true
 """
 _PROGRAMS = {
     "podman": ("podman", "runc", "conmon", "iptables", "busybox"),
@@ -79,6 +98,7 @@ class Service:
     engine: Engine
     environment: Mapping[str, str]
     directory: Path
+    registry_port: int
 
     def image(self, name: str, files: Mapping[str, bytes | Path] | None = None, **config: Any) -> str:
         """Make an image of busybox with these files (path in the image → content) and this configuration."""
@@ -89,6 +109,33 @@ class Service:
             said = client.import_image_from_data(archive, repository=repository, changes=changes)
             client.tag(said.rpartition("sha256:")[2][:64], repository, tag)  # Podman does not heed the tag of an import
         return name
+
+    @contextlib.contextmanager
+    def registry(self) -> Iterator[str]:
+        """Run a registry that wants the password `PASSWORD` of `USER`; give its address. Skip where there is none."""
+        if shutil.which("docker-registry") is None:
+            pytest.skip("docker-registry is not installed")
+        place = self.directory / "registry"
+        place.mkdir()
+        (place / "users").write_text(f"{USER}:{_BCRYPT}\n")
+        (place / "config.yml").write_text(_REGISTRY.format(place, self.registry_port))
+        argv = ["docker-registry", "serve", str(place / "config.yml")]
+        with (place / "log").open("wb") as log, _service(argv, os.environ, log):
+            address = f"127.0.0.1:{self.registry_port}"
+            until(lambda: _listens(self.registry_port), what="the registry listens")
+            yield address
+
+    def move(self, name: str, address: str, to: str) -> str:
+        """Put an image into the registry under another name, so that the engine does not have it any more."""
+        reference = f"{address}/{to}"
+        repository, _, tag = reference.rpartition(":")
+        with self.engine.speaking("an image is pushed") as client:
+            client.tag(name, repository, tag)
+            auth = {"username": USER, "password": PASSWORD, "serveraddress": address}
+            said = list(client.push(repository, tag=tag, stream=True, decode=True, auth_config=auth))
+            assert not [each for each in said if "error" in each], said
+            client.remove_image(reference)
+        return reference
 
     def left(self) -> list[str]:
         """Give the names of the containers and networks of jobs."""
@@ -129,14 +176,15 @@ def _member(name: str, **members: Any) -> tarfile.TarInfo:
 
 
 @contextlib.contextmanager
-def running(registries: str = "") -> Iterator[Service]:
-    """Start an engine, and end it with all that it made."""
+def running() -> Iterator[Service]:
+    """Start an engine, and end it with all that it made. It takes a registry at `registry_port` without TLS."""
+    port = _free_port()
     directory = Path(tempfile.mkdtemp(prefix="treadle-engine-", dir="/tmp"))
-    before = _rules()
+    before, bridges = _rules(), _bridges()
     address = f"unix://{directory}/engine.sock"
     try:
-        with _process(directory, address, registries):
-            service = Service(until(lambda: _connected(address)), {"DOCKER_HOST": address}, directory)
+        with _process(directory, address, port):
+            service = Service(until(lambda: _connected(address)), {"DOCKER_HOST": address}, directory, port)
             service.image(BUSYBOX)
             try:
                 yield service
@@ -145,7 +193,19 @@ def running(registries: str = "") -> Iterator[Service]:
     finally:
         _unmount(directory)
         _restore(before)
+        for each in _bridges() - bridges:  # dockerd's own
+            subprocess.run(["ip", "link", "delete", each], check=True)
         shutil.rmtree(directory)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return int(listener.getsockname()[1])
 
 
 def _connected(address: str) -> Engine | None:
@@ -155,11 +215,11 @@ def _connected(address: str) -> Engine | None:
 
 
 @contextlib.contextmanager
-def _process(directory: Path, address: str, registries: str) -> Iterator[None]:
+def _process(directory: Path, address: str, port: int) -> Iterator[None]:
     files = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
     (directory / "containers.conf").write_text(_CONTAINERS.format(files))
     (directory / "storage.conf").write_text(_STORAGE.format(directory))
-    (directory / "registries.conf").write_text(registries)
+    (directory / "registries.conf").write_text(_REGISTRIES.format(port))
     environment = os.environ | {
         "CONTAINERS_CONF": str(directory / "containers.conf"),
         "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
@@ -199,6 +259,10 @@ def _unmount(directory: Path) -> None:
         subprocess.run(["umount", "--lazy", each], check=True)
 
 
+def _bridges() -> set[str]:
+    return {each.name for each in Path("/sys/class/net").iterdir() if (each / "bridge").is_dir()}
+
+
 # Engines leave chains behind, on purpose: what was not there before is taken away.
 _TABLES = ("filter", "nat", "mangle", "raw")
 
@@ -226,3 +290,58 @@ def _restore(before: Mapping[str, list[str]]) -> None:
 
 def _iptables(table: str, *words: str) -> None:
     subprocess.run(["iptables", "-w", "-t", table, *words], check=True)
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# An image with Python
+# ---------------------------------------------------------------------------------------------------------------------
+
+# What a training program hardly needs, and would take longer to pack than all the rest.
+_LEFT_OUT = (
+    "test",
+    "idlelib",
+    "lib2to3",
+    "tkinter",
+    "turtledemo",
+    "ensurepip",
+    "site-packages",
+    "__pycache__",
+    "config-",
+)
+_S3_ONLY = ("endpoints.json", "partitions.json", "sdk-default-configuration.json", "_retry.json", "s3")
+_PACKAGES = ("botocore", "jmespath", "dateutil", "urllib3", "six.py")
+
+
+def python_files() -> dict[str, Path]:
+    """Give the files of this very Python and of botocore as far as S3 needs it: path in the image → file here."""
+    version = f"python{sys.version_info.major}.{sys.version_info.minor}"
+    base = Path(sys.base_prefix)
+    interpreter = (base / "bin" / version).resolve()
+    library = base / "lib" / version
+    found = {str(interpreter): interpreter, "/usr/bin/python3": interpreter}
+    for file in _files(library, _LEFT_OUT):
+        found[str(file)] = file
+    site = Path(botocore.__file__).parents[1]
+    for package in _PACKAGES:
+        for file in _files(site / package, ("__pycache__",)):
+            inside = file.relative_to(site).parts
+            if inside[:2] != ("botocore", "data") or inside[2] in _S3_ONLY:
+                found[str(library / "site-packages" / file.relative_to(site))] = file
+    binaries = [interpreter, *(file for file in found.values() if ".so" in file.suffixes)]
+    return found | {str(each): each.resolve() for each in _linked(binaries)}
+
+
+def _files(place: Path, without: tuple[str, ...]) -> Iterator[Path]:
+    if place.is_file():
+        yield place
+        return
+    for entry in place.iterdir():
+        if not entry.name.startswith(without) or entry.name == "testing":
+            yield from _files(entry, ("__pycache__", "tests"))
+
+
+def _linked(binaries: Sequence[Path]) -> set[Path]:
+    """Give the shared libraries that programs and libraries are linked with."""
+    said = subprocess.run(["ldd", *map(str, binaries)], capture_output=True, text=True, check=False).stdout
+    words = (word for line in said.splitlines() if line.startswith("\t") for word in line.split())
+    return {Path(word) for word in words if word.startswith("/") and Path(word).exists()}

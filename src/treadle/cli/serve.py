@@ -39,10 +39,11 @@ __all__ = ["serve"]
 )
 @click.option(
     "--sandbox",
-    type=click.Choice(["auto", "namespace", "plain"]),
+    type=click.Choice(["auto", "namespace", "plain", "container"]),
     default="auto",
     show_default=True,
-    help="How training programs are isolated. auto: namespaces where they work here, else plain.",
+    help="How training programs are isolated. auto: containers for images that are not local, for those that are "
+    "namespaces, or plain where these do not work. container: every image is one for Docker or Podman.",
 )
 @click.option(
     "--stop-grace",

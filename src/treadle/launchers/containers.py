@@ -103,7 +103,7 @@ def sweep(root: Path, live: Callable[[], Collection[Path]], environment: Mapping
         try:
             _sweep(Engine.connect(address), root, live)
         except LaunchError as error:
-            _log.warning("containers of earlier jobs are not looked for: %s", error.message)
+            _log.info("containers of earlier jobs are not looked for: %s", error.message)
 
 
 def _sweep(its: Engine, root: Path, living: Callable[[], Collection[Path]]) -> None:

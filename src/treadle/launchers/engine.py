@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import os
+import socket
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ class Engine:
             try:
                 return cls.connect(address)
             except LaunchError as error:
-                reasons.append(error.message)
+                reasons.append(f"{error.message} {error.hint}".strip())
         why = " ".join(reasons) or "No container engine listens on this machine."
         raise LaunchError(why, hint=_START)
 
@@ -95,6 +96,7 @@ class Engine:
                 hint=f"Install it: {sys.executable} -m pip install 'treadle[training]'.",
             )
         what = f"The container engine at {address} does not answer"
+        _knock(address.removeprefix("unix://"), what)
         with _speaking(address, _OLDEST, what) as client:
             about = client.version(api_version=False)
         # Its own: newer engines have left the oldest behind.
@@ -135,6 +137,18 @@ class Engine:
 
     def _secured_by(self, name: str) -> bool:
         return any(each.split(",")[0] == f"name={name}" for each in self.information.get("SecurityOptions") or ())
+
+
+def _knock(path: str, what: str) -> None:
+    """See that somebody listens on a socket who listens to us, too. Raises `LaunchError`."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(path)
+        except PermissionError as error:
+            hint = "Join the group that may (`sudo usermod -aG docker $USER`), or use Podman without root."
+            raise LaunchError(f"{what}: this user may not use its socket.", hint=hint) from error
+        except OSError as error:
+            raise LaunchError(f"{what}: {error.strerror}.") from error
 
 
 @contextlib.contextmanager

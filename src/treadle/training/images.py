@@ -15,8 +15,9 @@ An image for scripts, as the frameworks' images are (the SDK's `Estimator(entry_
     command = ["/opt/venv/bin/python"] # the interpreter, optional
 
 A registered name comes first, so a whole ECR path can be registered and the same request works here and on AWS. Then
-come the URIs by which AWS knows its own algorithms (`algorithms.catalogue`). Every other reference is an image for a container engine, which pulls it
-when the job begins; without an engine it is refused. A service that runs nothing but containers skips the first two.
+come the URIs by which AWS knows its own algorithms (`algorithms.catalogue`). Every other reference is an image for a
+container engine, which pulls it when the job begins; without an engine it is refused. A service that runs nothing but
+containers skips the first two.
 """
 
 from __future__ import annotations

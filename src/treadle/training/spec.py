@@ -73,6 +73,10 @@ _UNBUILT: Final = (
 
 # Members that are taken and have no effect here, with what the log says of them.
 _IDLE: Final = (
+    _Unbuilt(
+        "AlgorithmSpecification.TrainingImageConfig.TrainingRepositoryAuthConfig",
+        "registries get the credentials that `docker login` or `podman login` has left",
+    ),
     _Unbuilt("VpcConfig", "the network of this machine is used"),
     _Unbuilt("OutputDataConfig.KmsKeyId", "outputs are stored as they are"),
     _Unbuilt("ResourceConfig.VolumeKmsKeyId", "the volume is not encrypted"),

@@ -238,11 +238,11 @@ class Supervisor:
             job = decode(stored)
             self._live[job.name] = _Live(job, _need(job, capacity))
         await self._sweep()
-        self._spawn(self._launcher.sweep(str(self._place.home.jobs), self._living))
         if self._announcer is not None:
             await self._announce_what_was_not()
         self._update_quiet()
-        self._loops = [asyncio.create_task(each) for each in (self._work(), self._watch())]
+        sweeping = self._told("earlier jobs", self._sweep_machines())
+        self._loops = [asyncio.create_task(each) for each in (self._work(), self._watch(), sweeping)]
 
     async def run(self) -> None:
         """Wait for as long as all goes well: returns when stopped, raises what broke the loops."""
@@ -703,6 +703,12 @@ class Supervisor:
             except ObjectError as error:
                 _log.warning("%s: what is left in s3://%s/%s stays: %s", leaving.name, bucket, prefix, error.message)
         _remove_tree(self._place.home.jobs / leaving.name)
+
+    async def _sweep_machines(self) -> None:
+        """Have removed what outlived the agents of containers; who never had one need not have an engine asked."""
+        stored = await self._jobs.all()
+        if await asyncio.to_thread(lambda: any(decode(each).image.get("kind") == "container" for each in stored)):
+            await self._launcher.sweep(str(self._place.home.jobs), self._living)
 
     def _living(self) -> set[str]:
         """Give the directories of the hosts that may be at work."""
