@@ -25,7 +25,7 @@ def model(plane: Plane, name: str = "model.tar.gz") -> dict[str, bytes]:
 
 
 async def test_happy_path(contain: Contain) -> None:
-    """Data is bound in, the log comes out as it was written, what the program makes is kept."""
+    """Data is bound in, the log comes out as that of any other sandbox, what the program makes is kept."""
     plane = await contain(
         r"""
         cat /opt/ml/input/data/train/part/0.csv /opt/ml/input/data/train/1.csv > /opt/ml/model/sum
@@ -50,7 +50,7 @@ async def test_happy_path(contain: Contain) -> None:
     environment = f"{JOB} none yes yes void\n".encode()
     assert model(plane) == {"sum": b"1,2\n3,4\n", "env": environment, "host": b"algo-1\n"}
     assert model(plane, "output.tar.gz") == {"plots/1": b"p\n"}
-    assert plane.program == ['{"epochs":"2"}', "a\tb\rc", "loss=0.1", "last"]
+    assert plane.program == ['{"epochs":"2"}', "a#011b\rc", "loss=0.1", "last"]
     assert plane.log[0].startswith("[treadle] sandbox: container (")
 
 

@@ -16,20 +16,17 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from treadle.agent.faults import PullError
 from treadle.errors import LaunchError
 from treadle.launchers.engine import Engine
 from treadle.seams import Json
 
-__all__ = ["PullError", "bring"]
+__all__ = ["bring"]
 
 # Between two words about the progress: each is an event of the job, stored and told.
 _PERIOD: Final = 2.0
 
 Say = Callable[[str], None]
-
-
-class PullError(LaunchError):
-    """The image cannot be had: the job's fault, not the platform's."""
 
 
 def bring(

@@ -9,24 +9,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
-import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-from treadle.agent import contract, image
+from treadle.agent import contract
 from treadle.agent.data import Shows
-from treadle.agent.sandbox import Choice, devices, job_network, network
-from treadle.agent.sandbox.container import ContainerSandbox, Limits
-from treadle.agent.sandbox.job_network import JobNetwork
+from treadle.agent.sandbox import Choice, network
 from treadle.errors import LaunchError
-from treadle.launchers import cgroups, containers, gpus
+from treadle.launchers import cgroups
 from treadle.launchers.engine import Engine
 from treadle.seams import HostSpec, Sandbox
 from treadle.training.hosts import loopback_addresses
 
-__all__ = ["Image", "Place", "Surroundings", "arranged"]
+__all__ = ["Image", "Place", "Say", "Surroundings", "arranged", "member_of"]
 
 Say = Callable[[str], None]
 
@@ -40,26 +38,17 @@ class Place:
     secret: str
 
 
-@dataclass(frozen=True, slots=True)
-class Image:
-    """The image that a container is to have; `bring` sees that the engine has it, and tells the sandbox which it is.
+class Image(Protocol):
+    """The image that a container is to have; `containment.ContainerImage`."""
 
-    `hint` says what else may have been meant by its reference.
-    """
-
-    engine: Engine
-    reference: str
-    sandbox: ContainerSandbox
-    hint: str = ""
+    @property
+    def out_of_memory(self) -> bool:
+        """Whether a process of the container was killed because of its memory limit."""
+        ...
 
     def bring(self, say: Say, progress: Say, cancelled: threading.Event) -> str:
-        """Blocks; gives its id, "" when it was cancelled. Raises `PullError`, `LaunchError`."""
-        try:
-            self.sandbox.image = image.bring(self.engine, self.reference, say, progress, cancelled, os.environ)
-        except image.PullError as error:
-            error.hint = f"{self.hint} {error.hint}".strip()
-            raise
-        return self.sandbox.image
+        """See that the engine has it; its id, "" when it was cancelled. Blocks. Raises `PullError`, `LaunchError`."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +72,7 @@ class Surroundings:
     def out_of_memory(self) -> bool:
         """Whether a process of the program was killed because it took more memory than it may."""
         if self.image is not None:
-            return self.image.sandbox.out_of_memory
+            return self.image.out_of_memory
         return self.group is not None and bool(self.group.out_of_memory)
 
 
@@ -102,7 +91,9 @@ async def arranged(
     """
     async with contextlib.AsyncExitStack() as stack:
         if contract.in_container(spec):
-            yield await _contained(stack, spec, place, find, say)
+            from treadle.agent.containment import contained  # only who has a container pays for it
+
+            yield await contained(stack, spec, place, find, say)
         else:
             yield await _on_the_machine(stack, spec, place, choose, private, say)
 
@@ -137,7 +128,7 @@ async def _on_the_machine(
         if apart:
             say("EnableNetworkIsolation has no effect: without a network the hosts would not reach each other")
         return Surroundings(choice.sandbox, loopback_addresses(spec.hosts), network=True, group=group)
-    member = await _member(stack, spec, place)
+    member = await member_of(stack, spec, place)
     if apart:
         say(f"network: {member.address}; the other hosts can be reached, and nothing else")
     else:
@@ -147,86 +138,11 @@ async def _on_the_machine(
     return Surroundings(choice.sandbox, addresses, network=True, namespace=member.namespace, group=group)
 
 
-async def _member(stack: contextlib.AsyncExitStack, spec: HostSpec, place: Place) -> network.Membership:
+async def member_of(stack: contextlib.AsyncExitStack, spec: HostSpec, place: Place) -> network.Membership:
+    """Give the host's place in the network of its job, until the stack is left. Raises `LaunchError`."""
     address = network.addresses(spec.hosts)[spec.host]
     member = await network.Membership.join(place.secret, spec.host, address, place.directory.parent)
     return await stack.enter_async_context(member)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Containers
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-async def _contained(
-    stack: contextlib.AsyncExitStack, spec: HostSpec, place: Place, find: Callable[[], Engine], say: Say
-) -> Surroundings:
-    if spec.sandbox not in {"auto", "container"}:
-        raise LaunchError(f'The sandbox "{spec.sandbox}" runs no container images.')
-    its = await asyncio.to_thread(find)
-    say(f"sandbox: container ({its.name})")
-    limits = Limits(
-        spec.cpus,
-        spec.memory,
-        # As on the instances: half of the memory, of which only what is used is taken.
-        shared_memory=(spec.memory or int(its.information["MemTotal"])) // 2,
-        devices=devices.request(its, spec.gpus, gpus.devices()),
-    )
-    record = containers.record_of(its.address, place.directory, spec.job, spec.attempt, spec.host)
-    record.write(place.directory)
-    joined = await _job_network(stack, its, spec, place, record)
-    for each in joined.notices:
-        say(each)
-    sandbox = ContainerSandbox(
-        its,
-        spec.image["name"],
-        place.directory,
-        record,
-        entrypoint=spec.image.get("entrypoint"),
-        labels=containers.labels(place.directory, spec.job, spec.attempt, spec.host),
-        joined=joined,
-        endpoints=await _relayed(stack, spec, joined),
-        limits=limits,
-    )
-    brought = Image(its, spec.image["name"], sandbox, spec.image.get("hint", ""))
-    return Surroundings(sandbox, joined.addresses, network=joined.mode != "none", image=brought)
-
-
-async def _job_network(
-    stack: contextlib.AsyncExitStack, its: Engine, spec: HostSpec, place: Place, record: containers.Record
-) -> JobNetwork:
-    apart = bool(spec.request.get("EnableNetworkIsolation"))
-    if apart and len(spec.hosts) == 1:
-        return job_network.alone(spec.host)
-    if its.rootless and not apart:
-        return job_network.shared(its, spec.hosts)
-    if apart and its.podman and not its.rootless and not await asyncio.to_thread(network.problem):
-        # Its own internal networks let the machine's services and its DNS be reached.
-        member = await _member(stack, spec, place)
-        return job_network.given(member.namespace, network.addresses(spec.hosts), spec.host)
-    made = job_network.joined(
-        its,
-        record.network,
-        place.directory.parent,
-        containers.labels(place.directory.parent, spec.job, spec.attempt),
-        spec.hosts,
-        spec.host,
-        apart=apart,
-    )
-    joined = await asyncio.to_thread(made.__enter__)
-    stack.push_async_callback(asyncio.to_thread, made.__exit__, None, None, None)
-    return joined
-
-
-async def _relayed(stack: contextlib.AsyncExitStack, spec: HostSpec, joined: JobNetwork) -> dict[str, str]:
-    if joined.subnet is None or spec.request.get("EnableNetworkIsolation"):
-        return {}
-    relay = network.Relay()
-    stack.push_async_callback(relay.stop)
-    try:
-        return await job_network.relayed(relay, joined, contract.environment(spec))
-    except OSError as error:
-        raise LaunchError(f"The way to the service cannot be made: {error}.") from error
 
 
 async def _relay(stack: contextlib.AsyncExitStack, spec: HostSpec, namespace: int) -> None:

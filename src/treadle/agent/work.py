@@ -29,9 +29,8 @@ import msgspec
 from treadle.agent import artifacts, contract, failure, volume
 from treadle.agent.checkpoints import Checkpoints
 from treadle.agent.data import Data, Staging
-from treadle.agent.faults import DataError
+from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
-from treadle.agent.image import PullError
 from treadle.agent.metrics import Metrics
 from treadle.agent.orders import Ending, Orders
 from treadle.agent.output import JobLog, Pump

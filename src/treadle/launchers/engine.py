@@ -12,7 +12,6 @@ Source: docs.docker.com/reference/api/engine, version 1.41 and newer, which Podm
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import os
 import socket
 import sys
@@ -90,11 +89,6 @@ class Engine:
             raise LaunchError(
                 f"The container engine at {address} is not on a socket of this machine, so it cannot see a job's files."
             )
-        if importlib.util.find_spec("docker") is None:
-            raise LaunchError(
-                "The Python package that speaks to container engines is not installed.",
-                hint=f"Install it: {sys.executable} -m pip install 'treadle[training]'.",
-            )
         what = f"The container engine at {address} does not answer"
         _knock(address.removeprefix("unix://"), what)
         with _speaking(address, _OLDEST, what) as client:
@@ -153,9 +147,14 @@ def _knock(path: str, what: str) -> None:
 
 @contextlib.contextmanager
 def _speaking(address: str, version: str, what: str) -> Iterator[Any]:
-    import docker  # only who meets an engine pays for it
-    import requests
-
+    try:
+        import docker  # only who meets an engine pays for it
+        import requests
+    except ImportError as error:
+        raise LaunchError(
+            "The Python package that speaks to container engines is not installed.",
+            hint=f"Install it: {sys.executable} -m pip install 'treadle[training]'.",
+        ) from error
     try:
         with contextlib.closing(docker.APIClient(base_url=address, version=version, timeout=_PATIENCE)) as client:
             yield client
