@@ -15,6 +15,8 @@ MEASUREMENTS = ("poll", "many", "startup", "service", "s3")
 
 def main(names: list[str]) -> None:
     """Measure and print."""
+    if unknown := [name for name in names if name not in MEASUREMENTS]:
+        sys.exit(f"there is no measurement {', '.join(unknown)}; there are {', '.join(MEASUREMENTS)}")
     figures: dict[str, Any] = {}
     for name in names or MEASUREMENTS:
         module = importlib.import_module(f"bench.{name}")

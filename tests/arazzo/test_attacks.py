@@ -7,6 +7,7 @@ document should not see (a file, a secret) is in what is said.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,12 +188,14 @@ def test_a_hostile_part_is_found(attack: Part, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_grows_grows_evenly(make: Callable[[int], str], tmp_path: Path) -> None:
     """Twice as much takes about twice as long, not four times."""
-    taken = []
-    for count in (300, 1200):
-        text = make(count)
-        taken.append(min(_timed(tmp_path, text) for _ in range(2)))
-    # Four times as much; sixteen times as long would be the square.
-    assert taken[1] < max(0.4, 9 * taken[0])
+    small, large = make(300), make(1200)
+    few = many = math.inf
+    for _ in range(8):  # a busy machine makes a try slower, and none faster
+        few, many = min(few, _timed(tmp_path, small)), min(many, _timed(tmp_path, large))
+        # Four times as much; sixteen times as long would be the square.
+        if many < max(0.4, 9 * few):
+            break
+    assert many < max(0.4, 9 * few)
 
 
 def _timed(folder: Path, text: str) -> float:
