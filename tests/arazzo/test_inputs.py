@@ -148,10 +148,23 @@ class Fault:
 
 
 HERE = "/workflows/0/inputs"
+
+
+@pytest.mark.parametrize("required", [True, False])
+def test_required_may_be_a_truth_value(required: bool) -> None:
+    """Dialect: drafts of JSON Schema before the fourth said so; true means the name, false nothing."""
+    made = inputs(an({"a": {"type": "string", "required": required}, "b": {"properties": {"c": {"required": True}}}}))
+    assert made.problems == ()
+    assert made.declared["a"].required is required
+    _, found = made.prepare({"b": {}})
+    told = {each.message.partition(";")[0] for each in found}
+    assert told == {"the input `b.c` is missing", *(["the input `a` is missing"] if required else [])}
+
+
 FAULTS = [
     Fault("type", an({"a": {"type": "strng"}}), f"{HERE}/properties/a/type", "did you mean `string`?"),
     Fault("keyword", an({"a": {"minimum": "1"}}), f"{HERE}/properties/a/minimum", "`minimum`"),
-    Fault("required", an({"a": {"required": True}}), f"{HERE}/properties/a/required", "`required`"),
+    Fault("required", an({"a": {"required": "a"}}), f"{HERE}/properties/a/required", "`required`"),
     Fault("look-around", an({"a": {"pattern": "(?=a)b"}}), f"{HERE}/properties/a/pattern", "look-around"),
     Fault("no-pattern", an({"a": {"pattern": "(a"}}), f"{HERE}/properties/a/pattern", "no regular expression"),
     Fault("file", an({"a": {"$ref": "file:///etc/passwd"}}), f"{HERE}/properties/a/$ref", "another document", "copy"),

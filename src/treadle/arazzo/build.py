@@ -17,7 +17,7 @@ import msgspec
 
 from treadle.arazzo import model
 from treadle.arazzo.location import Document, join
-from treadle.arazzo.slips import braced, close_to, cut_off, elsewhere, in_list, not_a_list, not_a_map
+from treadle.arazzo.slips import braced, close_to, component, cut_off, elsewhere, in_list, not_a_list, not_a_map
 from treadle.errors import Diagnostic, Repair, Severity
 from treadle.seams import Json
 
@@ -176,8 +176,15 @@ def _short(text: str) -> str:
 def _text(builder: _Builder, value: Json, at: _At) -> str | _Wrong:
     if isinstance(value, str):
         return value
-    quoted = f"put it in quotes: {json.dumps(str(value))}" if isinstance(value, (int, float)) else ""
+    quoted = f'put it in quotes: "{json.dumps(value)}"' if isinstance(value, (int, float)) else ""
     return builder.wrong_type(value, at, "a text", hint=quoted)
+
+
+def _condition(builder: _Builder, value: Json, at: _At) -> str | _Wrong:
+    """Read a condition: a status alone is what many other languages take."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return builder.wrong_type(value, at, "a text", hint=f"say what is compared: $statusCode == {value}")
+    return _text(builder, value, at)
 
 
 def _prose(builder: _Builder, value: Json, at: _At) -> str | _Wrong:
@@ -238,7 +245,9 @@ def _one_of(*known: str, newer: Sequence[str] = ()) -> _Reader:
             meant = close_to(value, known) if isinstance(value, str) else ""
             message = f"{at.what} must be {_listed_words(known)}, not {described(value)}"
             hint = f"did you mean `{meant}`?" if meant else ""
-            return builder.report("wrong-value", message, at.pointer, hint=hint)
+            repair = Repair("value", meant) if meant else None
+            wrong = builder.report("wrong-value", message, at.pointer, hint=hint, repair=repair)
+            return meant or wrong  # what was meant can be checked further
         if value in newer:
             builder.newer(f"`{value}`", at.pointer)
         return str(value)
@@ -397,6 +406,8 @@ _WARNING: Final[Severity] = "warning"
 
 def _or_reusable(read: _Reader) -> _Reader:
     def read_either(builder: _Builder, value: Json, at: _At) -> Any:
+        if isinstance(value, dict) and "$ref" in value and "reference" not in value:
+            value = _referred(builder, value, at)
         return (
             _reusable(builder, value, at)
             if isinstance(value, dict) and "reference" in value
@@ -404,6 +415,19 @@ def _or_reusable(read: _Reader) -> _Reader:
         )
 
     return read_either
+
+
+def _referred(builder: _Builder, value: Mapping[str, Json], at: _At) -> Json:
+    """Take OpenAPI's `$ref` for the `reference` that it must be here; only JSON Schemas have the other one (§1.8)."""
+    message = "a component is referred to by `reference`; `$ref` is for JSON Schemas"
+    written = value["$ref"]
+    hint = f"write `reference: {component(written) or '$components.…'}`"
+    pointer = join(at.pointer, "$ref")
+    builder.report("unknown-field", message, pointer, hint=hint, key=True, repair=Repair("key", "reference"))
+    return {
+        "reference": component(written) or written,
+        **{name: each for name, each in value.items() if name != "$ref"},
+    }
 
 
 def _reusable(builder: _Builder, value: Mapping[str, Json], at: _At) -> Any:
@@ -529,7 +553,7 @@ _CRITERION = _Shape(
     model.Criterion,
     (
         _Member("context", _text),
-        _Member("condition", _text, required=True),
+        _Member("condition", _condition, required=True),
         _Member("type", _criterion_type),
     ),
 )

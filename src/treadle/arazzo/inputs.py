@@ -26,7 +26,7 @@ from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["Input", "Inputs"]
+__all__ = ["Input", "Inputs", "boolean_required", "kind_of"]
 
 RULE: Final = "inputs"
 
@@ -64,7 +64,7 @@ class Inputs:
     def declared(self) -> Mapping[str, Input]:
         """What is declared at the top level, `$ref` and `allOf` followed, in the order of the document."""
         parts = self._resolver.parts(self.schema, self.pointer)
-        required = {name for part, _ in parts for name in _names(part.get("required"))}
+        required = {name for part, _ in parts for name in (*_names(part.get("required")), *_called_required(part))}
         declared: dict[str, Input] = {}
         for part, pointer in parts:
             for name, schema in _members(part, "properties").items():
@@ -75,6 +75,18 @@ class Inputs:
     def names(self) -> frozenset[str]:
         """The names of the declared inputs."""
         return frozenset(self.declared)
+
+    def takes(self, name: str) -> bool:
+        """Tell whether an input is declared, or provided for in ways that are not worth following."""
+        return name in self.names or self._open
+
+    @cached_property
+    def _open(self) -> bool:
+        parts = [part for part, _ in self._resolver.parts(self.schema, self.pointer)]
+        return any(
+            part.get("additionalProperties") or part.get("unevaluatedProperties") or any(word in part for word in _OPEN)
+            for part in parts
+        )
 
     @cached_property
     def secrets(self) -> frozenset[str]:
@@ -221,13 +233,8 @@ class Inputs:
 
     def _unknown(self, given: Mapping[str, Json]) -> Iterator[Diagnostic]:
         """Report given inputs that the schema neither declares nor provides for."""
-        parts = [part for part, _ in self._resolver.parts(self.schema, self.pointer)]
-        if any(part.get("additionalProperties") or part.get("unevaluatedProperties") for part in parts):
-            return
-        if any(word in part for part in parts for word in _OPEN):
-            return  # names may be declared in ways that are not worth following
         for name in given:
-            if name not in self.names:
+            if not self.takes(name):
                 yield self._unexpected([name], "error" if self.strict else "warning")
 
     def _pointer_of(self, path: Sequence[str | int]) -> str:
@@ -259,6 +266,7 @@ class Inputs:
         if dangling:
             return None, dangling
         bundle, places = self._resolver.bundle(self.schema, self.pointer)
+        bundle = _with_names(bundle) if next(boolean_required(bundle), None) is not None else bundle
         try:
             validator = jsonschema_rs.Draft202012Validator(
                 bundle,
@@ -467,7 +475,7 @@ class _Resolver:
                 kinds += [kind] if isinstance(kind, str) else _names(kind)
                 if kind is None:
                     values = [part["const"]] if "const" in part else _schemas(part.get("enum"))
-                    kinds += (_kind_of(value) for value in values)
+                    kinds += (kind_of(value) for value in values)
                 waiting += [*_schemas(part.get("anyOf")), *_schemas(part.get("oneOf"))]
         return list(dict.fromkeys(kinds))
 
@@ -536,7 +544,39 @@ class _Resolver:
         return not reference.startswith("#/")
 
 
+def boolean_required(schema: Json, pointer: str = "") -> Iterator[str]:
+    """Give the places where `required` is true or false (dialect): before its fourth draft JSON Schema had that."""
+    for part, where in _walk(schema, pointer):
+        if isinstance(part.get("required"), bool) and not where.endswith(_NAMING):
+            yield join(where, "required")
+
+
+def _called_required(schema: Json) -> list[str]:
+    every = _members(schema, "properties").items()
+    return [name for name, each in every if isinstance(each, dict) and each.get("required") is True]
+
+
+def _with_names(schema: Any, *, names: bool = False) -> Any:
+    """Write a schema with the names of what is required, where it has truth values."""
+    if isinstance(schema, list):
+        return [_with_names(each) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if names:
+        return {name: _with_names(each) for name, each in schema.items()}
+    found = {
+        word: each if word in _NOT_SCHEMAS else _with_names(each, names=f"/{word}" in _NAMING)
+        for word, each in schema.items()
+        if word != "required" or not isinstance(each, bool)
+    }
+    called = _called_required(schema)
+    return {**found, "required": list(dict.fromkeys([*_names(found.get("required")), *called]))} if called else found
+
+
 _METASCHEMAS = ("https://json-schema.org/", "http://json-schema.org/")
+
+
+_NAMING: Final = ("/properties", "/$defs", "/patternProperties")
 
 
 def _walk(schema: Json, pointer: str) -> Iterator[tuple[dict[str, Json], str]]:
@@ -546,7 +586,7 @@ def _walk(schema: Json, pointer: str) -> Iterator[tuple[dict[str, Json], str]]:
         each, where = waiting.pop()
         if isinstance(each, dict):
             yield each, where
-            in_names = where.endswith(("/properties", "/$defs", "/patternProperties"))
+            in_names = where.endswith(_NAMING)
             waiting += [
                 (member, join(where, key))
                 for key, member in reversed(each.items())
@@ -556,7 +596,8 @@ def _walk(schema: Json, pointer: str) -> Iterator[tuple[dict[str, Json], str]]:
             waiting += [(member, f"{where}/{index}") for index, member in enumerate(each)]
 
 
-def _kind_of(value: Json) -> str:
+def kind_of(value: Json) -> str:
+    """Give the JSON Schema type of a value."""
     if isinstance(value, bool):
         return "boolean"
     kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}

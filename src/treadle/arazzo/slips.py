@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 from treadle.errors import Repair
 from treadle.seams import Json
 
-__all__ = ["Slip", "braced", "close_to", "cut_off", "elsewhere", "in_list", "not_a_list", "not_a_map"]
+__all__ = ["Slip", "braced", "close_to", "component", "cut_off", "elsewhere", "in_list", "not_a_list", "not_a_map"]
 
 
 # Likeness costs a while for each name, and a hostile document has thousands of both.
@@ -89,6 +89,18 @@ def cut_off(value: Mapping[str, Json], fields: Collection[str]) -> str:
     """
     only = next(iter(value)) if len(value) == 1 else ""
     return f"is there a dash too many? `{only}` alone makes no item" if only in fields else ""
+
+
+def component(reference: Json) -> str:
+    """Give the expression for what a JSON Pointer into the components means, "" for anything else.
+
+    >>> component("#/components/parameters/page")
+    '$components.parameters.page'
+    """
+    if not isinstance(reference, str) or not reference.startswith("#/components/"):
+        return ""
+    parts = reference.removeprefix("#/components/").split("/")
+    return "$components." + ".".join(parts) if len(parts) == 2 else ""
 
 
 def braced(value: Json) -> str:

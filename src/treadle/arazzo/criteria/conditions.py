@@ -172,10 +172,18 @@ _SPACE: Final = re.compile(r"\s*")
 _OPERATOR: Final = re.compile(r"===|!==|==|!=|<>|<=|>=|<|>|=~|=")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,3})?\Z")
 _WORD: Final = re.compile(r"[^\s()<>=!&|,'\"${}\[\]]+")
+_FOREIGN_SIGN: Final = re.compile(r"~=|[~&|,]")
 _CONSTANTS: Final[dict[str, Json]] = {"true": True, "false": False, "null": None}
 _OWN: Final = {"=": "==", "===": "==", "!==": "!=", "<>": "!=", "and": "&&", "or": "||", "&": "&&", "|": "||"}
 """What other languages call the operators, and what they are called here."""
-_FOREIGN: Final = {"=~": "patterns need a criterion of type regex"}
+_PATTERNS: Final = "a pattern, or a part of a text, needs a criterion of type regex, with a context"
+_FOREIGN: Final = {
+    **dict.fromkeys(("=~", "~=", "~", "contains", "matches", "like", "startswith", "endswith"), _PATTERNS),
+    **dict.fromkeys(("in", ","), "compare with each, and join the comparisons with '||'"),
+    "is": "write '== null' or '!= null'",
+    "not": "write '!' before an operand or a parenthesis, '!=' to compare",
+}
+"""What other languages have, and Arazzo says otherwise."""
 
 
 def parse_condition(text: str, dialect: Dialect) -> Condition:
@@ -257,10 +265,10 @@ class _Parser:
         rest = self.text[self.at :]
         if not rest:
             return ConditionError("the condition ends where an operand should stand", position=self.at)
-        foreign = _OPERATOR.match(rest) or _WORD.match(rest) or re.match(r"[&|]", rest)
+        foreign = _OPERATOR.match(rest) or _FOREIGN_SIGN.match(rest) or _WORD.match(rest)
         written = foreign.group() if foreign else ""
         own = _OWN.get(written.lower(), "")
-        hint = f"write '{own}'{' to compare' if written == '=' else ''}" if own else _FOREIGN.get(written, "")
+        hint = f"write '{own}'{' to compare' if written == '=' else ''}" if own else _FOREIGN.get(written.lower(), "")
         instead = self.text[: self.at] + own + rest[len(written) :] if own else ""
         shown = rest if len(rest) <= 30 else rest[:30] + "…"
         return ConditionError(f"'{shown}' cannot stand here", position=self.at, hint=hint, instead=instead)

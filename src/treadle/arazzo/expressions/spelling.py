@@ -48,8 +48,10 @@ _PARTS: Final = {
 }
 
 # Plain expressions only: `$input.path('$')` and its like belong to other languages, and are sent to their servers.
-_SHAPE: Final = re.compile(r"\$?([A-Za-z_]+)((?:[.#\[][A-Za-z0-9_\-.~/#\[\]@:]*)?)")
-_PART: Final = re.compile(r"\.([A-Za-z]+)(?=[.#\[]|\Z)")
+_SHAPE: Final = re.compile(r"\$?([A-Za-z_]+)((?:[.#\[][A-Za-z0-9_\-.~/#\[\]@:$]*)?)")
+_PART: Final = re.compile(r"\.([A-Za-z]+)(?=[.#\[/]|\Z)")
+_BODY: Final = re.compile(r"\.(body|payload)(?:\.\$)?[/.](?=[^/.])")
+_QUERY: Final = re.compile(r"\$((?:\.[A-Za-z_][A-Za-z0-9_\-]*|\[[0-9]+\])+)")
 _SINGULAR: Final = re.compile(r"(\.[^.#\[]+)\.(output|input)(?=[.#\[]|\Z)", re.IGNORECASE)
 
 
@@ -59,7 +61,12 @@ def respelt(text: str) -> str:
     >>> respelt("$input.name"), respelt("$respone.body#/id"), respelt("$response.status")
     ('$inputs.name', '$response.body#/id', '$statusCode')
     """
-    found = _SHAPE.fullmatch(text) if len(text) <= _LONGEST else None
+    if len(text) > _LONGEST:
+        return ""
+    query = _QUERY.fullmatch(text)
+    if query is not None:  # where an expression must stand, a JSONPath can only mean the answer
+        return "$response.body#" + re.sub(r"\.|\[([0-9]+)\]", r"/\1", query[1])
+    found = _SHAPE.fullmatch(text.rstrip("."))
     if found is None:
         return ""
     root = _near(found[1], _ROOTS, _OTHER_WORDS)
@@ -71,6 +78,8 @@ def respelt(text: str) -> str:
         return alone
     if root in _PARTS:
         rest = _PART.sub(lambda part: f".{_near(part[1], _PARTS[root]) or part[1]}", rest, count=1)
+        if "/" in rest.partition("#")[0] or ".$" in rest:
+            rest = _BODY.sub(r".\1#/", rest, count=1)
     elif root in {"steps", "workflows"}:
         rest = _SINGULAR.sub(lambda part: f"{part[1]}.{part[2].lower()}s", rest, count=1)
     return f"${root}{rest}"

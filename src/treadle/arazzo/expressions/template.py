@@ -354,7 +354,7 @@ class _Compiler:
             whole = self.whole(text, at)
             if whole is not None:
                 return _Text((whole,), ESCAPES[""]) if self.kind == "text" else _Whole(whole)
-        found = placeholders(text, self.scope, at)
+        found = [] if self.misspelt(text) else placeholders(text, self.scope, at)
         if not found:
             return self.plain(text, at, depth)
         first = found[0]
@@ -375,6 +375,10 @@ class _Compiler:
         expression = compile_expression(text, self.scope, at)
         self.expressions.append(expression)
         return expression
+
+    def misspelt(self, text: str) -> bool:
+        """Tell whether a text is an expression but for its spelling, such as `$response.body/id`, and no template."""
+        return is_rooted(text) and not any(each.isspace() for each in text) and bool(meant(text, self.scope)[0])
 
     def plain(self, text: str, at: str, depth: int) -> _Part:
         if is_rooted(text) or _RESEMBLES.match(text) or (self.kind == "expression" and depth == 0):

@@ -126,11 +126,20 @@ class Part:
     # -- findings -----------------------------------------------------------------------------------------------------
 
     def report(
-        self, rule: str, message: str, pointer: str, *, severity: Severity = "error", hint: str = "", key: bool = False
+        self,
+        rule: str,
+        message: str,
+        pointer: str,
+        *,
+        severity: Severity = "error",
+        hint: str = "",
+        key: bool = False,
+        instead: str = "",
     ) -> None:
-        """Report something at a place of this document."""
+        """Report something at a place of this document; `instead` is the text that should stand there, if certain."""
         place = self.document.place(pointer, key=key)
-        self.findings.diagnostics.append(Diagnostic(rule, message, place, severity, hint))
+        repair = Repair("value", instead) if instead else None
+        self.findings.diagnostics.append(Diagnostic(rule, message, place, severity, hint, repair))
 
     def lenient(self, rule: str, message: str, pointer: str, *, hint: str = "") -> None:
         """Report that a dialect rule was needed: an error where it is switched off."""
@@ -145,11 +154,8 @@ class Part:
         notes: list[Note] = list(scope.notes)
         scope.notes.clear()
         for note in notes:
-            place = self.document.place(pointer + note.pointer)
-            repair = Repair("value", note.instead) if note.instead else None
-            self.findings.diagnostics.append(
-                Diagnostic(note.rule, note.message, place, note.severity, note.hint, repair)
-            )
+            here = pointer + note.pointer
+            self.report(note.rule, note.message, here, severity=note.severity, hint=note.hint, instead=note.instead)
 
     # -- names --------------------------------------------------------------------------------------------------------
 

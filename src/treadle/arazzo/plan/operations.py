@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Final
 
 from treadle.arazzo import model
 from treadle.arazzo.plan.documents import OpenedSource, Part, did_you_mean
@@ -33,6 +35,8 @@ def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) 
     written = step.operation_id or ""
     pointer = f"{step.pointer}/operationId"
     name, operation_id = part.qualified(written)
+    if not name and written.startswith(("$sourceDescriptions.", "{$sourceDescriptions.")):
+        return None  # there is no such source: a rule says so
     if name:
         candidates = [name]
     else:
@@ -116,11 +120,13 @@ def _unresolved(part: Part, step: model.Step, operation_id: str, found: Sequence
         return
     ids = [each.operation_id for _, opened in found if opened.source for each in opened.source.operations()]
     names = ", ".join(name for name, _ in found) or "no source"
+    same = [each for each in ids if each.casefold() == operation_id.casefold()]
     part.report(
         "unknown-operation",
         f"the step {step.step_id!r} needs the operation {operation_id!r}, which is not in {names}",
         pointer,
         hint=did_you_mean(operation_id, ids),
+        instead=(step.operation_id or "").removesuffix(operation_id) + same[0] if len(same) == 1 else "",
     )
 
 
@@ -154,16 +160,36 @@ def path_source(part: Part, written: str, pointer: str, form: str) -> tuple[str,
     head, hash_sign, fragment = written.partition("#")
     name = head.strip("{}").removeprefix("$sourceDescriptions.").removesuffix(".url")
     if not hash_sign or name not in part.source_fields:
+        meant = _by_line(part, written)
         part.report(
             "operation-path",
             f"{written!r} does not name a source and a place in it",
             pointer,
-            hint=f"the form is {form}",
+            hint=f"did you mean {meant}?" if meant else f"the form is {form}",
+            instead=meant,
         )
         return None
     if head != f"{{$sourceDescriptions.{name}.url}}":
         part.lenient("operation-path-unbraced", f"{head!r} is taken as the source {name!r}", pointer)
     return name, fragment
+
+
+_LINE: Final = re.compile(r"(?:([A-Za-z]+)\s+)?(/\S*)")
+
+
+def _by_line(part: Part, written: str) -> str:
+    """Give what `GET /pets` means, as people write it who know HTTP; "" where no source, or several, have that."""
+    found = _LINE.fullmatch(written.strip())
+    if found is None:
+        return ""
+    meant = [
+        f"{{$sourceDescriptions.{name}.url}}#/paths/{_escaped(each.path)}/{each.method.lower()}"
+        for name in part.source_fields
+        if (opened := part.source(name)) is not None and opened.source is not None
+        for each in opened.source.operations()
+        if each.path == found[2] and found[1] in {None, each.method, each.method.lower()}
+    ]
+    return meant[0] if len(meant) == 1 else ""
 
 
 def _escaped(path: str) -> str:

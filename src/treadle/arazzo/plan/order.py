@@ -96,7 +96,16 @@ def _leads(flow: Mapping[str, set[str]], start: str, goal: str) -> bool:
 
 def _forward_references(part: Part, steps: Sequence[PlannedStep], implied: Needs) -> None:
     position = {step.step_id: index for index, step in enumerate(steps)}
+    flow = _flow(steps)
     for step in steps:
+        if step.step_id in _sent(step) and not _leads(flow, step.step_id, step.step_id):
+            part.report(
+                "forward-reference",
+                f"the step {step.step_id!r} uses outputs of its own in what it sends",
+                step.pointer,
+                severity="error" if part.description.version >= (1, 1) else "warning",
+                hint="it has none before the answer is there",
+            )
         for name in sorted(implied[step.step_id], key=position.__getitem__):
             if position[name] > position[step.step_id]:
                 part.report(
@@ -106,6 +115,14 @@ def _forward_references(part: Part, steps: Sequence[PlannedStep], implied: Needs
                     severity="error" if part.description.version >= (1, 1) else "warning",
                     hint=f"put {name!r} before it, or add `dependsOn: [{name}]` (Arazzo 1.1)",
                 )
+
+
+def _sent(step: PlannedStep) -> set[str]:
+    """Give the steps whose outputs a request is made of."""
+    templates = [each.value for each in step.arguments] + [each.value for each in step.replacements]
+    templates += [step.payload] if step.payload is not None else []
+    every = (each for template in templates for each in template.expressions)
+    return {each.step_id for each in every if isinstance(each, StepReference)}
 
 
 def _circle(part: Part, waiting: Sequence[PlannedStep], needs: Needs) -> None:

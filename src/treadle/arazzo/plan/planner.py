@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Final
 
@@ -10,6 +11,7 @@ from treadle.arazzo.criteria import Criterion, compile_criterion
 from treadle.arazzo.effective import Effective, effective, expand_parameters
 from treadle.arazzo.expressions import Scope, Template, compile_value
 from treadle.arazzo.location import Document, join
+from treadle.arazzo.plan.calls import check_called
 from treadle.arazzo.plan.channels import plan_channel, uses_channel
 from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSource, Part, did_you_mean
 from treadle.arazzo.plan.messages import PlannedChannel
@@ -225,12 +227,20 @@ class _Planner:
                 workflow_id = key.removeprefix(f"{there.name}#")
                 yield workflow_id, there.signatures[workflow_id]
 
+    def called(self, key: str) -> tuple[Part, model.Workflow]:
+        """Give a workflow of the plan with its document. What was found is there."""
+        part = self.parts.of(key)
+        workflow = part.description.workflow(key.removeprefix(f"{part.name}#"))
+        if workflow is None:
+            raise AssertionError(key)
+        return part, workflow
+
     def outputs_of(self, key: str | None) -> frozenset[str]:
         """Give the names of the outputs of a workflow of the plan."""
         if key is None:
             return frozenset()
-        part = self.parts.of(key)
-        return part.signatures[key.removeprefix(f"{part.name}#")][1]
+        part, workflow = self.called(key)
+        return part.signatures[workflow.workflow_id][1]
 
     def dependencies(self, part: Part, workflow: model.Workflow) -> tuple[str, ...]:
         """Give the keys of the workflows that must have been completed."""
@@ -262,8 +272,8 @@ class _Planner:
             for step in workflow.steps:
                 for each in step.depends_on:
                     there = self.workflows.get(each.workflow)
-                    if there is not None and each.step in there.index:
-                        continue
+                    if there is not None and (each.step in there.index or there is workflow):
+                        continue  # that it is not there, in the own workflow, a rule says
                     what = "which nothing here runs" if there is None else f"which {each.workflow!r} does not have"
                     part.report(
                         "step-order",
@@ -296,6 +306,9 @@ class _Planner:
             check_parameters(part, step, operation, arguments)
             if body is not None:
                 check_media_type(part, body, operation)
+        outputs = _outputs(part, step.outputs, scope, f"{step.pointer}/outputs")
+        if callee is not None:
+            check_called(part, step, self.called(callee), arguments, outputs)
         form = form_of(_media_type(body, operation))
         depends_on = [self.parts.step(part, workflow.workflow_id, name) for name in step.depends_on]
         return PlannedStep(
@@ -312,7 +325,7 @@ class _Planner:
             success=_criteria(part, step.success_criteria, scope),
             on_success=tuple(self.action(part, each, step, workflow, scope) for each in holds.on_success),
             on_failure=tuple(self.action(part, each, step, workflow, scope) for each in holds.on_failure),
-            outputs=_outputs(part, step.outputs, scope, f"{step.pointer}/outputs"),
+            outputs=outputs,
             timeout=step.timeout / 1000 if step.timeout is not None else None,
             depends_on=tuple(each for each in depends_on if each is not None),
             reads_body=_mentions("$response.body", step, holds),
@@ -401,13 +414,12 @@ def _arguments(
         value = compile_value(_plain(parameter.value), scope)
         part.taken(scope, pointer)
         location = None if for_workflow else _LOCATIONS.get(parameter.in_ or "")
-        if location is None and not for_workflow:
-            said = f"in: {parameter.in_}" if parameter.in_ else "no `in`"
+        if location is None and parameter.in_ is not None and not for_workflow:
             part.report(
                 "parameter-location",
-                f"the parameter {parameter.name!r} has {said}; it must say where it goes",
+                f"the parameter {parameter.name!r} is `in: {parameter.in_}`, where an operation has none",
                 parameter.pointer,
-                hint="one of: " + ", ".join(_LOCATIONS),
+                hint="the body is given as `requestBody`",
             )
         arguments.append(PlannedArgument(parameter.name, location, value, parameter.pointer))
     return tuple(arguments)
@@ -443,8 +455,13 @@ def _replacements(part: Part, body: model.RequestBody, form: Form, scope: Scope)
         try:
             compiled.append(PlannedReplacement(compile_target(each.target, kind, version, form), value))
         except TargetError as error:
-            part.report("replacement-target", str(error), f"{each.pointer}/target")
+            meant = f"/{each.target.replace('.', '/')}" if _MEMBER.fullmatch(each.target) else ""
+            hint = f"did you mean {meant}?" if meant else ""
+            part.report("replacement-target", str(error), f"{each.pointer}/target", hint=hint, instead=meant)
     return tuple(compiled)
+
+
+_MEMBER: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_\-]*(?:\.[A-Za-z0-9_\-]+)*")
 
 
 def _outputs(part: Part, outputs: Mapping[str, model.OutputValue], scope: Scope, pointer: str) -> dict[str, Template]:

@@ -75,7 +75,9 @@ def check_parameters(part: Part, step: model.Step, operation: Operation, argumen
             _missing(part, step, operation, declared)
     known = {_key(each.location, each.name) for each in operation.parameters}
     for argument in arguments:
-        if argument.location is not None and _key(argument.location, argument.name) not in known:
+        if argument.location == "querystring":
+            continue  # it is the whole query, whatever its name
+        if argument.location and argument.name and _key(argument.location, argument.name) not in known:
             _unknown(part, operation, argument)
 
 
@@ -98,7 +100,7 @@ def _unknown(part: Part, operation: Operation, argument: PlannedArgument) -> Non
     here = [each.name for each in operation.parameters if each.location == argument.location]
     elsewhere = [each.location for each in operation.parameters if each.name == argument.name]
     meant = did_you_mean(argument.name, here)
-    if argument.location == "header" and not meant:
+    if argument.location == "header" and not meant and not elsewhere:
         return
     hint = f"it is described with `in: {elsewhere[0]}`" if elsewhere else meant
     is_path = argument.location == "path"

@@ -19,6 +19,7 @@ from treadle.arazzo.rules import (
     duplicate_parameter,
     endless_loop,
     endless_recursion,
+    input_schema,
     name_pattern,
     number_range,
     parameter_place,
@@ -55,6 +56,7 @@ ALL: Final[tuple[ModuleType, ...]] = (
     unreachable_step,
     unreachable_action,
     number_range,
+    input_schema,
     unused_input,
     plain_secret,
 )

@@ -99,6 +99,9 @@ _OF_FILES: Final = (
     ("unreachable-action", FLOW, "an action after one without criteria",
      "the first action whose criteria hold is taken, and none means always", "put the one without criteria last"),
     ("number-range", STRUCTURE, "retryAfter: -1", "seconds and counts are not negative", "retryAfter: 1"),
+    ("input-schema", STRUCTURE, "inputs: {petId: {type: string}}",
+     "inputs are a JSON Schema, and nobody reads this one so",
+     "inputs: {type: object, properties: {petId: {type: string}}}"),
     ("unused-input", FLOW, "an input that no expression names", "giving it changes nothing",
      "use it: $inputs.<name>; or take it out"),
     ("plain-secret", STRUCTURE, "a parameter Authorization with a real token in it",
@@ -115,6 +118,11 @@ _OF_FILES: Final = (
     ("missing-body", OPERATIONS, "a payload without a field that the operation requires", "the server will refuse it",
      "add the field"),
     ("unknown-payload-field", OPERATIONS, "a payload with the field `naem`", "the operation has no such field", "name"),
+    ("no-value", EXPRESSIONS, "$response.body#/id in a parameter",
+     "the request is made before there is an answer; so it is left out",
+     "an output of the earlier step: $steps.<stepId>.outputs.id"),
+    ("unfitting-value", OPERATIONS, "{name: status, in: query, value: opne}",
+     "the operation takes other values, or another type", "one of those that the description lists: open"),
     ("needless-body", OPERATIONS, "a GET with a requestBody", "its meaning is not defined, and servers ignore it",
      "give the values as parameters"),
     ("needed-input", OPERATIONS, "an optional input in a path or inside a longer text",
@@ -228,6 +236,7 @@ _OF_SOURCES: Final = (
 )  # fmt: skip
 
 _CLAUSE_OF_DIALECT: Final = {
+    "boolean-required": "Workflow Object: inputs",
     "undeclared-input": "Workflow Object: inputs",
     "free-output-name": "Workflow Object, Step Object: outputs",
     "unqualified-operation-id": "Step Object: operationId",

@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
 
-from treadle.arazzo.location import Document
+from treadle.arazzo.location import Document, join
 from treadle.arazzo.model import Description, FailureAction, ReusableObject, Step, SuccessAction, Workflow
 from treadle.arazzo.rules import dialect
 from treadle.arazzo.rules.flow import Flow
-from treadle.errors import Diagnostic, Severity
+from treadle.errors import Diagnostic, Repair, Severity
+from treadle.seams import Json, Missing
 
-__all__ = ["Checked", "few", "source_reference"]
+__all__ = ["Checked", "few", "source_reference", "texts"]
 
 
 @dataclass(frozen=True)
@@ -50,9 +51,11 @@ class Checked:
         severity: Severity = "error",
         hint: str = "",
         key: bool = False,
+        instead: str = "",
     ) -> Diagnostic:
-        """Make a diagnostic that points into the document."""
-        return Diagnostic(rule, message, self.document.place(pointer, key=key), severity, hint)
+        """Make a diagnostic that points into the document; `instead` is what should stand there, if that is certain."""
+        repair = Repair("value", instead) if instead else None
+        return Diagnostic(rule, message, self.document.place(pointer, key=key), severity, hint, repair)
 
     def steps(self) -> Iterator[tuple[Workflow, Step]]:
         """Give every step with its workflow."""
@@ -82,6 +85,19 @@ class Checked:
         """Give every action among the components."""
         yield from self.description.components.success_actions.values()
         yield from self.description.components.failure_actions.values()
+
+
+def texts(value: Json | Missing, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """Give every text in a value with its pointer, without recursion."""
+    waiting: list[tuple[str, Json | Missing]] = [(pointer, value)]
+    while waiting:
+        here, each = waiting.pop()
+        if isinstance(each, str):
+            yield here, each
+        elif isinstance(each, dict):
+            waiting += [(join(here, str(key)), member) for key, member in each.items()]
+        elif isinstance(each, list):
+            waiting += [(join(here, index), member) for index, member in enumerate(each)]
 
 
 def few(names: Iterable[str]) -> str:

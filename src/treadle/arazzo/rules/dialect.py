@@ -158,6 +158,12 @@ _ALL = (
         "declare it in the `properties` of the workflow's inputs",
     ),
     Rule(
+        "boolean-required",
+        "inputs: {properties: {petId: {type: string, required: true}}}",
+        "an input that is required, as drafts of JSON Schema before the fourth said it",
+        "write the names beside `properties`: required: [petId]",
+    ),
+    Rule(
         "free-output-name",
         "outputs: {Search Results: $response.body}",
         "an output of that name",

@@ -12,10 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import Final
 
-from treadle.arazzo.location import join
-from treadle.arazzo.rules.context import Checked
+from treadle.arazzo.rules.context import Checked, texts
 from treadle.errors import Diagnostic, Severity
-from treadle.seams import Json
 
 RULE: Final = "plain-secret"
 SEVERITY: Final[Severity] = "warning"
@@ -69,7 +67,7 @@ _SHORTEST: Final = 16
 
 def check(checked: Checked) -> Iterator[Diagnostic]:
     """Report what is, or must be taken for, a secret."""
-    for pointer, text in _texts(checked.document.value):
+    for pointer, text in texts(checked.document.value):
         if any(each in text for each in _BEGINNINGS):
             match = re.search(_KNOWN, text)
             if match is not None and not _is_placeholder(match.group()):
@@ -107,16 +105,3 @@ def _looks_real(secret: str) -> bool:
     if len(secret) < _SHORTEST or " " in secret or _is_placeholder(secret):
         return False
     return any(each.isdigit() for each in secret) and any(each.isalpha() for each in secret)
-
-
-def _texts(value: Json) -> Iterator[tuple[str, str]]:
-    """Give every text with its pointer, without recursion."""
-    waiting: list[tuple[str, Json]] = [("", value)]
-    while waiting:
-        pointer, each = waiting.pop()
-        if isinstance(each, str):
-            yield pointer, each
-        elif isinstance(each, dict):
-            waiting += [(join(pointer, str(key)), member) for key, member in each.items()]
-        elif isinstance(each, list):
-            waiting += [(join(pointer, index), member) for index, member in enumerate(each)]

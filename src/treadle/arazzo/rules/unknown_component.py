@@ -11,7 +11,7 @@ from typing import Any, Final
 from treadle.arazzo.effective import reusable
 from treadle.arazzo.model import ReusableObject
 from treadle.arazzo.rules.context import Checked, few
-from treadle.arazzo.slips import close_to
+from treadle.arazzo.slips import close_to, component
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING
 
@@ -50,7 +50,10 @@ def _wrong(checked: Checked, items: Iterable[Any], section: str) -> Iterator[Dia
         here = f"{item.pointer}/reference"
         if not item.reference.startswith(wanted):
             message = f"`{item.reference}` must name one of the {section} of the components"
-            yield checked.finding(RULE, message, here, hint=f"its form is {wanted}<name>")
+            meant = component(item.reference)
+            proper = meant if meant.startswith(wanted) and reusable(meant, components) is not None else ""
+            hint = f"did you mean {proper}?" if proper else f"its form is {wanted}<name>"
+            yield checked.finding(RULE, message, here, hint=hint, instead=proper)
         elif reusable(item.reference, components) is None:
             name = item.reference.removeprefix(wanted)
             meant = close_to(name, known)

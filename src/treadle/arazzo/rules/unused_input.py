@@ -13,7 +13,7 @@ from typing import Final
 from treadle.arazzo.effective import reusable
 from treadle.arazzo.location import join
 from treadle.arazzo.model import ReusableObject, Workflow
-from treadle.arazzo.rules.context import Checked
+from treadle.arazzo.rules.context import Checked, texts
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import Json
 
@@ -31,7 +31,7 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
     if not any(_declared(workflow) for workflow in checked.description.workflows):
         return
     shared = _Mentions(checked.document.find("/components"))
-    shown = {each[1] for text in _texts(checked.document.value) for each in _FROM_OUTSIDE.finditer(text)}
+    shown = {each[1] for _, text in texts(checked.document.value) for each in _FROM_OUTSIDE.finditer(text)}
     for workflow in checked.description.workflows:
         declared = _declared(workflow)
         if not declared or workflow.workflow_id in shown:
@@ -82,7 +82,7 @@ class _Mentions:
     """The inputs that the texts of a value mention; `whole` when they are mentioned as one object."""
 
     def __init__(self, value: Json) -> None:
-        self._texts = [text for text in _texts(value) if "$inputs" in text]
+        self._texts = [text for _, text in texts(value) if "$inputs" in text]
         self._names: set[str] = set()
         self.whole = False
         for text in self._texts:
@@ -96,15 +96,3 @@ class _Mentions:
         return name in self._names or (
             not _PLAIN.fullmatch(name) and any(f"$inputs.{name}" in text for text in self._texts)
         )
-
-
-def _texts(value: Json) -> Iterator[str]:
-    waiting = [value]
-    while waiting:
-        each = waiting.pop()
-        if isinstance(each, str):
-            yield each
-        elif isinstance(each, dict):
-            waiting += each.values()
-        elif isinstance(each, list):
-            waiting += each

@@ -21,6 +21,7 @@ from treadle.seams import Operation, Schema
 __all__ = ["CheckedAction", "CheckedPlans", "CheckedStep"]
 
 _NOTHING = Context()
+_BODILESS: Final = frozenset({"204", "205"})
 
 # Trying values grows with the square of the comparisons.
 _LONGEST: Final = 2000
@@ -75,6 +76,13 @@ class CheckedStep:
         keys = successes(operation, self.success)
         return [schema for key in keys if (schema := operation.response_schema(key)) is not None]
 
+    @cached_property
+    def without_body(self) -> str:
+        """The statuses of a successful answer, where none of them ever has a body (RFC 9110); "" else."""
+        operation = self.planned.operation
+        keys = successes(operation, self.success) if operation is not None else []
+        return " or ".join(keys) if keys and set(keys) <= _BODILESS else ""
+
     def leads_back(self, action: PlannedAction) -> bool:
         """Tell whether an action closes a loop."""
         target = self.order.get(action.step) if action.type == "goto" else None
@@ -120,6 +128,10 @@ class CheckedPlans:
 
     checked: Checked
     workflows: Mapping[str, PlannedWorkflow]
+
+    def outputs_of(self, workflow: Workflow) -> Mapping[str, str]:
+        """Give the names of the outputs of a workflow's steps, each with the step that has it."""
+        return {name: step.step_id for step in reversed(workflow.steps) for name in step.outputs}
 
     @cached_property
     def steps(self) -> Sequence[CheckedStep]:

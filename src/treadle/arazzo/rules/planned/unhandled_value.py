@@ -2,7 +2,8 @@
 
 Two things are found, both only where the description lists the values (`enum`). A poll that goes on for some states and
 leaves on all others, among them one that by its name is passing as well: `Stopping` is no end. And actions that tell
-several values apart, while another value, which none of them mentions, falls through to the next step.
+several values apart, while another value, which none of them mentions, falls through to the next step: in a poll only
+where one of the actions leads there, too, so that the two cannot be told apart afterwards.
 """
 
 from __future__ import annotations
@@ -67,12 +68,24 @@ def _polled(
     new = [value for value in values if value.casefold() not in mentioned]
     if again:
         passing = [value for value in new if value not in again and _passes(value)]
+        fallen = [value for value in new if taken[value] == "next"]
         if passing:
             yield _early(step, variable, passing, again, taken)
+        elif fallen and any(_goes_on(step, taken[value]) for value in values):
+            yield _fallen(step, variable, fallen)
     elif len(values) - len(new) > 1:
         fallen = [value for value in new if taken[value] == "next"]
         if fallen:
             yield _fallen(step, variable, fallen)
+
+
+def _goes_on(step: CheckedStep, taken: _Taken) -> bool:
+    """Tell whether an action leads where the workflow goes on without one: then falling through looks the same."""
+    if not isinstance(taken, CheckedAction):
+        return False
+    following = next((name for name, place in step.order.items() if place == step.position + 1), "")
+    action = taken.planned
+    return action.type == "end" if not following else action.type == "goto" and action.step == following
 
 
 def _taken(step: CheckedStep, variable: Variable, value: str) -> _Taken:

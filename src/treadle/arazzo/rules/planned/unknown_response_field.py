@@ -30,17 +30,18 @@ _IN_WORDS: Final = {ARRAY: "an array", "string": "a text", "boolean": "true or f
 def check(checked: CheckedPlans) -> Iterator[Diagnostic]:
     """Report every place that no described answer has, once for each field that reads it."""
     for step in checked.steps:
-        seen: set[tuple[str, object]] = set()
-        for path, pointer in _reads(step):
-            if (pointer, path) not in seen:
-                seen.add((pointer, path))
+        if not step.on_answer and not step.without_body:
+            continue
+        for path, pointer in dict.fromkeys((tuple(path), pointer) for path, pointer in _reads(step)):
+            if step.without_body:
+                message = f"`{'/'.join(map(str, path))}` reads a body, and an answer with {step.without_body} has none"
+                yield step.checked.finding(RULE, message, pointer, severity=SEVERITY)
+            else:
                 yield from _missing(step, path, pointer)
 
 
 def _reads(step: CheckedStep) -> Iterator[tuple[Sequence[object], str]]:
     """Give the paths into the body that are read when the step has succeeded, and where that is written."""
-    if not step.on_answer:
-        return
     for name, template in step.planned.outputs.items():
         for expression in template.expressions:
             yield from _path(expression, join(step.written.pointer, "outputs", name))
