@@ -279,7 +279,7 @@ def test_clients_share_one_service_which_then_goes(home: Home) -> None:
 @pytest.mark.usefixtures("leftovers")
 def test_an_embedded_service_stays_for_its_job(home: Home, tmp_path: Path) -> None:
     """The client has gone, the job goes on; another client finds the same service."""
-    go = tmp_path / "go"
+    go = tmp_path / "image" / "go"  # which the program can see
     with ensure_service(home) as endpoint:
         create(home, client(home, endpoint), "patient-3", go)
     with ensure_service(home) as again:

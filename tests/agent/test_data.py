@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.agent.conftest import MakePlane, RunAgent
-from tests.agent.plane import BUCKET, Plane, gone
+from tests.agent.plane import BUCKET, JOB, Plane, gone
 from treadle.agent import staging
 from treadle.agent.channels import Placement, plan
-from treadle.agent.checkpoints import Checkpoints
 from treadle.agent.faults import CancelledStagingError, DataError
+from treadle.agent.mirror import Mirror
 from treadle.errors import ObjectError
 from treadle.launchers import cgroups
 from treadle.objects.filesystem import FilesystemObjects
@@ -256,7 +256,7 @@ async def test_checkpoints_both_ways(make_plane: MakePlane, run_agent: RunAgent,
         + f"""
         cd "$ml/checkpoints"; find . -type f | sort; cat old/1
         echo 2 > old/2; rm old/1; mkdir new; echo n > new/n; ln -s /etc/passwd link; mkfifo pipe
-        while [ ! -e {tmp_path}/go ]; do sleep 0.02; done
+        while [ ! -e {tmp_path}/image/go ]; do sleep 0.02; done
         echo last > last; rm new/n
         """,
         sandbox=sandbox,
@@ -266,7 +266,7 @@ async def test_checkpoints_both_ways(make_plane: MakePlane, run_agent: RunAgent,
     plane.objects.write(BUCKET, "ckpt/runner/other", iter([b"not ours"]))
     agent = run_agent(plane)
     await kept(plane, {"old/2": b"2\n", "new/n": b"n\n"})
-    (tmp_path / "go").touch()
+    (tmp_path / "image/go").touch()
     await agent
     assert plane.program == ["./old/1", "1"]
     assert plane.events[-1].outcome == "completed"
@@ -284,6 +284,77 @@ async def test_checkpoints_of_a_program_that_fails(
     plane = await make_plane(ML + 'echo c > "$ml/checkpoints/c"\n' + script, request=CHECKPOINTS)
     await run_agent(plane)
     assert (plane.events[-1].outcome, checkpoints(plane)) == (outcome, {"c": b"c\n"})
+
+
+async def test_what_the_debugger_keeps(make_plane: MakePlane, run_agent: RunAgent, sandbox: str) -> None:
+    """Tensors and TensorBoard's files go below the job's name as they are written; nothing is restored."""
+    where = {"S3OutputPath": f"s3://{BUCKET}/kept/"}
+    plane = await make_plane(
+        ML
+        + """
+        ls "$ml/output/tensors" "$ml/output/tensorboard"
+        echo t > "$ml/output/tensors/t"; mkdir "$ml/output/tensorboard/run"; echo e > "$ml/output/tensorboard/run/e"
+        """,
+        sandbox=sandbox,
+        request={"DebugHookConfig": where, "TensorBoardOutputConfig": where},
+    )
+    plane.objects.write(BUCKET, f"kept/{JOB}/debug-output/old", iter([b"of an earlier attempt"]))
+    await run_agent(plane)
+    assert (plane.events[-1].outcome, plane.events[-1].failure_reason) == ("completed", "")
+    assert "old" not in plane.program
+    kept = {info.key: b"".join(plane.objects.read(BUCKET, info.key)) for info in plane.objects.list(BUCKET, "kept/")}
+    assert kept == {
+        f"kept/{JOB}/debug-output/old": b"of an earlier attempt",
+        f"kept/{JOB}/debug-output/t": b"t\n",
+        f"kept/{JOB}/tensorboard-output/run/e": b"e\n",
+    }
+
+
+async def test_manifests_beside_channels(make_plane: MakePlane, run_agent: RunAgent, sandbox: str) -> None:
+    """What a channel is made of, other hosts' shares too; so for checkpoints. A channel of that name has its own files."""
+    shard = {"S3Uri": f"s3://{BUCKET}/data", "S3DataType": "S3Prefix", "S3DataDistributionType": "ShardedByS3Key"}
+    plane = await make_plane(
+        ML + """cd "$ml/input/data"; ls; cat train-manifest checkpoints-manifest; ls train other-manifest""",
+        sandbox=sandbox,
+        request={
+            **CHECKPOINTS,
+            "InputDataConfig": [
+                {"ChannelName": name, "DataSource": {"S3DataSource": shard}}
+                for name in ("train", "other", "other-manifest")
+            ],
+        },
+    )
+    plane.objects.write(BUCKET, "ckpt/run/1", iter([b"1"]))
+    await run_agent(plane)
+    assert plane.program == [
+        *("checkpoints-manifest", "other", "other-manifest", "other-manifest-manifest", "train", "train-manifest"),
+        "data",
+        f"s3://{BUCKET}/data/1.csv",
+        f"s3://{BUCKET}/data/part/0.csv",
+        "ckpt/run",
+        f"s3://{BUCKET}/ckpt/run/1",
+        *("other-manifest:", "1.csv", "part", "", "train:", "1.csv", "part"),
+    ]
+
+
+async def test_a_program_has_a_tmp_of_its_own(
+    make_plane: MakePlane, run_agent: RunAgent, namespaces: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In /tmp and /dev/shm nothing of the machine is seen, and what is written there goes with the job."""
+    if namespaces:
+        pytest.skip(namespaces)
+    monkeypatch.setenv("TMPDIR", "/somewhere/of/the/machine")
+    plane = await make_plane(
+        "cd /tmp; ls -A /tmp /dev/shm; stat -c %a /tmp /dev/shm; echo x > /tmp/x; echo y > /dev/shm/treadle-y;"
+        'echo "<$TMPDIR>"; cat x',
+        sandbox="namespace",
+        image={"kind": "local", "environment": {}},
+    )
+    await run_agent(plane)
+    assert plane.program == ["/dev/shm:", "", "/tmp:", "1777", "1777", "<>", "x"]
+    assert not Path("/dev/shm/treadle-y").exists()
+    assert not Path("/tmp/x").exists()
+    assert list((plane.directory / "host").glob("*/x")) == []
 
 
 async def test_checkpoints_elsewhere(make_plane: MakePlane, run_agent: RunAgent, namespaces: str) -> None:
@@ -325,7 +396,8 @@ def test_checkpoints_that_cannot_be_kept(tmp_path: Path) -> None:
     objects = Full(tmp_path / "s3")
     objects.create_bucket(BUCKET)
     said: list[str] = []
-    made = Checkpoints(objects, f"s3://{BUCKET}/c", tmp_path / "here", said.append)
+    made = Mirror(objects, f"s3://{BUCKET}/c", tmp_path / "here", said.append, "checkpoint")
+    made.begin()
     made.restore(made.find(), threading.Event())
     (tmp_path / "here/a").write_text("a")
     (tmp_path / "here" / os.fsdecode(b"\xff")).write_text("no name")
@@ -346,7 +418,8 @@ def test_a_file_that_is_being_written_waits(tmp_path: Path) -> None:
     """It goes up when two looks have seen it the same, at the last look in any case."""
     objects = FilesystemObjects(tmp_path / "s3")
     objects.create_bucket(BUCKET)
-    made = Checkpoints(objects, f"s3://{BUCKET}", tmp_path / "here", lambda _: None)
+    made = Mirror(objects, f"s3://{BUCKET}", tmp_path / "here", lambda _: None, "checkpoint")
+    made.begin()
     made.restore(made.find(), threading.Event())
     for size in (1, 2, 3):
         (tmp_path / "here/a").write_bytes(b"x" * size)

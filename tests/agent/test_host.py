@@ -296,16 +296,16 @@ async def test_followers_end_with_the_program(
     """A daemon that left session, parents and environment, and holds the output open, ends with the program."""
     plane = await make_plane(
         f"""
-        (env -i /usr/bin/setsid /bin/sh -c "trap '' TERM HUP; exec /bin/tail -F {tmp_path}/up" &)
-        while [ ! -e {tmp_path}/up ]; do sleep 0.02; done
-        cat {tmp_path}/up
+        (env -i /usr/bin/setsid /bin/sh -c "trap '' TERM HUP; exec /bin/tail -F {tmp_path}/image/up" &)
+        while [ ! -e {tmp_path}/image/up ]; do sleep 0.02; done
+        cat {tmp_path}/image/up
         """,
         sandbox=sandbox,
     )
     agent = run_agent(plane)
-    while not (followers := _running(f"/bin/tail -F {tmp_path}/up")):  # noqa: ASYNC110  (another program's start is no event here)
+    while not (followers := _running(f"/bin/tail -F {tmp_path}/image/up")):  # noqa: ASYNC110  (another program's start is no event here)
         await asyncio.sleep(0.01)
-    (tmp_path / "up").touch()
+    (tmp_path / "image/up").touch()
     await agent
     assert plane.events[-1].outcome == "completed"
     for pid in followers:
@@ -334,7 +334,7 @@ async def test_volume(make_plane: MakePlane, run_agent: RunAgent) -> None:
     ended = plane.events[-1]
     assert (ended.outcome, ended.exit_code, ended.outputs) == ("failed", 137, [])
     # How much it is by then depends on when it was measured.
-    assert re.match(r"AlgorithmError: /opt/ml takes 2\.\d MB, more than", ended.failure_reason)
+    assert re.match(r"AlgorithmError: the job's files take 2\.\d MB, more than", ended.failure_reason)
     assert "VolumeSizeInGB (2.0 MB); the program was ended, exit code: 137" in ended.failure_reason
 
 

@@ -11,10 +11,10 @@ import pytest
 
 from tests.agent.plane import make_spec
 from treadle.agent import contract, failure, volume
-from treadle.agent.channels import DataError, place, plan, split_uri
+from treadle.agent.channels import DataError, Placement, manifest, place, plan, split_uri
 from treadle.agent.metrics import Metrics
 from treadle.objects.filesystem import FilesystemObjects
-from treadle.seams import HostSpec
+from treadle.seams import HostSpec, ObjectInfo
 
 
 def config(spec: HostSpec, directory: Path, name: str) -> bytes:
@@ -80,6 +80,56 @@ def test_files_of_a_fuller_job(tmp_path: Path) -> None:
     assert b'"hosts":["algo-1","algo-10","algo-2"]' in config(spec, tmp_path, "resourceconfig.json")
     assert config(spec, tmp_path, "checkpointconfig.json") == b'{"LocalPath":"/opt/ml/checkpoints"}'
     assert config(spec, tmp_path, "hyperparameters.json").decode() == '{"é":"ü"}'
+
+
+def test_files_of_the_debugger(tmp_path: Path) -> None:
+    """As in jobs of 2020 and 2022, whose names had 40 characters and whose files 217 and 220 bytes."""
+    job = "jparacrawl-train-2022-09-27-12-26-47-123"
+    where = "s3://sagemaker-us-east-1-123456789012/jparacrawl/output"
+    spec = make_spec(
+        tmp_path,
+        "",
+        request={
+            "TrainingJobName": job,
+            "DebugHookConfig": {"S3OutputPath": where, "CollectionConfigurations": []},
+            "ProfilerConfig": {
+                "S3OutputPath": where,
+                "ProfilingIntervalInMilliseconds": 500,
+                "DisableProfiler": False,
+            },
+            "TensorBoardOutputConfig": {"S3OutputPath": f"{where}/"},
+        },
+    )
+    hook = config(spec, tmp_path, "debughookconfig.json")
+    profiler = config(spec, tmp_path, "profilerconfig.json")
+    assert hook.decode() == (
+        f'{{"S3OutputPath":"{where}/{job}/debug-output","LocalPath":"/opt/ml/output/tensors","HookParameters":null,'
+        '"CollectionConfigurations":[]}'
+    )
+    assert profiler.decode() == (
+        f'{{"S3OutputPath":"{where}/{job}/profiler-output","ProfilingIntervalInMilliseconds":500,'
+        '"ProfilingParameters":null,"DisableProfiler":false}'
+    )
+    assert (len(hook), len(profiler)) == (217, 220)
+    assert config(spec, tmp_path, "tensorboardoutputconfig.json").decode() == (
+        f'{{"S3OutputPath":"{where}/{job}/tensorboard-output","LocalPath":"/opt/ml/output/tensorboard/"}}'
+    )
+
+
+def test_a_manifest_beside_a_channel() -> None:
+    """As in a job of 2022, whose manifest of six objects had 478 bytes."""
+    prefix = "jparacrawl/training"
+    names = ("jparacrawl.vocab.src", "jparacrawl.vocab.tgt", "train.en", "train.ja", "val.en", "val.ja")
+    found = [
+        Placement("sagemaker-us-east-1-123456789012", ObjectInfo(f"{prefix}/en-ja/{name}", 1, 0.0), f"training/{name}")
+        for name in names
+    ]
+    text = manifest(prefix, found)
+    assert len(text) == 478
+    assert text.splitlines()[:2] == [
+        prefix,
+        "s3://sagemaker-us-east-1-123456789012/jparacrawl/training/en-ja/jparacrawl.vocab.src",
+    ]
 
 
 def test_instance_groups(tmp_path: Path) -> None:
@@ -330,9 +380,9 @@ def test_volume(tmp_path: Path) -> None:
         file.truncate(1 << 40)
     (tmp_path / "link").symlink_to("/")
     assert 100_000 <= volume.used(tmp_path) < 200_000
-    assert volume.problem(tmp_path, 200_000) == ""
-    assert "VolumeSizeInGB" in volume.problem(tmp_path, 200_000, coming=200_000)
-    assert "must stay free" in volume.problem(tmp_path, 1 << 62, coming=1 << 61)
+    assert volume.problem([tmp_path], 200_000) == ""
+    assert "VolumeSizeInGB" in volume.problem([tmp_path], 200_000, coming=200_000)
+    assert "must stay free" in volume.problem([tmp_path], 1 << 62, coming=1 << 61)
     assert volume.used(tmp_path / "absent") == 0
     assert volume.free_floor(100 << 30) == 1 << 30
     assert volume.free_floor(10 << 30) < 1 << 30

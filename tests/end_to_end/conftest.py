@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,9 +21,17 @@ def namespace_problem() -> str:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def place() -> Iterator[Path]:
+    """A directory that programs can see: their /tmp is their own."""
+    made = Path(tempfile.mkdtemp(prefix="treadle-world-", dir="/var/tmp"))
+    yield made
+    shutil.rmtree(made)
+
+
+@pytest.fixture
+def world(place: Path) -> Iterator[World]:
     """A world; when the test is over every process of it must be gone."""
-    made = World(tmp_path)
+    made = World(place)
     made.home.prepare()
     FilesystemObjects(made.home.s3).create_bucket(BUCKET)
     yield made

@@ -220,9 +220,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 
 @pytest.fixture
-def small(tmp_path: Path) -> Iterator[World]:
+def small(place: Path) -> Iterator[World]:
     """A world whose home is a disk of its own, of 64 MB."""
-    made = World(tmp_path)
+    made = World(place)
     made.home.prepare()
     disk = os.fsencode(made.home.root)
     if _libc.mount(b"tmpfs", disk, b"tmpfs", 0, b"size=64m") != 0:

@@ -233,7 +233,7 @@ wait()
     boxed.create("good", "good")
     job = boxed.ended("fills")
     assert job["TrainingJobStatus"] == "Failed"
-    assert job["FailureReason"].startswith("AlgorithmError: /opt/ml takes ")
+    assert job["FailureReason"].startswith("AlgorithmError: the job's files take ")
     assert "VolumeSizeInGB (20.0 MB); the program was ended, exit code: 137" in job["FailureReason"]
     assert boxed.model("fills") is None
     assert boxed.ended("good")["TrainingJobStatus"] == "Completed"
@@ -249,7 +249,7 @@ def test_data_that_is_larger_than_the_volume_is_not_brought(boxed: World) -> Non
     boxed.create("large", "good", InputDataConfig=[boxed.channel("big/")])
     job = boxed.ended("large")
     assert job["FailureReason"].startswith(
-        "ClientError: Data download failed:With the input data /opt/ml takes 21.0 MB"
+        "ClientError: Data download failed:With the input data the job's files take 21.0 MB"
     )
     assert boxed.log("large") == []
     boxed.clean("large", logs=False)

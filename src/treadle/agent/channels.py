@@ -25,7 +25,7 @@ from treadle.agent.faults import DataError
 from treadle.errors import ObjectError
 from treadle.seams import HostSpec, Json, Mount, ObjectInfo, Objects
 
-__all__ = ["DataError", "Placement", "Plan", "place", "plan", "split_uri"]
+__all__ = ["DataError", "Placement", "Plan", "manifest", "place", "plan", "split_uri"]
 
 _LONGEST_NAME = 255
 _DATA = "/opt/ml/input/data"
@@ -59,10 +59,12 @@ class Placement:
 class Plan:
     """What has to be done before the program starts.
 
-    `copied` are the FastFile channels that are copied; they are read-only all the same where a sandbox can do that.
+    `manifests` are the files beside channels, by name, with their text. `copied` are the FastFile channels that are
+    copied; they are read-only all the same where a sandbox can do that.
     """
 
     files: list[Placement] = field(default_factory=list)
+    manifests: dict[str, str] = field(default_factory=dict)
     mounts: list[Mount] = field(default_factory=list)
     copied: list[str] = field(default_factory=list)
     streams: list[streams.Stream] = field(default_factory=list)
@@ -128,7 +130,11 @@ def _file(made: Plan, wanted: _Wanted) -> None:
     channel = wanted.channel
     if channel.compression == "Gzip":
         raise DataError(f'Channel "{channel.name}": CompressionType Gzip is for Pipe mode only.')
-    made.files.extend(_placed(channel, wanted.share, _listed(channel, wanted.objects)))
+    listing = _listed(channel, wanted.objects)
+    found = _placed(channel, listing)
+    made.files.extend(_without_clashes(channel.name, wanted.share.of(found)))
+    if channel.data_type == "S3Prefix":  # what stands there for other types has not been seen
+        made.manifests[f"{channel.name}-manifest"] = manifest(listing.prefix, found)
 
 
 def _fast_file(made: Plan, wanted: _Wanted) -> None:
@@ -150,7 +156,7 @@ def _fast_file(made: Plan, wanted: _Wanted) -> None:
         if not found and next(iter(objects.list(bucket, key)), None) is not None:
             raise DataError(_PARTIAL)
         listing = _Listing(bucket, key, iter(found))
-    made.files.extend(_placed(channel, wanted.share, listing))
+    made.files.extend(_without_clashes(channel.name, wanted.share.of(_placed(channel, listing))))
     made.copied.append(channel.name)
 
 
@@ -206,12 +212,22 @@ def _listed(channel: Channel, objects: Objects) -> _Listing:
     return _Listing(bucket, prefix, iter(_named(bucket, prefix, suffixes, objects)))
 
 
-def _placed(channel: Channel, share: streams.Share, listing: _Listing) -> list[Placement]:
+def _placed(channel: Channel, listing: _Listing) -> list[Placement]:
     places = ((info, place(channel.name, listing.prefix, info.key)) for info in listing.infos)
     found = [Placement(listing.bucket, info, path) for info, path in places if path is not None]
     if not found:
         raise _nothing(channel)
-    return _without_clashes(channel.name, share.of(found))
+    return found
+
+
+def manifest(prefix: str, found: Iterable[Placement]) -> str:
+    r"""Give what AWS writes beside a channel: the prefix, then every object, also those of other hosts' shares (§1.1).
+
+    >>> from treadle.seams import ObjectInfo
+    >>> manifest("data/train", [Placement("bucket", ObjectInfo("data/train/0.csv", 4, 0.0), "train/0.csv")])
+    'data/train\ns3://bucket/data/train/0.csv\n'
+    """
+    return "".join([f"{prefix}\n", *(f"s3://{each.bucket}/{each.info.key}\n" for each in found)])
 
 
 def _manifest(uri: str, data: bytes) -> tuple[str, list[str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from treadle.training import hosts
 
 __all__ = [
     "Channel",
+    "Followed",
     "channels",
-    "checkpoint_path",
     "command",
     "environment",
+    "followed",
     "in_container",
     "instance_groups",
     "lay_out",
@@ -32,6 +33,12 @@ __all__ = [
 _METRICS_DIRECTORY = "output/metrics/sagemaker"
 _DIRECTORIES = ("input/config", "input/data", "model", "output/data", _METRICS_DIRECTORY)
 _CHECKPOINTS = "/opt/ml/checkpoints"
+
+# What the Debugger's members put below their S3OutputPath, and where it is by default; as seen in real jobs' files.
+_DEBUGGER = {
+    "DebugHookConfig": ("debug-output", "/opt/ml/output/tensors", "Debugger output"),
+    "TensorBoardOutputConfig": ("tensorboard-output", "/opt/ml/output/tensorboard/", "TensorBoard output"),
+}
 
 # What a program gets from the machine: enough to run, nothing that tells whose machine it is.
 _INHERITED = ("HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "TMPDIR", "TZ")
@@ -59,6 +66,36 @@ class Channel:
     def distribution(self) -> str:
         """`FullyReplicated` or `ShardedByS3Key`."""
         return str(self.s3.get("S3DataDistributionType", "FullyReplicated"))
+
+
+@dataclass(frozen=True, slots=True)
+class Followed:
+    """A directory of the program whose files go to S3 while it runs: the member that asks for it, where, where to.
+
+    `what` one of its files is; `restored` says whether what is in S3 already is brought first.
+    """
+
+    member: str
+    local: str
+    uri: str
+    what: str
+    restored: bool = False
+
+
+def followed(request: Mapping[str, Json]) -> list[Followed]:
+    """Give the directories of CheckpointConfig, DebugHookConfig and TensorBoardOutputConfig."""
+    made = []
+    if config := request.get("CheckpointConfig"):
+        local = config.get("LocalPath", _CHECKPOINTS)
+        made.append(Followed("CheckpointConfig", local, config["S3Uri"], "checkpoint", restored=True))
+    for member, (name, local, what) in _DEBUGGER.items():
+        if config := request.get(member):
+            made.append(Followed(member, config.get("LocalPath", local), _below(request, member, name), what))
+    return made
+
+
+def _below(request: Mapping[str, Json], member: str, name: str) -> str:
+    return f"{request[member]['S3OutputPath'].rstrip('/')}/{request['TrainingJobName']}/{name}"
 
 
 def channels(request: Mapping[str, Json]) -> Iterator[Channel]:
@@ -95,15 +132,27 @@ def config_files(spec: HostSpec) -> dict[str, Json]:
     # Its form with metrics is not known; without, it is an empty object (§1.1).
     if not request.get("AlgorithmSpecification", {}).get("MetricDefinitions"):
         files["metric-definition-regex.json"] = {}
-    if request.get("CheckpointConfig"):
-        files["checkpointconfig.json"] = {"LocalPath": checkpoint_path(request)}
+    for each in followed(request):
+        files[f"{each.member.lower()}.json"] = _followed_config(each, request[each.member])
+    if profiler := request.get("ProfilerConfig"):
+        files["profilerconfig.json"] = {
+            "S3OutputPath": _below(request, "ProfilerConfig", "profiler-output")
+            if "S3OutputPath" in profiler
+            else None,
+            "ProfilingIntervalInMilliseconds": profiler["ProfilingIntervalInMilliseconds"],
+            "ProfilingParameters": profiler.get("ProfilingParameters"),
+            "DisableProfiler": profiler["DisableProfiler"],
+        }
     return files
 
 
-def checkpoint_path(request: Mapping[str, Json]) -> str:
-    """Give the place of the checkpoints as the program sees it, "" when there are none."""
-    config = request.get("CheckpointConfig")
-    return str(config.get("LocalPath", _CHECKPOINTS)) if config else ""
+def _followed_config(its: Followed, config: Mapping[str, Json]) -> dict[str, Json]:
+    if its.member == "CheckpointConfig":
+        return {"LocalPath": its.local}
+    where: dict[str, Json] = {"S3OutputPath": its.uri, "LocalPath": its.local}
+    if its.member == "TensorBoardOutputConfig":
+        return where
+    return where | {each: config.get(each) for each in ("HookParameters", "CollectionConfigurations")}
 
 
 def _input_config(channel: Channel) -> dict[str, str]:

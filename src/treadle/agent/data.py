@@ -1,4 +1,4 @@
-"""Everything that a program finds when it starts: the channels' data, and the checkpoints of an earlier attempt."""
+"""Everything that a program finds when it starts: the channels' data, earlier checkpoints, a /tmp of its own."""
 
 from __future__ import annotations
 
@@ -9,18 +9,22 @@ from pathlib import Path
 from typing import Literal, TypeAlias
 
 from treadle.agent import channels, contract, source, staging, volume
-from treadle.agent.checkpoints import Checkpoints
+from treadle.agent.contract import Followed
 from treadle.agent.faults import DataError
+from treadle.agent.mirror import Mirror
 from treadle.agent.streams import Stream
 from treadle.seams import HostSpec, Mount, Objects
 
-__all__ = ["CHECKPOINTS", "Data", "Shows", "Staging"]
+__all__ = ["DIRECTORIES", "Data", "Shows", "Staging"]
 
 Shows: TypeAlias = Literal["nowhere", "covering", "anywhere"]
 """Whether the sandbox shows the program a directory where it does not lie: over one that is there, or anywhere."""
 
-CHECKPOINTS = "checkpoints"
-"""In a host's directory: the checkpoints of a job whose LocalPath is not below /opt/ml."""
+_OUTSIDE = "outside"
+_TMP = "tmp"
+
+DIRECTORIES = ("ml", _OUTSIDE, _TMP)
+"""In a host's directory, what the program can write: `/opt/ml`, what is kept of a LocalPath elsewhere, `/tmp`."""
 
 _ML = "/opt/ml/"
 
@@ -31,7 +35,7 @@ class Data:
 
     mounts: tuple[Mount, ...] = ()
     streams: tuple[Stream, ...] = ()
-    checkpoints: Checkpoints | None = None
+    mirrors: tuple[Mirror, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,23 +52,39 @@ class Staging:
     def bring(self) -> Data:
         """Plan, see that there is room, then download. Raises `DataError`, `CancelledStagingError`."""
         ml = self.directory / "ml"
-        checkpoints, shown = self._checkpoints(ml)
+        followed = [(each, *self._mirror(each, ml)) for each in contract.followed(self.spec.request)]
         plan = channels.plan(self.spec, self.objects, mounts=self.shows != "nowhere")
-        restored = checkpoints.find() if checkpoints is not None else []
-        coming = plan.size + sum(each.info.size for each in restored)
-        if problem := volume.problem(ml, self.spec.volume_bytes, coming=coming):
+        found = [(mirror, mirror.find()) for its, mirror, _ in followed if its.restored]
+        coming = plan.size + sum(each.info.size for _, files in found for each in files)
+        if problem := volume.problem([ml], self.spec.volume_bytes, coming=coming):
             raise DataError(f"With the input data {problem}.")
         staging.download(plan.files, self.objects, ml / "input/data", self.cancelled)
         if self.spec.image.get("script_mode"):
             source.unpack(self.spec, self.objects, ml)
-        if checkpoints is not None:
-            checkpoints.restore(restored, self.cancelled)
-            self.say(f"checkpoints: {len(restored)} files restored")
-        mounts = [*plan.mounts, *shown, *self._sealed(plan, ml)]
+        for _, mirror, _ in followed:
+            mirror.begin()
+        for mirror, files in found:
+            mirror.restore(files, self.cancelled)
+            self.say(f"checkpoints: {len(files)} files restored")
+            plan.manifests.setdefault("checkpoints-manifest", channels.manifest(mirror.key, files))
+        for name, text in plan.manifests.items():
+            if not (beside := ml / "input/data" / name).exists():  # else it is a channel, or a file of one
+                beside.write_text(text, "utf-8", "surrogateescape")
+        mounts = [*self._tmp(), *plan.mounts, *(each for _, _, shown in followed for each in shown)]
+        mounts += self._sealed(plan, ml)
         for each in mounts:
             if each.target.startswith(_ML):
                 (ml / each.target.removeprefix(_ML)).mkdir(parents=True, exist_ok=True)
-        return Data(tuple(mounts), tuple(plan.streams), checkpoints)
+        return Data(tuple(mounts), tuple(plan.streams), tuple(mirror for _, mirror, _ in followed))
+
+    def _tmp(self) -> list[Mount]:
+        """Give the program a /tmp of its own; it comes before what is mounted below it. A container has one."""
+        if self.shows != "covering":
+            return []
+        directory = self.directory / _TMP
+        directory.mkdir(exist_ok=True)
+        directory.chmod(0o1777)
+        return [Mount(directory, "/tmp", writable=True)]  # noqa: S108  (it is the job's own)
 
     def _sealed(self, plan: channels.Plan, ml: Path) -> list[Mount]:
         """Make channels in FastFile mode that were copied read-only as well."""
@@ -74,22 +94,19 @@ class Staging:
             return []
         return [Mount(ml / "input/data" / name, f"{_ML}input/data/{name}") for name in plan.copied]
 
-    def _checkpoints(self, ml: Path) -> tuple[Checkpoints | None, list[Mount]]:
-        """Find the place of the checkpoints, which may lie outside /opt/ml. Raises `DataError`."""
-        config = self.spec.request.get("CheckpointConfig")
-        if not config:
-            return None, []
-        seen_at = contract.checkpoint_path(self.spec.request).rstrip("/")
+    def _mirror(self, its: Followed, ml: Path) -> tuple[Mirror, list[Mount]]:
+        """Find the place of what is kept, which may lie outside /opt/ml. Raises `DataError`."""
+        seen_at = its.local.rstrip("/")
         inside = f"{seen_at}/".startswith(_ML)
         if ".." in seen_at.split("/") or seen_at == "/opt/ml":
-            raise DataError(f'CheckpointConfig.LocalPath "{seen_at}" cannot be used; name a directory below /opt/ml.')
+            raise DataError(f'{its.member}.LocalPath "{seen_at}" cannot be used; name a directory below /opt/ml.')
         possible = self.shows == "anywhere" or (self.shows == "covering" and Path(seen_at).is_dir())
         if not inside and not possible:
             # To make it would be to make it on the machine, for good and for everybody.
             raise DataError(
-                f'CheckpointConfig.LocalPath "{seen_at}" is not below /opt/ml, and there is no such directory on this '
+                f'{its.member}.LocalPath "{seen_at}" is not below /opt/ml, and there is no such directory on this '
                 "machine that could be covered."
             )
-        directory = ml / seen_at.removeprefix(_ML) if inside else self.directory / CHECKPOINTS
+        directory = ml / seen_at.removeprefix(_ML) if inside else self.directory / _OUTSIDE / its.member
         shown = [] if inside else [Mount(directory, seen_at, writable=True)]
-        return Checkpoints(self.objects, config["S3Uri"], directory, self.say), shown
+        return Mirror(self.objects, its.uri, directory, self.say, its.what), shown

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from treadle.agent.control import ControlPlane, OverError, UnreachableError
 from treadle.agent.courier import Backoff, Courier, News
-from treadle.agent.data import CHECKPOINTS
+from treadle.agent.data import DIRECTORIES
 from treadle.agent.orders import Orders
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place
@@ -98,7 +98,7 @@ class Host:
             await _patiently(courier.told())
         finally:
             await work.end()
-            for each in ("ml", CHECKPOINTS):
+            for each in DIRECTORIES:
                 await asyncio.to_thread(shutil.rmtree, self._directory / each, ignore_errors=True)
 
     def _commanded(self, commands: Sequence[Command]) -> None:

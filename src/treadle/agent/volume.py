@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["free_floor", "outgrown", "problem", "used"]
@@ -36,22 +37,24 @@ def free_floor(total: int) -> int:
     return min(_LARGEST_FLOOR, total // _FLOOR_SHARE)
 
 
-def problem(directory: Path, limit: int, *, coming: int = 0) -> str:
-    """Say what is too much, "" when nothing is. `coming` bytes are about to be added."""
-    if (taken := used(directory) + coming) > limit:
-        return f"/opt/ml takes {_gigabytes(taken)}, more than ResourceConfig.VolumeSizeInGB ({_gigabytes(limit)})"
-    disk = os.statvfs(directory)
+def problem(directories: Sequence[Path], limit: int, *, coming: int = 0) -> str:
+    """Say what is too much, "" when nothing is. `coming` bytes are about to be added; the first directory is there."""
+    if (taken := sum(map(used, directories)) + coming) > limit:
+        return (
+            f"the job's files take {_gigabytes(taken)}, more than ResourceConfig.VolumeSizeInGB ({_gigabytes(limit)})"
+        )
+    disk = os.statvfs(directories[0])
     free, floor = disk.f_bavail * disk.f_frsize - coming, free_floor(disk.f_blocks * disk.f_frsize)
     if free < floor:
         return f"the machine's disk has {_gigabytes(max(free, 0))} left for the job, {_gigabytes(floor)} must stay free"
     return ""
 
 
-async def outgrown(directory: Path, limit: int, period: float = 1.0) -> str:
+async def outgrown(directories: Sequence[Path], limit: int, period: float = 1.0) -> str:
     """Measure every `period` seconds, and give what is too much as soon as something is."""
     while True:
         began = time.monotonic()
-        if text := await asyncio.to_thread(problem, directory, limit):
+        if text := await asyncio.to_thread(problem, directories, limit):
             return text
         await asyncio.sleep(max(period, _WALK_SHARE * (time.monotonic() - began)))
 

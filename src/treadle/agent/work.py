@@ -18,7 +18,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -26,16 +26,18 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
+import treadle
 from treadle.agent import artifacts, contract, failure, volume
-from treadle.agent.checkpoints import Checkpoints
-from treadle.agent.data import Data, Staging
+from treadle.agent.data import DIRECTORIES, Data, Staging
 from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
 from treadle.agent.metrics import Metrics
+from treadle.agent.mirror import Mirror
 from treadle.agent.orders import Ending, Orders
 from treadle.agent.output import JobLog, Pump
 from treadle.agent.pipes import Feeders
 from treadle.agent.sandbox import Choice, network
+from treadle.agent.sandbox.enter import OWN
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place, Surroundings, arranged
 from treadle.errors import ObjectError, TreadleError
@@ -53,6 +55,9 @@ _PLATFORM_ERROR = "InternalServerError: We encountered an internal error. Please
 
 # A look at the checkpoints may take one part of so many of the time.
 _LOOK_SHARE = 10
+
+# Where the package is imported from: an editable installation is not below the interpreter's prefix.
+_TREADLE: Sequence[str] = treadle.__path__
 
 _log = logging.getLogger(__name__)
 
@@ -102,6 +107,7 @@ class Work:
         self._spec = spec
         self._place = place
         self._ml = place.directory / "ml"
+        self._written = [place.directory / each for each in DIRECTORIES]
         self._spool = spool
         self._tools = tools
         self._orders = orders
@@ -156,11 +162,12 @@ class Work:
         how = {"exit_code": trained.exit_code, "trained_for": trained.seconds}
         if trained.cause != "interrupt":
             self._happened("uploading")
-        try:
-            if data.checkpoints is not None:
-                await asyncio.to_thread(data.checkpoints.sync, last=True)
-        except ObjectError as error:
-            return _failed(failure.client_error("Checkpoint upload failed", error.message)) | how
+        for mirror in data.mirrors:
+            try:
+                await asyncio.to_thread(mirror.sync, last=True)
+            except ObjectError as error:
+                what = f"{mirror.what[0].upper()}{mirror.what[1:]} upload failed"
+                return _failed(failure.client_error(what, error.message)) | how
         if trained.cause == "interrupt":
             return {"outcome": trained.outcome} | how
         try:
@@ -232,7 +239,7 @@ class Work:
         """Run the program to its end, whoever makes it end. Raises `LaunchError`."""
         spoilt = _Spoilt(self._loop)
         feeders = Feeders(data.streams, self._ml / "input/data", spoilt.tell)
-        following = asyncio.ensure_future(self._follow(data.checkpoints))
+        following = asyncio.ensure_future(self._follow(data.mirrors))
         self._happened("training")
         began = time.monotonic()
         try:
@@ -261,22 +268,27 @@ class Work:
             problem = _killed_by_memory(self._spec.memory)
         return Trained(code, cause, seconds, problem)
 
-    async def _follow(self, checkpoints: Checkpoints | None) -> None:
-        """Upload checkpoints while the program runs; a look may take a tenth of the time."""
-        while checkpoints is not None:
-            took = await _unbroken(asyncio.to_thread(checkpoints.sync))
+    async def _follow(self, mirrors: Sequence[Mirror]) -> None:
+        """Upload what is kept while the program runs; a look may take a tenth of the time."""
+        while mirrors:
+            took = 0.0
+            for each in mirrors:
+                took += await _unbroken(asyncio.to_thread(each.sync))
             await asyncio.sleep(max(self._tools.measure_every, _LOOK_SHARE * took))
 
     def _command(self, around: Surroundings, data: Data) -> SandboxCommand:
         spec = self._spec
         image = spec.image.get("directory")
         hidden = (*(Path(each) for each in spec.hidden), self._place.directory)
-        # Whoever keeps the interpreter in the home must be able to run it all the same.
-        interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix)}
-        within = [each for each in interpreter if any(each.is_relative_to(other) for other in hidden)]
+        # Whoever keeps the interpreter in the home or in /tmp must be able to run it all the same.
+        interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix, *_TREADLE)}
+        covered = (*hidden, *(Path(each) for each in OWN))
+        within = [each for each in interpreter if any(each.is_relative_to(other) for other in covered)]
+        # A program that has a /tmp of its own does not see the one that the machine's user chose.
+        machine = {name: value for name, value in os.environ.items() if name != "TMPDIR" or around.shows == "nowhere"}
         return SandboxCommand(
             argv=contract.command(spec),
-            environment={**contract.environment(spec), processes.MARKER: self._place.marker},
+            environment={**contract.environment(spec, machine), processes.MARKER: self._place.marker},
             directory=image or ("" if contract.in_container(spec) else "/opt/ml"),
             ml=self._ml,
             host=spec.host,
@@ -294,7 +306,7 @@ class Work:
         exited = asyncio.ensure_future(process.wait())
         ordered = asyncio.ensure_future(self._orders.end.wait())
         late = asyncio.ensure_future(asyncio.sleep(self._spec.max_runtime))
-        full = asyncio.ensure_future(volume.outgrown(self._ml, self._spec.volume_bytes, self._tools.measure_every))
+        full = asyncio.ensure_future(volume.outgrown(self._written, self._spec.volume_bytes, self._tools.measure_every))
         bad = asyncio.ensure_future(spoilt.told.wait())
         try:
             await asyncio.wait({exited, ordered, late, full, bad}, return_when=asyncio.FIRST_COMPLETED)

@@ -83,6 +83,9 @@ _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
+OWN: tuple[str, ...] = ("/tmp", "/dev/shm")
+"""What every program has for itself, as in a container: `/tmp` among its mounts, `/dev/shm` as memory."""
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -223,11 +226,13 @@ def _furnish(plan: dict[str, Any]) -> None:
     etc_hosts = _opened(plan["etc_hosts"])
     mounts = [(_opened(source), target, writable) for source, target, writable in plan["mounts"]]
     _furnish_opt(ml)
+    if os.path.isdir("/dev/shm"):
+        _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
+    for opened, target, writable in mounts:
+        (_bind if writable else _bind_read_only)(opened, target)
     covers = [cover for path in plan["hidden"] if (cover := _cover(path))]
     for path, opened in readable.items():
         _bind_read_only(opened, path)
-    for opened, target, writable in mounts:
-        (_bind if writable else _bind_read_only)(opened, target)
     for cover in covers:
         _mount(None, cover, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     if os.path.exists("/etc/hosts"):

@@ -1,4 +1,6 @@
-"""Checkpoints go both ways (§1.8): restored before the program starts, uploaded while it runs and once more at its end.
+"""A directory of the program that is kept in S3 while it runs, and once more at its end: checkpoints, Debugger output.
+
+Checkpoints go both ways (§1.8): what is in S3 is restored before the program starts.
 
 The directory is looked through again and again. A file that is new or has changed is uploaded when it has been the same
 in two looks, so one that is being written is mostly left alone until it is whole; a file that was known and is gone is
@@ -26,7 +28,7 @@ from treadle.agent.files import open_regular
 from treadle.errors import ObjectError
 from treadle.seams import Objects
 
-__all__ = ["Checkpoints"]
+__all__ = ["Mirror"]
 
 _WALK_SHARE = 10
 
@@ -35,13 +37,14 @@ Signature: TypeAlias = tuple[int, int, int]
 """What tells two states of a file apart: inode, size, time of its last change in nanoseconds."""
 
 
-class Checkpoints:
-    """The checkpoints of one host: `directory` here, the prefix `uri` in S3. One caller at a time."""
+class Mirror:
+    """What one host keeps: `directory` here, the prefix `uri` in S3; `what` a file of it is. One caller at a time."""
 
-    def __init__(self, objects: Objects, uri: str, directory: Path, say: Say) -> None:
+    def __init__(self, objects: Objects, uri: str, directory: Path, say: Say, what: str) -> None:
+        self.what = what
         self._objects = objects
-        self._bucket, key = split_uri(uri)
-        self._prefix = f"{key.rstrip('/')}/" if key.strip("/") else ""
+        self._bucket, self.key = split_uri(uri)
+        self._prefix = f"{self.key.rstrip('/')}/" if self.key.strip("/") else ""
         self._directory = directory
         self._say = say
         self._kept: dict[str, Signature] = {}  # what S3 has
@@ -57,9 +60,12 @@ class Checkpoints:
             raise DataError(error.message) from error
         return [Placement(self._bucket, info, path) for info, path in listed if path is not None]
 
+    def begin(self) -> None:
+        """Make the directory."""
+        self._directory.mkdir(parents=True, exist_ok=True)
+
     def restore(self, found: list[Placement], cancelled: threading.Event) -> None:
         """Bring what was found. Raises `DataError`, `CancelledStagingError`."""
-        self._directory.mkdir(parents=True, exist_ok=True)
         staging.download(found, self._objects, self._directory.parent, cancelled)
         self._kept = self._look()
         self._seen = dict(self._kept)
@@ -90,7 +96,7 @@ class Checkpoints:
                 raise ObjectError(reason) from error
             if self._refused.get(name, ()) != signature:
                 self._refused[name] = signature
-                self._say(f"checkpoint {name} cannot be kept now: {reason}")
+                self._say(f"{self.what} {name} cannot be kept now: {reason}")
 
     def _keep(self, name: str, signature: Signature | None) -> None:
         key = self._prefix + name
@@ -132,6 +138,6 @@ class Checkpoints:
         except UnicodeEncodeError:
             if name not in self._refused:
                 self._refused[name] = None
-                self._say(f"checkpoint {os.fsencode(name)!r} is not kept: its name is not UTF-8")
+                self._say(f"{self.what} {os.fsencode(name)!r} is not kept: its name is not UTF-8")
             return False
         return True
