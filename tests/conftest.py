@@ -5,9 +5,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from importlib import resources
@@ -53,6 +55,14 @@ def container_engine() -> Iterator[Service]:
         pytest.skip(f"no container engine: {problem}")
     with service.running() as running:
         yield running
+
+
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """A directory that programs can see: their /tmp is their own."""
+    made = Path(tempfile.mkdtemp(prefix="treadle-test-", dir="/var/tmp"))
+    yield made
+    shutil.rmtree(made)
 
 
 @pytest.fixture

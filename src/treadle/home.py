@@ -82,6 +82,11 @@ class Home:
         return self.root / "images.json"
 
     @property
+    def file_systems(self) -> Path:
+        """The directories that stand for file systems, as links: `<FileSystemId>`."""
+        return self.root / "file-systems"
+
+    @property
     def credentials_file(self) -> Path:
         """The access key of the service, in the form of `~/.aws/credentials`."""
         return self.root / "credentials"

@@ -963,6 +963,8 @@ class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
     """Bytes of memory that the program may take; 0 for all of the machine's."""
     gpus: list[int] = []
     """The machine's GPUs that are the host's, by their numbers; nobody else has them meanwhile."""
+    file_systems: dict[str, str] = {}
+    """FileSystemId → the directory of the machine that stands for it."""
 
 
 class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):

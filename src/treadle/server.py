@@ -40,6 +40,7 @@ from treadle.training.api.own import own_api
 from treadle.training.api.s3 import s3_app
 from treadle.training.api.sagemaker import sagemaker_api
 from treadle.training.api.sts import sts_api
+from treadle.training.file_systems import FileSystems
 from treadle.training.images import Containers, ImageRegistry
 from treadle.training.keyring import Keyring, environment
 from treadle.training.logs_store import ServiceLogs
@@ -256,6 +257,7 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
         jobs=jobs,
         objects=objects,
         images=ImageRegistry(home.images_file, _containers(settings.sandbox)),
+        file_systems=FileSystems(home.file_systems),
         supervisor=supervisor,
         room=room.check,
         region=settings.region,

@@ -357,6 +357,49 @@ async def test_a_program_has_a_tmp_of_its_own(
     assert list((plane.directory / "host").glob("*/x")) == []
 
 
+def shared(mode: str, path: str = "/a") -> dict[str, Any]:
+    """Give a channel of a file system."""
+    its = {"FileSystemId": "fs-01234567", "FileSystemType": "EFS", "FileSystemAccessMode": mode, "DirectoryPath": path}
+    return {"InputDataConfig": [{"ChannelName": "shared", "DataSource": {"FileSystemDataSource": its}}]}
+
+
+@pytest.mark.parametrize("mode", ["ro", "rw"])
+async def test_file_systems(
+    make_plane: MakePlane, run_agent: RunAgent, namespaces: str, place: Path, mode: str
+) -> None:
+    """A directory of the machine is the channel, as it is; only with rw can it be written to."""
+    if namespaces:
+        pytest.skip(namespaces)
+    (place / "a/b").mkdir(parents=True)
+    (place / "a/b/file").write_text("content\n")
+    (place / "secret").touch()
+    plane = await make_plane(
+        'cd /opt/ml/input/data; find . -type f; cat shared/b/file; (echo n > shared/new) 2>/dev/null || echo "read only"; '
+        "cat ../config/inputdataconfig.json",
+        sandbox="namespace",
+        request=shared(mode),
+        file_systems={"fs-01234567": str(place)},
+    )
+    await run_agent(plane)
+    config = '{"shared":{"TrainingInputMode":"File","S3DistributionType":"FullyReplicated","RecordWrapperType":"None"}}'
+    assert plane.program == ["./shared/b/file", "content", *(["read only"] if mode == "ro" else []), config]
+    assert (place / "a/new").exists() == (mode == "rw")
+
+
+async def test_file_systems_that_cannot_be_had(
+    make_plane: MakePlane, run_agent: RunAgent, tmp_path: Path, sandbox: str
+) -> None:
+    """The sandbox that cannot show them says so; what has gone since the job was created is told."""
+    plane = await make_plane("true", sandbox=sandbox, request=shared("ro"), file_systems={"fs-01234567": str(tmp_path)})
+    await run_agent(plane)
+    said = (
+        "this sandbox cannot show a file system."
+        if sandbox == "plain"
+        else 'there is no directory "/a" in the file system fs-01234567.'
+    )
+    assert plane.events[-1].failure_reason == f'ClientError: Data download failed:Channel "shared": {said}'
+
+
 async def test_checkpoints_elsewhere(make_plane: MakePlane, run_agent: RunAgent, namespaces: str) -> None:
     """LocalPath may be another directory of the machine, which then is covered and untouched."""
     if namespaces:

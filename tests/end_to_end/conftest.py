@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,14 +16,6 @@ from treadle.objects.filesystem import FilesystemObjects
 def namespace_problem() -> str:
     """Why the namespace sandbox does not work on this machine, "" when it does."""
     return NamespaceSandbox().probe()
-
-
-@pytest.fixture
-def place() -> Iterator[Path]:
-    """A directory that programs can see: their /tmp is their own."""
-    made = Path(tempfile.mkdtemp(prefix="treadle-world-", dir="/var/tmp"))
-    yield made
-    shutil.rmtree(made)
 
 
 @pytest.fixture

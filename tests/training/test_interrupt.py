@@ -12,6 +12,7 @@ from tests.training.test_service import CALLER, Images
 
 from treadle.errors import ServiceError
 from treadle.launchers.scripted import ScriptedHost
+from treadle.training.file_systems import FileSystems
 from treadle.training.service import TrainingService
 
 SPOT: dict[str, Any] = {
@@ -31,7 +32,12 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
 @pytest.fixture
 def service(control: Control) -> TrainingService:
     return TrainingService(
-        jobs=control.jobs, objects=control.objects, images=Images(), supervisor=control.supervisor, clock=lambda: 1.0
+        jobs=control.jobs,
+        objects=control.objects,
+        images=Images(),
+        file_systems=FileSystems(control.home.file_systems),
+        supervisor=control.supervisor,
+        clock=lambda: 1.0,
     )
 
 

@@ -70,8 +70,6 @@ def test_an_update_that_is_refused(service: World, sagemaker: Any) -> None:
     service.ended(sagemaker, "quick-update")
     with pytest.raises(ClientError, match="the training job is in status Completed") as caught:
         sagemaker.update_training_job(TrainingJobName="quick-update", ResourceConfig={"KeepAlivePeriodInSeconds": 60})
-    with pytest.raises(ClientError, match=r"remoteDebugConfig\.enableRemoteDebug is not supported"):
-        sagemaker.update_training_job(TrainingJobName="x", RemoteDebugConfig={"EnableRemoteDebug": True})
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from treadle.launchers.scripted import ScriptedHost
 from treadle.seams import HostEvent, Json
 from treadle.training.api.operations import Caller
 from treadle.training.describe import describe, model_artifacts, summary
+from treadle.training.file_systems import FileSystems
 from treadle.training.job import HostReported, Placed, Settled, StopRequested, advance, record
 from treadle.training.service import TrainingService
 
@@ -53,7 +54,12 @@ async def control(tmp_path: Path) -> AsyncIterator[Control]:
 @pytest.fixture
 def service(control: Control) -> TrainingService:
     return TrainingService(
-        jobs=control.jobs, objects=control.objects, images=Images(), supervisor=control.supervisor, clock=lambda: 5.0005
+        jobs=control.jobs,
+        objects=control.objects,
+        images=Images(),
+        file_systems=FileSystems(control.home.file_systems),
+        supervisor=control.supervisor,
+        clock=lambda: 5.0005,
     )
 
 
@@ -63,6 +69,18 @@ def request(**changes: Any) -> dict[str, Any]:
 
 def channel(**changes: Any) -> dict[str, Any]:
     return {**REQUEST["InputDataConfig"][0], **changes}
+
+
+def file_system(**changes: Any) -> dict[str, Any]:
+    given = {"FileSystemId": "fs-0123456789abcdef0", "FileSystemType": "EFS", "FileSystemAccessMode": "ro"}
+    its = {name: changes.pop(name, value) for name, value in {**given, "DirectoryPath": "/data"}.items()}
+    return channel(ChannelName="shared", DataSource={"FileSystemDataSource": its}, **changes)
+
+
+PREFERENCES = [
+    {"InstanceType": "ml.p3.2xlarge", "InstanceCount": 1},
+    {"InstanceType": "ml.m5.2xlarge", "InstanceCount": 2},
+]
 
 
 def source(**changes: Any) -> dict[str, Any]:
@@ -158,9 +176,54 @@ GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCou
             id="manifest in fast files",
         ),
         pytest.param(
-            {"InputDataConfig": [channel(DataSource={"FileSystemDataSource": {"FileSystemId": "fs"}})]},
-            "inputDataConfig.1.member.dataSource.fileSystemDataSource is not supported by Treadle. Use S3DataSource.",
-            id="file system",
+            {"InputDataConfig": [channel(), file_system(InputMode="FastFile")]},
+            "inputDataConfig.2.member: a FileSystemDataSource can only be used in File mode, and the mode is FastFile.",
+            id="file system in FastFile mode",
+        ),
+        pytest.param(
+            {"InputDataConfig": [file_system(FileSystemId="fs-00000000")]},
+            "inputDataConfig.1.member.dataSource.fileSystemDataSource: the file system 'fs-00000000' is not known "
+            "here. Let a directory of this machine stand for it: treadle file-systems add fs-00000000 DIRECTORY",
+            id="file system that is not there",
+        ),
+        pytest.param(
+            {"ResourceConfig": {"InstancePreferences": PREFERENCES, "InstanceType": "ml.m5.large"}},
+            "ResourceConfig must have either InstancePreferences or InstanceType.",
+            id="preferences and a type",
+        ),
+        pytest.param(
+            {"ResourceConfig": {"InstancePreferences": PREFERENCES * 2}},
+            "An instance type can appear only once in InstancePreferences: ml.p3.2xlarge.",
+            id="the same preference twice",
+        ),
+        pytest.param(
+            {"ResourceConfig": {"InstancePreferences": [*PREFERENCES, {"InstanceType": "ml.c5.large"}]}},
+            "InstanceCount must be in every one of the InstancePreferences, or in ResourceConfig only.",
+            id="preferences of which some have counts",
+        ),
+        pytest.param(
+            {"ResourceConfig": {"InstancePreferences": PREFERENCES, "InstanceCount": 1}},
+            "InstanceCount must be in every one of the InstancePreferences, or in ResourceConfig only.",
+            id="counts twice",
+        ),
+        pytest.param(
+            {"ResourceConfig": {"InstanceType": "ml.m5.large", "SelectedInstanceType": "ml.m5.large"}},
+            "ResourceConfig.SelectedInstanceType is read-only: it cannot be given in a request.",
+            id="a selection",
+        ),
+        pytest.param(
+            {
+                "ResourceConfig": {"InstancePreferences": PREFERENCES},
+                "EnableManagedSpotTraining": True,
+            },
+            "InstancePreferences cannot be used with EnableManagedSpotTraining.",
+            id="preferences and spot",
+        ),
+        pytest.param(
+            {"TensorBoardOutputConfig": {"S3OutputPath": "s3://boards/x"}},
+            "The bucket 'boards' of 'tensorBoardOutputConfig.s3OutputPath' does not exist. Make it before the job is "
+            "created.",
+            id="TensorBoard's bucket",
         ),
         pytest.param(
             {"ResourceConfig": {"InstanceType": "ml.m5.xlarge", "InstanceGroups": GROUPS}},
@@ -185,7 +248,7 @@ GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCou
         ),
         pytest.param(
             {"InputDataConfig": [channel(), channel(ChannelName="b", DataSource={})]},
-            "inputDataConfig.2.member.dataSource must have an s3DataSource.",
+            "inputDataConfig.2.member.dataSource must have either an s3DataSource or a fileSystemDataSource.",
             id="no source",
         ),
         pytest.param({"ResourceConfig": {}}, "ResourceConfig must name an InstanceType.", id="no instance"),
@@ -229,6 +292,38 @@ async def test_refusals(service: TrainingService, control: Control, changes: dic
     error = await refused(service, request(**changes))
     assert (error.code, error.message) == ("ValidationException", message)
     assert list(await control.jobs.all()) == []
+
+
+async def test_preferences_that_all_need_what_is_absent(service: TrainingService) -> None:
+    """Then the job is refused, in the words for the preferred one; a later one that can be had is enough."""
+    only = {"InstancePreferences": [{"InstanceType": "ml.p3.2xlarge"}, {"InstanceType": "ml.p2.xlarge"}]}
+    error = await refused(service, request(ResourceConfig=only))
+    assert (error.code, "'ml.p3.2xlarge for" in error.message) == ("ResourceLimitExceeded", True)
+    await service.create_training_job(request(ResourceConfig={"InstancePreferences": PREFERENCES}), CALLER)
+    described = await service.describe_training_job({"TrainingJobName": "j"}, CALLER)
+    assert described["ResourceConfig"]["InstancePreferences"] == PREFERENCES
+    assert "InstanceCount" not in described["ResourceConfig"]
+
+
+async def test_file_systems(service: TrainingService, control: Control, tmp_path: Path) -> None:
+    """A directory that stands for one must have the channel's path in it."""
+    (tmp_path / "files/data").mkdir(parents=True)
+    (tmp_path / "files/out").symlink_to("/etc")
+    FileSystems(control.home.file_systems).add("fs-0123456789abcdef0", tmp_path / "files")
+    where = "inputDataConfig.1.member.dataSource.fileSystemDataSource: "
+    for path, said in {
+        "/elsewhere": f"there is no directory '/elsewhere' in the file system 'fs-0123456789abcdef0', which is {tmp_path}/files here.",
+        "/data/../../files": "",
+        "/../..": "the DirectoryPath '/../..' leads out of the file system 'fs-0123456789abcdef0'.",
+        "out": "the DirectoryPath 'out' leads out of the file system 'fs-0123456789abcdef0'.",
+    }.items():
+        if said:
+            error = await refused(service, request(InputDataConfig=[file_system(DirectoryPath=path)]))
+            assert (error.code, error.message) == ("ValidationException", where + said)
+    given = file_system()
+    await service.create_training_job(request(InputDataConfig=[given]), CALLER)
+    described = await service.describe_training_job({"TrainingJobName": "j"}, CALLER)
+    assert described["InputDataConfig"] == [{**given, "CompressionType": "None", "RecordWrapperType": "None"}]
 
 
 async def test_a_bucket_that_is_not_there(service: TrainingService) -> None:

@@ -175,6 +175,38 @@ async def test_jobs_wait_for_room_in_their_order(control: Control) -> None:
     assert [each.job for each in control.launcher.launched] == ["a", "b", "c", "d"]
 
 
+async def test_the_first_preference_that_there_is_room_for(control: Control) -> None:
+    """Of 8 CPUs 4 are taken: no GPU, not 8 CPUs, but 2 hosts of 2. What was selected stays, and the hosts are its."""
+    control.script = obedient
+    preferences = [
+        {"InstanceType": "ml.p3.2xlarge", "InstanceCount": 1},
+        {"InstanceType": "ml.m5.2xlarge", "InstanceCount": 1},
+        {"InstanceType": "ml.m5.large", "InstanceCount": 2},
+    ]
+    async with control.supervised() as supervisor:
+        await supervisor.add(new_job("a"))
+        await control.reached("Training", "a")
+        await supervisor.add(new_job("b", ResourceConfig={"InstancePreferences": preferences}))
+        job = await control.reached("Training", "b")
+        assert job.request["ResourceConfig"] == {
+            "InstancePreferences": preferences,
+            "SelectedInstanceType": "ml.m5.large",
+            "SelectedInstanceCount": 2,
+            "VolumeSizeInGB": 30,
+        }
+        assert [each.name for each in job.hosts] == ["algo-1", "algo-2"]
+        assert job.notes[1:] == ("Of the InstancePreferences ml.m5.large was selected.",)
+        await supervisor.add(new_job("c", ResourceConfig={"InstancePreferences": preferences[:2]}))
+        waiting = await control.reached("Pending", "c")
+        assert "SelectedInstanceType" not in waiting.request["ResourceConfig"]
+        for name in ("a", "b"):
+            await supervisor.request_stop(name)
+        job = await control.reached("Training", "c")
+        assert job.request["ResourceConfig"]["SelectedInstanceType"] == "ml.m5.2xlarge"
+        await supervisor.request_stop("c")
+        await control.ended("c")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # What goes wrong
 # ---------------------------------------------------------------------------------------------------------------------

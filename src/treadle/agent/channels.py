@@ -3,6 +3,7 @@
 What the three modes make of a channel::
 
     File        every object becomes a file                          `Plan.files`
+    File, of a file system          as it is: shown              `Plan.mounts`
     FastFile    the directory is shown, read-only, where it lies     `Plan.mounts`
                 or copied, where it cannot be shown as it is         `Plan.files`, `Plan.copied`
     Pipe        the objects' bytes come through a FIFO, each epoch   `Plan.streams`
@@ -90,8 +91,11 @@ def plan(spec: HostSpec, objects: Objects, *, mounts: bool = False) -> Plan:
     """
     made = Plan()
     for channel in channels(spec.request):
+        if channel.file_system:
+            made.mounts.append(_file_system(channel, spec, mounts=mounts))
+            continue
         if not channel.s3:
-            raise DataError(f'Channel "{channel.name}" has no S3DataSource; other data sources are not offered here.')
+            raise DataError(f'Channel "{channel.name}" has neither an S3DataSource nor a FileSystemDataSource.')
         share = _share(channel, spec)
         if share is None:
             continue
@@ -100,6 +104,20 @@ def plan(spec: HostSpec, objects: Objects, *, mounts: bool = False) -> Plan:
         except ObjectError as error:
             raise DataError(error.message) from error
     return made
+
+
+def _file_system(channel: Channel, spec: HostSpec, *, mounts: bool) -> Mount:
+    """Show a directory of a file system as the channel; it is looked up anew, for it may have changed."""
+    source = channel.file_system
+    root, path = spec.file_systems.get(source["FileSystemId"]), source["DirectoryPath"]
+    if not mounts:
+        raise DataError(f'Channel "{channel.name}": this sandbox cannot show a file system.')
+    directory = (Path(root) / path.lstrip("/")).resolve() if root else Path()
+    if root is None or not directory.is_dir() or not directory.is_relative_to(root):
+        raise DataError(
+            f'Channel "{channel.name}": there is no directory "{path}" in the file system {source["FileSystemId"]}.'
+        )
+    return Mount(directory, f"{_DATA}/{channel.name}", writable=source["FileSystemAccessMode"] == "rw")
 
 
 def _share(channel: Channel, spec: HostSpec) -> streams.Share | None:

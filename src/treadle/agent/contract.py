@@ -9,7 +9,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -47,7 +47,10 @@ _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """An input channel of the request, with the defaults of the job filled in. `s3` is its S3DataSource."""
+    """An input channel of the request, with the defaults of the job filled in.
+
+    `s3` is its S3DataSource, `file_system` its FileSystemDataSource; one of them has nothing in it.
+    """
 
     name: str
     mode: str
@@ -56,6 +59,7 @@ class Channel:
     record_wrapper: str
     compression: str = "None"
     seed: int | None = None
+    file_system: Mapping[str, Json] = field(default_factory=dict)
 
     @property
     def data_type(self) -> str:
@@ -110,6 +114,7 @@ def channels(request: Mapping[str, Json]) -> Iterator[Channel]:
             record_wrapper=each.get("RecordWrapperType", "None"),
             compression=each.get("CompressionType", "None"),
             seed=each["ShuffleConfig"]["Seed"] if each.get("ShuffleConfig") else None,
+            file_system=each["DataSource"].get("FileSystemDataSource", {}),
         )
 
 

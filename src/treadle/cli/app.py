@@ -40,6 +40,7 @@ COMMANDS: Final = (
     Entry("Training", "jobs", "treadle.cli.jobs:jobs", "List, show and stop training jobs, read their logs."),
     Entry("Training", "data", "treadle.cli.data:data", "Move files to and from s3:// URIs."),
     Entry("Training", "images", "treadle.cli.images:images", "Register local training images."),
+    Entry("Training", "file-systems", "treadle.cli.file_systems:file_systems", "Directories for EFS and FSx channels."),
     Entry("Training", "serve", "treadle.cli.serve:serve", "Run the training service in the foreground."),
     Entry("Training", "env", "treadle.cli.env:env", "Point boto3 and the AWS CLI at the training service."),
     Entry("Shell", "completion", "treadle.cli.completion:completion", "Print the completion script for a shell."),

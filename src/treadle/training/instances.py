@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from treadle.errors import ServiceError
-from treadle.seams import Capacity
+from treadle.seams import Capacity, Json
+from treadle.training.hosts import instance_types, selections
 
-__all__ = ["Instance", "Need", "instance", "need", "needs"]
+__all__ = ["Instance", "Need", "Way", "instance", "need", "needs", "ways"]
 
 _GIB: Final = 1 << 30
 
@@ -158,6 +159,22 @@ def need(name: str, machine: Capacity) -> Need:
     return Need(given, (notice,))
 
 
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A way to place a job: its request with what is `selected` of its InstancePreferences, and what that takes."""
+
+    request: Mapping[str, Json]
+    need: Need
+    selected: Mapping[str, Json]
+
+    @property
+    def notices(self) -> tuple[str, ...]:
+        """What the log says of it."""
+        name = self.selected.get("SelectedInstanceType")
+        selection = (f"Of the InstancePreferences {name} was selected.",) if name else ()
+        return (*selection, *self.need.notices)
+
+
 def needs(types: Sequence[str], machine: Capacity) -> Need:
     """Say what instances of these types, one for each host of a job, take of the machine together.
 
@@ -177,6 +194,23 @@ def needs(types: Sequence[str], machine: Capacity) -> Need:
             f"{machine.memory / _GIB:.1f} GiB."
         ] = None
     return Need(Capacity(min(cpus, machine.cpus), min(memory, machine.memory), gpus), tuple(notices))
+
+
+def ways(request: Mapping[str, Json], machine: Capacity) -> list[Way]:
+    """Give the ways to place a job, the preferred one first.
+
+    Raises `ServiceError`, about the preferred one, if this machine has what none of them needs.
+    """
+    found, refusals = [], []
+    for selected in selections(request):
+        its = {**request, "ResourceConfig": {**request["ResourceConfig"], **selected}}
+        try:
+            found.append(Way(its, needs(list(instance_types(its).values()), machine), selected))
+        except ServiceError as error:
+            refusals.append(error)
+    if not found:
+        raise refusals[0]
+    return found
 
 
 def _refused(name: str, what: str, machine: Capacity, count: int = 1) -> ServiceError:

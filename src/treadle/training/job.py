@@ -358,12 +358,18 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Placed:
-    """A new attempt begins: its hosts are about to be launched. `token_hash` is its token's; `gpus` by host."""
+    """A new attempt begins: its hosts are about to be launched. `token_hash` is its token's; `gpus` by host.
+
+    `selected` are the members of ResourceConfig that say which of the InstancePreferences it is; `notes` are for the
+    log.
+    """
 
     at: float
     token_hash: str
     hosts: tuple[str, ...]
     gpus: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    selected: Mapping[str, Json] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -562,7 +568,11 @@ def _placed(job: Job, event: Placed) -> Job:
         tokens=(*job.tokens, event.token_hash),
         hosts=tuple(Host(name=each, gpus=event.gpus.get(each, ())) for each in event.hosts),
         abandoned=(*job.abandoned, *given_up),
+        notes=(*job.notes, *event.notes),
     )
+    if event.selected:
+        resources = {**job.request["ResourceConfig"], **event.selected}
+        placed = _with(placed, request={**job.request, "ResourceConfig": resources})
     return _move(placed, "placed", event.at)
 
 

@@ -43,7 +43,8 @@ def check(request: Mapping[str, Json]) -> None:
 
 def _types(request: Mapping[str, Json]) -> Iterator[str]:
     resources: Mapping[str, Any] = request.get("ResourceConfig") or {}
-    for each in (resources, *(resources.get("InstanceGroups") or ())):
+    several = (each for name in ("InstanceGroups", "InstancePreferences") for each in resources.get(name) or ())
+    for each in (resources, *several):
         if each.get("InstanceType"):
             yield each["InstanceType"]
 

@@ -15,7 +15,8 @@ from typing import Any, Protocol
 from treadle.errors import ImageError, ServiceError
 from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION
 from treadle.seams import Capacity, JobStore, Json, Objects
-from treadle.training import describe, hosts, instances, limits, lists, spec, tags, update
+from treadle.training import describe, instances, limits, lists, spec, tags, update
+from treadle.training.file_systems import FileSystems
 from treadle.training.job import Event, InterruptRequested, Job, Tagged, Updated, created, decode
 from treadle.training.search import search
 
@@ -97,6 +98,7 @@ class TrainingService:
         jobs: JobStore,
         objects: Objects,
         images: Images,
+        file_systems: FileSystems,
         supervisor: Jobs,
         clock: Callable[[], float] = time.time,
         room: Callable[[], None] = lambda: None,
@@ -106,6 +108,7 @@ class TrainingService:
         self._jobs = jobs
         self._objects = objects
         self._images = images
+        self._file_systems = file_systems
         self._supervisor = supervisor
         self._clock = clock
         self._room = room
@@ -123,8 +126,9 @@ class TrainingService:
         if await self._supervisor.find(name):
             raise _taken(arn)
         request = spec.with_defaults(values)
-        types = list(hosts.instance_types(request).values())
-        need = instances.needs(types, await self._supervisor.capacity())
+        ways = instances.ways(request, await self._supervisor.capacity())
+        # Of several ways the log tells when one has been selected.
+        notices = () if ways[0].selected else ways[0].notices
         image, command = await asyncio.to_thread(self._prepared, request, region)
         job = created(
             name=name,
@@ -133,7 +137,7 @@ class TrainingService:
             image=image,
             command=command,
             at=self._clock(),
-            notes=(*need.notices, *spec.notices(request)),
+            notes=(*notices, *spec.notices(request)),
         )
         if not await self._supervisor.add(job):
             raise _taken(arn)
@@ -156,6 +160,7 @@ class TrainingService:
                 )
             request["AlgorithmSpecification"] = {**algorithm, "MetricDefinitions": definitions}
         spec.check_data(request, self._objects, region)
+        self._file_systems.check(request)
         return image, command
 
     def _resolve(
@@ -189,7 +194,6 @@ class TrainingService:
 
     async def update_training_job(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """UpdateTrainingJob, while the job is in progress. A warm pool that is gone cannot be kept any longer."""
-        update.check(values)
 
         def decide(job: Job) -> Event:
             if job.status != "InProgress":

@@ -17,6 +17,7 @@ from treadle.errors import ObjectError, ServiceError
 from treadle.home import DEFAULT_REGION, Home
 from treadle.seams import Capacity, HostSpec, Json, Objects
 from treadle.training import instances
+from treadle.training.file_systems import FileSystems
 from treadle.training.hosts import instance_types
 from treadle.training.job import Host, Job
 
@@ -53,14 +54,11 @@ def _is(*values: Json) -> Callable[[Any], bool]:
 
 _UNBUILT: Final = (
     _Unbuilt("AlgorithmSpecification.AlgorithmName", "Name the image in TrainingImage."),
-    _Unbuilt("ResourceConfig.InstancePreferences", "Use InstanceType and InstanceCount."),
     _Unbuilt("ResourceConfig.TrainingPlanArn", "Leave it out."),
-    _Unbuilt("TensorBoardOutputConfig", "Leave it out, and write event files to /opt/ml/output/data."),
-    _Unbuilt("RemoteDebugConfig.EnableRemoteDebug", "Leave it out."),
+    _Unbuilt("ResourceConfig.InstancePreferences.*.TrainingPlanArns", "Leave it out."),
     _Unbuilt("ServerlessJobConfig", "Use AlgorithmSpecification and ResourceConfig."),
     _Unbuilt("MlflowConfig", "Leave it out."),
     _Unbuilt("ModelPackageConfig", "Leave it out."),
-    _Unbuilt("InputDataConfig.*.DataSource.FileSystemDataSource", "Use S3DataSource."),
     _Unbuilt("InputDataConfig.*.DataSource.DatasetSource", "Use S3DataSource."),
     _Unbuilt(
         "InputDataConfig.*.DataSource.S3DataSource.S3DataType",
@@ -84,6 +82,13 @@ _IDLE: Final = (
     _Unbuilt("DebugRuleConfigurations", "no rules are evaluated"),
     _Unbuilt("ProfilerRuleConfigurations", "no rules are evaluated"),
     _Unbuilt("ExperimentConfig", "no experiment is recorded"),
+    _Unbuilt(
+        "ProfilerConfig", "system metrics are not recorded", lambda profiler: not profiler.get("DisableProfiler", False)
+    ),
+    _Unbuilt("RemoteDebugConfig.EnableRemoteDebug", "there is no Systems Manager that could open a session"),
+    _Unbuilt("InfraCheckConfig.EnableInfraCheck", "the machine is not checked"),
+    _Unbuilt("SessionChainingConfig.EnableSessionTagChaining", "the credentials of a job have no session tags"),
+    _Unbuilt("ResourceConfig.InstancePlacementConfig", "all instances are on this machine"),
 )
 
 
@@ -96,10 +101,12 @@ def check(request: Mapping[str, Json]) -> None:
                 raise _invalid(f"{member}{shown} is not supported by Treadle. {unbuilt.advice}")
     if not request.get("AlgorithmSpecification", {}).get("TrainingImage"):
         raise _invalid("Either AlgorithmName or TrainingImage must be specified in AlgorithmSpecification.")
-    _check_resources(request.get("ResourceConfig", {}))
+    _check_resources(request.get("ResourceConfig", {}), spot=bool(request.get("EnableManagedSpotTraining")))
     for number, channel in enumerate(request.get("InputDataConfig") or (), 1):
-        if not channel["DataSource"].get("S3DataSource"):
-            raise _invalid(f"inputDataConfig.{number}.member.dataSource must have an s3DataSource.")
+        sources = [each for each in ("S3DataSource", "FileSystemDataSource") if channel["DataSource"].get(each)]
+        if len(sources) != 1:
+            member = f"inputDataConfig.{number}.member.dataSource"
+            raise _invalid(f"{member} must have either an s3DataSource or a fileSystemDataSource.")
         _check_channel(f"inputDataConfig.{number}.member", channel, request)
     for member, count in (each for path in _COUNTS for each in _at(request, path)):
         if count < 1:
@@ -114,11 +121,36 @@ def check(request: Mapping[str, Json]) -> None:
             raise _invalid(f"Channel names must be unique, and '{name}' is given more than once.")
         if not name.strip("."):
             raise _invalid(f"'{name}' cannot be the name of a channel: it becomes a directory.")
-    for member, uri in (*_at(request, _OUTPUT), *_at(request, _CHECKPOINTS), *_at(request, _INPUT)):
+    for member, uri in (each for path in (*_WRITTEN, _INPUT) for each in _at(request, path)):
         _bucket_and_key(member, uri)
 
 
-def _check_resources(resources: Mapping[str, Json]) -> None:
+def _check_preferences(resources: Mapping[str, Json], *, spot: bool) -> None:
+    """Refuse what InstancePreferences exclude, as their documentation says; AWS's texts have not been found."""
+    preferences = resources.get("InstancePreferences") or ()
+    for member in ("SelectedInstanceType", "SelectedInstanceCount"):
+        if resources.get(member) is not None:
+            raise _invalid(f"ResourceConfig.{member} is read-only: it cannot be given in a request.")
+    if not preferences:
+        return
+    for member in ("InstanceType", "InstanceGroups", "InstancePlacementConfig"):
+        if resources.get(member):
+            raise _invalid(f"ResourceConfig must have either InstancePreferences or {member}.")
+    if spot:
+        raise _invalid("InstancePreferences cannot be used with EnableManagedSpotTraining.")
+    types = [each["InstanceType"] for each in preferences]
+    for name in types:
+        if types.count(name) > 1:
+            raise _invalid(f"An instance type can appear only once in InstancePreferences: {name}.")
+    counted = ["InstanceCount" in each for each in preferences]
+    if any(counted) and (not all(counted) or "InstanceCount" in resources):
+        raise _invalid("InstanceCount must be in every one of the InstancePreferences, or in ResourceConfig only.")
+
+
+def _check_resources(resources: Mapping[str, Json], *, spot: bool) -> None:
+    _check_preferences(resources, spot=spot)
+    if resources.get("InstancePreferences"):
+        return
     groups = resources.get("InstanceGroups") or ()
     if not groups:
         if not resources.get("InstanceType"):
@@ -135,7 +167,9 @@ def _check_resources(resources: Mapping[str, Json]) -> None:
 def _check_channel(member: str, channel: Mapping[str, Json], request: Mapping[str, Json]) -> None:
     """Refuse what a mode cannot do; AWS's own words for these have not been found."""
     mode = channel.get("InputMode", request["AlgorithmSpecification"].get("TrainingInputMode", "File"))
-    source = channel["DataSource"]["S3DataSource"]
+    if channel["DataSource"].get("FileSystemDataSource") and mode != "File":
+        raise _invalid(f"{member}: a FileSystemDataSource can only be used in File mode, and the mode is {mode}.")
+    source = channel["DataSource"].get("S3DataSource", {})
     kind = source.get("S3DataType", "S3Prefix")
     for name, value in (("CompressionType", "Gzip"), ("RecordWrapperType", "RecordIO")):
         if mode != "Pipe" and channel.get(name) == value:
@@ -152,9 +186,17 @@ def _check_channel(member: str, channel: Mapping[str, Json], request: Mapping[st
             raise _invalid(f"{member}: there is no instance group '{name}'.")
 
 
-_COUNTS: Final = ("ResourceConfig.InstanceCount", "ResourceConfig.InstanceGroups.*.InstanceCount")
-_OUTPUT: Final = "OutputDataConfig.S3OutputPath"
-_CHECKPOINTS: Final = "CheckpointConfig.S3Uri"
+_COUNTS: Final = (
+    "ResourceConfig.InstanceCount",
+    "ResourceConfig.InstanceGroups.*.InstanceCount",
+    "ResourceConfig.InstancePreferences.*.InstanceCount",
+)
+_WRITTEN: Final = (
+    "OutputDataConfig.S3OutputPath",
+    "CheckpointConfig.S3Uri",
+    "DebugHookConfig.S3OutputPath",
+    "TensorBoardOutputConfig.S3OutputPath",
+)
 _INPUT: Final = "InputDataConfig.*.DataSource.S3DataSource.S3Uri"
 
 
@@ -206,7 +248,7 @@ def check_data(request: Mapping[str, Json], objects: Objects, region: str) -> No
                 f"exists in the selected region ({region}), that objects exist under that S3 prefix, and that the role "
                 f'"{request["RoleArn"]}" has "s3:ListBucket" permissions on bucket "{bucket}".{problem}'
             )
-    for member, uri in (*_at(request, _OUTPUT), *_at(request, _CHECKPOINTS)):
+    for member, uri in (each for path in _WRITTEN for each in _at(request, path)):
         bucket, _ = _bucket_and_key(member, uri)
         if bucket not in objects.buckets():
             # [guess]: AWS's text for a bucket to write to that is not there has not been found.
@@ -223,7 +265,8 @@ def with_defaults(request: Mapping[str, Json]) -> dict[str, Json]:
     job: dict[str, Json] = copy.deepcopy(dict(request))
     job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **job["OutputDataConfig"]}
     job["AlgorithmSpecification"] = {"EnableSageMakerMetricsTimeSeries": False, **job["AlgorithmSpecification"]}
-    if not job["ResourceConfig"].get("InstanceGroups"):
+    preferences = job["ResourceConfig"].get("InstancePreferences") or ()
+    if not (job["ResourceConfig"].get("InstanceGroups") or any("InstanceCount" in each for each in preferences)):
         job["ResourceConfig"] = {"InstanceCount": 1, **job["ResourceConfig"]}
     # The model takes 0, which no program could do anything with.
     job["ResourceConfig"]["VolumeSizeInGB"] = job["ResourceConfig"].get("VolumeSizeInGB") or _VOLUME
@@ -236,7 +279,8 @@ def with_defaults(request: Mapping[str, Json]) -> dict[str, Json]:
     for channel in job.get("InputDataConfig") or ():
         channel.setdefault("CompressionType", "None")
         channel.setdefault("RecordWrapperType", "None")
-        channel["DataSource"]["S3DataSource"].setdefault("S3DataDistributionType", "FullyReplicated")
+        if source := channel["DataSource"].get("S3DataSource"):
+            source.setdefault("S3DataDistributionType", "FullyReplicated")
     return job
 
 
@@ -299,4 +343,5 @@ def host_spec(job: Job, host: Host, place: Place, machine: Capacity) -> HostSpec
         cpus=has.cpus if has.cpus < machine.cpus else 0.0,
         memory=has.memory if has.memory < machine.memory else 0,
         gpus=list(host.gpus),
+        file_systems=FileSystems(place.home.file_systems).all(),
     )

@@ -24,7 +24,7 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -38,6 +38,7 @@ from treadle.seams import (
     ClaimAnswer,
     HostLaunch,
     JobStore,
+    Json,
     Launcher,
     LogBatch,
     Objects,
@@ -45,7 +46,8 @@ from treadle.seams import (
     ReportAnswer,
 )
 from treadle.training import instances, outputs, spec
-from treadle.training.hosts import host_names, instance_types
+from treadle.training.hosts import host_names, instance_types, selections
+from treadle.training.instances import Need, Way
 from treadle.training.job import (
     Announced,
     Claimed,
@@ -537,11 +539,18 @@ class Supervisor:
                     )
                 continue
             # First in, first out: who does not fit lets nobody pass, or a large job would never get its turn.
-            room = room and _fits(live.need, capacity, self._used())
-            if room:
-                live.task = self._spawn(self._told(live.job.name, self._launch(live)))
+            way = self._way(live, capacity) if room else None
+            room = way is not None
+            if way is not None:
+                live.need = way.need.capacity
+                live.task = self._spawn(self._told(live.job.name, self._launch(live, way)))
             else:
                 await self._apply(live, Waiting(self._clock()))
+
+    def _way(self, live: _Live, machine: Capacity) -> Way | None:
+        """Give the first way to place a job that there is room for now."""
+        used = self._used()
+        return next((each for each in _ways(live.job, machine) if _fits(each.need.capacity, machine, used)), None)
 
     def _used(self) -> list[Capacity]:
         return [each.need for each in self._live.values() if each.busy or not _unplaced(each.job)]
@@ -557,14 +566,21 @@ class Supervisor:
 
     # -- placing ------------------------------------------------------------------------------------------------------
 
-    async def _launch(self, live: _Live) -> None:
+    async def _launch(self, live: _Live, way: Way) -> None:
         await self._kill(live.job.abandoned)
         token = secrets.token_urlsafe(32)
         before = live.job
         machine = await self._launcher.capacity()
-        live.promised = self._free_gpus(live, machine)
+        live.promised = self._free_gpus(live, way.request, machine)
         try:
-            placed = Placed(self._clock(), _hash(token), host_names(before.request), live.promised)
+            placed = Placed(
+                self._clock(),
+                _hash(token),
+                host_names(way.request),
+                live.promised,
+                selected=way.selected,
+                notes=way.notices if way.selected else (),
+            )
             job = await self._apply(live, placed)
         finally:
             live.promised = {}
@@ -586,7 +602,7 @@ class Supervisor:
             if its is None or its.handle != handle:
                 await self._kill([handle])  # the attempt is over before it began
 
-    def _free_gpus(self, live: _Live, machine: Capacity) -> dict[str, tuple[int, ...]]:
+    def _free_gpus(self, live: _Live, request: Mapping[str, Json], machine: Capacity) -> dict[str, tuple[int, ...]]:
         """Give every host of a job GPUs of its own, of those that no other job has."""
         others = [each for each in self._live.values() if each is not live]
         taken = {number for each in others for host in each.job.hosts for number in host.gpus}
@@ -594,7 +610,7 @@ class Supervisor:
         free = iter([number for number in range(machine.gpus) if number not in taken])
         return {
             host: tuple(number for _, number in zip(range(_gpus(kind, machine)), free, strict=False))
-            for host, kind in instance_types(live.job.request).items()
+            for host, kind in instance_types(request).items()
         }
 
     def _host_launch(self, job: Job, host: Host, token: str) -> HostLaunch:
@@ -751,12 +767,24 @@ def _unplaced(job: Job) -> bool:
     return not job.outcome and (not job.hosts or any(not each.handle and not each.agent for each in job.hosts))
 
 
-def _need(job: Job, machine: Capacity) -> Capacity:
+def _ways(job: Job, machine: Capacity) -> list[Way]:
+    """Give the ways to place a job, the preferred one first; there is always one."""
     try:
-        return instances.needs(list(instance_types(job.request).values()), machine).capacity
+        return instances.ways(job.request, machine)
     except ServiceError:
         # It was taken when the machine had what it needs; it gets the machine, and its program says what it misses.
-        return machine
+        selected = selections(job.request)[0]
+        return [
+            Way(
+                {**job.request, "ResourceConfig": {**job.request["ResourceConfig"], **selected}},
+                Need(machine),
+                selected,
+            )
+        ]
+
+
+def _need(job: Job, machine: Capacity) -> Capacity:
+    return _ways(job, machine)[0].need.capacity
 
 
 def _gpus(kind: str, machine: Capacity) -> int:

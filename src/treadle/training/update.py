@@ -5,21 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from treadle.errors import ServiceError
 from treadle.seams import Json
 
-__all__ = ["check", "members"]
+__all__ = ["members"]
 
 # Merged member by member; what is not named stays.
 _MERGED: Final = ("ProfilerConfig", "RemoteDebugConfig", "ResourceConfig")
-
-
-def check(values: Mapping[str, Any]) -> None:
-    """Refuse what is not built. Raises `ServiceError`."""
-    if values.get("RemoteDebugConfig", {}).get("EnableRemoteDebug"):
-        raise ServiceError(
-            "ValidationException", "remoteDebugConfig.enableRemoteDebug is not supported by Treadle. Leave it out."
-        )
 
 
 def members(request: Mapping[str, Json], values: Mapping[str, Any]) -> dict[str, Json]:
