@@ -37,6 +37,10 @@ class _Connection(NamedTuple):
     def usable(self) -> bool:
         return not (self.reader.at_eof() or self.writer.is_closing())
 
+    @property
+    def gone(self) -> bool:
+        return self.writer.transport.get_extra_info("socket").fileno() < 0
+
 
 class Poster:
     """Posts to any URL, several at a time; close it when done.
@@ -48,13 +52,14 @@ class Poster:
         self._limit = limit
         self._head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._kept: dict[str, list[_Connection]] = {}
+        self._aborted: list[_Connection] = []
 
     async def close(self) -> None:
-        """Let go of the connections that were kept."""
-        for each in self._kept.values():
-            for connection in each:
-                await _closed(connection)
+        """Let go of the connections that were kept, and of those that were given up but for their last moment."""
+        for connection in (*(each for kept in self._kept.values() for each in kept), *self._aborted):
+            await _closed(connection)
         self._kept.clear()
+        self._aborted.clear()
 
     async def post(self, url: str, body: bytes, *, seconds: float) -> tuple[int, bytes]:
         """Send a body and give the status and body of the answer, within so many seconds.
@@ -71,6 +76,7 @@ class Poster:
                 answer = await _answer(connection.reader, self._limit)
             except BaseException:
                 connection.writer.transport.abort()
+                self._aborted = [each for each in (*self._aborted, connection) if not each.gone]
                 raise
         if answer.keep:
             kept.append(connection)

@@ -26,7 +26,6 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-import treadle
 from treadle.agent import artifacts, contract, failure, volume
 from treadle.agent.data import DIRECTORIES, Data, Staging
 from treadle.agent.faults import DataError, PullError
@@ -57,7 +56,7 @@ _PLATFORM_ERROR = "InternalServerError: We encountered an internal error. Please
 _LOOK_SHARE = 10
 
 # Where the package is imported from: an editable installation is not below the interpreter's prefix.
-_TREADLE: Sequence[str] = treadle.__path__
+_TREADLE = Path(__file__).parents[1]
 
 _log = logging.getLogger(__name__)
 
@@ -281,7 +280,7 @@ class Work:
         image = spec.image.get("directory")
         hidden = (*(Path(each) for each in spec.hidden), self._place.directory)
         # Whoever keeps the interpreter in the home or in /tmp must be able to run it all the same.
-        interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix, *_TREADLE)}
+        interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix, _TREADLE)}
         covered = (*hidden, *(Path(each) for each in OWN))
         within = [each for each in interpreter if any(each.is_relative_to(other) for other in covered)]
         # A program that has a /tmp of its own does not see the one that the machine's user chose.
