@@ -39,7 +39,8 @@ class _Connection(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        return self.writer.transport.get_extra_info("socket").fileno() < 0
+        descriptor: int = self.writer.transport.get_extra_info("socket").fileno()
+        return descriptor < 0
 
 
 class Poster:
