@@ -131,10 +131,12 @@ def test_the_main_job(world: World, container_engine: Service) -> None:
     assert world.model("main") == {"m": b"1,2\n"}
 
 
+# Who listens keeps his side open, by a pipe that never ends: the other nc would leave at once, with what it has to say.
 PAIR = """
 me=$(hostname)
 if [ $me = algo-1 ]; then other=algo-2; else other=algo-1; fi
-nc -l -p 5000 </dev/null > /opt/ml/model/$me &
+mkfifo /opt/ml/open
+nc -l -p 5000 <>/opt/ml/open > /opt/ml/model/$me &
 until echo "from $me" | nc -w 5 $other 5000 2>/dev/null; do sleep 0.1; done
 wait
 ls /sys/class/net | tr '\\n' ' '; echo
