@@ -120,7 +120,7 @@ class Service:
         (place / "users").write_text(f"{USER}:{_BCRYPT}\n")
         (place / "config.yml").write_text(_REGISTRY.format(place, self.registry_port))
         argv = ["docker-registry", "serve", str(place / "config.yml")]
-        with (place / "log").open("wb") as log, _service(argv, os.environ, log):
+        with (place / "log").open("wb") as log, _service(argv, os.environ, place, log):
             address = f"127.0.0.1:{self.registry_port}"
             until(lambda: _listens(self.registry_port), what="the registry listens")
             yield address
@@ -229,13 +229,14 @@ def _process(directory: Path, address: str, port: int) -> Iterator[None]:
     if _kind() == "docker":
         argv = ["dockerd", "--data-root", f"{directory}/root", "--exec-root", f"{directory}/run"]
         argv += ["--pidfile", f"{directory}/pid", "-H", address]
-    with (directory / "log").open("wb") as log, _service(argv, environment, log):
+    with (directory / "log").open("wb") as log, _service(argv, environment, directory, log):
         yield
 
 
 @contextlib.contextmanager
-def _service(argv: Sequence[str], environment: Mapping[str, str], log: Any) -> Iterator[None]:
-    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+def _service(argv: Sequence[str], environment: Mapping[str, str], directory: Path, log: Any) -> Iterator[None]:
+    # Of a container that the kernel killed for its memory, Podman's monitor leaves a file `oom` where it was started.
+    process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=directory)
     try:
         yield
     finally:
