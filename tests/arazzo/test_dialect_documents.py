@@ -152,3 +152,42 @@ def test_unread_sources_at_one_place_are_one(other: str, errors: list[str], tmp_
     servers = {"a": "http://127.0.0.1:9", "b": other}
     found = Shelf(tmp_path, {"main.yaml": UNREAD}).check(servers=servers)
     assert [each.rule for each in found if each.severity == "error"] == errors
+
+
+USES = """
+sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
+workflows:
+- workflowId: w
+  steps:
+  - {{stepId: find, operationId: one, requestBody: {{payload: {{}}}}{0}}}
+  - {{stepId: use, operationId: two, requestBody: {{payload: {{got: {1}}}}}}}
+  outputs: {{end: {1}}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("declares", "written", "got", "rules"),
+    [
+        pytest.param("", "$steps.find.outputs.id", 7, {"undeclared-output"}, id="nothing declared"),
+        pytest.param("", "$steps.find.id", 7, {"undeclared-output", "implied-outputs"}, id="without outputs"),
+        pytest.param("", "$steps.find.outputs.deep#/a", 1, {"undeclared-output"}, id="into it"),
+        pytest.param("", "$steps.find.outputs.gone", None, {"undeclared-output"}, id="not in the answer"),
+        pytest.param(", outputs: {id: $response.body#/other}", "$steps.find.outputs.id", 8, set(), id="declared"),
+        pytest.param(", outputs: {ident: $response.body#/id}", "$steps.find.outputs.idnet", None, {"unknown-output"}, id="misspelt"),
+    ],
+)  # fmt: skip
+def test_an_output_that_no_step_declares_is_a_member_of_its_answer(
+    declares: str, written: str, got: object, rules: set[str], tmp_path: Path
+) -> None:
+    """A misspelt name of a declared one is no such thing."""
+    shelf = Shelf(tmp_path, {"main.yaml": USES.format(declares, written)})
+    assert {each.rule for each in shelf.check() if each.severity == "warning"} == rules
+    story = shelf.tell([(200, {"id": 7, "other": 8, "deep": {"a": 1}}), 200])
+    assert story.requests[1] == ("two", {} if got is None else {"got": got})
+    assert story.end.outputs == ({} if got is None else {"end": got})
+
+
+def test_strict_refuses_an_output_that_is_not_declared(tmp_path: Path) -> None:
+    """By the letter there is no such output."""
+    shelf = Shelf(tmp_path, {"main.yaml": USES.format("", "$steps.find.outputs.id")})
+    assert {each.rule for each in shelf.check(strict=True) if each.severity == "error"} == {"undeclared-output"}

@@ -232,7 +232,7 @@ FAULTY = [
           outputs:
             id: $steps.create.outputs.id
         """,
-        ["8:5 warning missing-body", "10:5 warning empty-field", "11:5 error unknown-field", "14:7 error missing-field", "15:18 warning implied-context", "18:9 warning unknown-output"],
+        ["8:5 warning missing-body", "10:5 warning empty-field", "11:5 error unknown-field", "14:7 error missing-field", "15:18 warning implied-context", "18:9 warning undeclared-output"],
         "is there a dash too many?",
     ),
     Case(
@@ -310,7 +310,7 @@ FAULTY = [
             parameters:
             - {name: orderId, in: path, value: "$steps.get.outputs.id "}
         """,
-        ["7:39 note unused-input", "7:63 note unused-input", "12:43 error bad-expression", "13:40 error bad-expression", "13:40 warning unfitting-value", "14:39 warning unfitting-value", "18:40 error bad-expression", "22:40 error bad-expression", "26:40 error bad-expression", "30:40 warning bad-expression", "34:40 warning bad-expression", "38:40 warning bad-expression", "42:40 warning unknown-output", "42:40 warning unbraced-interpolation"],
+        ["7:39 note unused-input", "7:63 note unused-input", "12:43 error bad-expression", "13:40 error bad-expression", "13:40 warning unfitting-value", "14:39 warning unfitting-value", "18:40 error bad-expression", "22:40 error bad-expression", "26:40 error bad-expression", "30:40 warning bad-expression", "34:40 warning bad-expression", "38:40 warning bad-expression", "42:40 warning undeclared-output", "42:40 warning unbraced-interpolation"],
     ),
     Case(
         "poll-leaves-on-unhandled",

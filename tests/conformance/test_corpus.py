@@ -41,10 +41,6 @@ SKIPPED: Mapping[tuple[str, str], str] = {
         "cross-document-child.arazzo.yaml",
         "callsBack",
     ): "a fixture: a document that it reaches names no source on purpose",
-    (
-        "soundcloud.com/workflows.arazzo.json",
-        "resolve-sound-cloud-url-and-fetch-track-details",
-    ): "a path parameter is an output that its step does not declare: no answer can fill it",
 }
 """(end of the path, workflow) → why it cannot run to its end. Such a document must be refused, or fail with a reason."""
 

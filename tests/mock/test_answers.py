@@ -226,7 +226,7 @@ async def test_a_branch_can_be_chosen(take: str | None, steps: list[str]) -> Non
 
 async def test_a_way_that_ends_badly_is_not_taken() -> None:
     """The way forward leads to a request that cannot be built: the other action, which ends the workflow, is better."""
-    workflow = BRANCHES.replace("{stepId: last, operationId: get}", "{stepId: last, operationId: one, parameters: [{name: id, in: path, value: $steps.find.outputs.nothing}]}")  # fmt: skip
+    workflow = BRANCHES.replace("{stepId: last, operationId: get}", "{stepId: last, operationId: one, parameters: [{name: id, in: path, value: $message.payload}]}")  # fmt: skip
     described = {
         "get": ("GET /x", operation(LIST)),
         "one": ("GET /y/{id}", operation({}, parameters=[{"name": "id", "in": "path", "required": True}])),

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from treadle.arazzo.expressions import nodes, pointer
@@ -53,12 +53,12 @@ def meant(text: str, scope: Scope) -> tuple[str, bool]:
     candidate = respelt(text)
     if not candidate or candidate == text:
         return "", False
-    quiet = replace(scope, notes=[])
+    quiet = scope.quiet()
     try:
         check(_parse(candidate, quiet)[0], quiet)
     except ExpressionError:
         return "", False
-    return candidate, all(note.rule == "unknown-output" for note in quiet.notes)
+    return candidate, all(note.rule in {"unknown-output", "undeclared-output"} for note in quiet.notes)
 
 
 def compile_expression(text: str, scope: Scope, at: str = "") -> Expression:
@@ -411,15 +411,30 @@ def check(expression: Expression, scope: Scope, at: str = "") -> None:
             hint = did_you_mean(expression.step_id, scope.steps)
             scope.note("unknown-step", f"'{expression}': there is no step '{expression.step_id}'", "error", at, hint)
         else:
-            known = scope.steps[expression.step_id]
-            what = f"step '{expression.step_id}' has no output"
-            _check_name(expression, expression.name, known, what, "unknown-output", scope, at)
+            _check_output(expression, scope, at)
     elif isinstance(expression, nodes.WorkflowReference):
         _check_workflow(expression, scope, at)
     elif isinstance(expression, nodes.SourceReference) and expression.source not in scope.sources:
         hint = did_you_mean(expression.source, scope.sources)
         message = f"'{expression}': there is no source description '{expression.source}'"
         scope.note("unknown-source", message, "error", at, hint)
+
+
+def _check_output(expression: nodes.StepReference, scope: Scope, at: str) -> None:
+    step_id, name = expression.step_id, expression.name
+    known = scope.steps[step_id]
+    if not name or name in known:
+        return
+    what = f"'{expression}': step '{step_id}' has no output '{name}'"
+    meant = did_you_mean(name, known)
+    if step_id not in scope.answering or meant.startswith("did you mean") or not _IDENTIFIER.fullmatch(name):
+        scope.note("unknown-output", what, "warning", at, meant)
+        return
+    scope.implied.setdefault(step_id, set()).add(name)
+    taken = f"; the member '{name}' of its answer is taken" if scope.allows("undeclared-output") else ""
+    scope.dialect(
+        "undeclared-output", what + taken, at, f"declare it there: outputs: {{{name}: $response.body#/{name}}}"
+    )
 
 
 def _check_workflow(expression: nodes.WorkflowReference, scope: Scope, at: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import ClassVar, Final
 
@@ -26,6 +26,7 @@ DIALECT_RULES: Final[Mapping[str, str]] = {
     "dotted-navigation": "`$response.body.a[0].b`, `.length` and `[*]` lead into a value, as `#/a/0/b` does",
     "whole-object": "`$inputs`, `$outputs` and `$steps.x.outputs` mean all of them as one object",
     "foreign-workflow-name": "`$workflows.x` may mean a workflow x of another document, called or depended on here",
+    "undeclared-output": "`$steps.x.outputs.id` may mean the member `id` of the answer, where the step declares none",
     "implied-outputs": "`$steps.x.name` means `$steps.x.outputs.name`",
     "plural-headers": "`$response.headers.X` means `$response.header.X`",
     "lone-braced-expression": "`{$x}` alone keeps its type when it is an object or array, or the schema wants its type",
@@ -128,6 +129,14 @@ class Scope:
     strict: bool = False
     notes: list[Note] = field(default_factory=list)
     foreign: Mapping[str, tuple[frozenset[str], frozenset[str]]] = field(default_factory=dict)
+    answering: frozenset[str] = frozenset()
+    """The steps that call operations: of their answers undeclared outputs can be members (`undeclared-output`)."""
+    implied: dict[str, set[str]] = field(default_factory=dict)
+    """Filled by compiling: the outputs that are used so, by step."""
+
+    def quiet(self) -> Scope:
+        """Give a scope that knows the same, for guesses: what is noted there counts for nothing."""
+        return replace(self, notes=[], implied={})
 
     def allows(self, rule: str) -> bool:
         """Tell whether a dialect rule may be used."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final, Literal, Protocol, TypeAlias
 
 from treadle.arazzo.expressions import nodes
@@ -383,7 +383,7 @@ class _Compiler:
     def plain(self, text: str, at: str, depth: int) -> _Part:
         if is_rooted(text) or _RESEMBLES.match(text) or (self.kind == "expression" and depth == 0):
             try:
-                compile_expression(text, replace(self.scope, notes=[]))
+                compile_expression(text, self.scope.quiet())
             except ExpressionError as error:
                 wrong = self.kind == "expression" or error.declared or (is_rooted(text) and error.meant)
                 tail = "" if wrong else "; it is taken as text"

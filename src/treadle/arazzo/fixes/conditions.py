@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from treadle.arazzo.criteria import compile_criterion, jsonpath
@@ -44,7 +43,7 @@ def rewritten(criterion: Criterion, scope: Scope) -> Rewritten | None:
 
 
 def _broken(criterion: Criterion, scope: Scope) -> bool:
-    quiet = replace(scope, notes=[])
+    quiet = scope.quiet()
     version = criterion.version or None
     compile_criterion(criterion.condition, quiet, type=criterion.kind, version=version, context=criterion.context)
     return any(note.severity == "error" for note in quiet.notes)

@@ -24,7 +24,7 @@ _REWRITTEN = frozenset({"dotted-navigation", "implied-outputs", "plural-headers"
 
 def proper(text: str, scope: Scope) -> Better | None:
     """Give an expression as it is written properly; None where it is, or where there is no certain way."""
-    quiet = replace(scope, notes=[])
+    quiet = scope.quiet()
     try:
         expression = compile_expression(text, quiet)
     except ExpressionError:
@@ -41,7 +41,7 @@ def proper(text: str, scope: Scope) -> Better | None:
     written = str(expression)
     # The names decide where an expression ends: what is written must still mean the same.
     try:
-        same = compile_expression(written, replace(scope, notes=[])) == expression
+        same = compile_expression(written, scope.quiet()) == expression
     except ExpressionError:
         return None
     return Better(written, tuple(sorted(rules))) if same and written != text else None
@@ -96,7 +96,7 @@ def unwrapped(text: str, scope: Scope) -> str | None:
     better = proper(bare, scope)
     bare = better.text if better is not None else bare
     try:
-        expression = compile_expression(bare, replace(scope, notes=[]))
+        expression = compile_expression(bare, scope.quiet())
     except ExpressionError:
         return None
     tail = getattr(expression, "tail", None)
@@ -117,7 +117,7 @@ def in_text(text: str, scope: Scope, *, whole: bool = True) -> Better | None:
         return None
     if whole and text.startswith("$") and _is_whole(text, scope):
         return proper(text, scope)
-    quiet = replace(scope, notes=[])
+    quiet = scope.quiet()
     found = placeholders(text, quiet, unbraced=whole)
     pieces: list[str] = []
     rules: list[str] = []
@@ -140,5 +140,5 @@ def in_text(text: str, scope: Scope, *, whole: bool = True) -> Better | None:
 
 def _is_whole(text: str, scope: Scope) -> bool:
     """Tell whether a text is one expression, as the compiler of values decides it."""
-    template = compile_value(text, replace(scope, notes=[]))
+    template = compile_value(text, scope.quiet())
     return len(template.expressions) == 1 and type(template.part).__name__ == "_Whole"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Final
 
 from treadle.arazzo import model
@@ -181,13 +182,14 @@ class _Planner:
         depends_on = self.dependencies(part, workflow)
         scope = self.scope(part, workflow, callees, depends_on)
         steps = [self.step(part, step, workflow, scope, callees[step.step_id]) for step in workflow.steps]
-        in_order = ordered(part, workflow, steps)
+        outputs = _outputs(part, workflow.outputs, scope, f"{workflow.pointer}/outputs")
+        in_order = ordered(part, workflow, [_with_implied(step, scope) for step in steps])
         return PlannedWorkflow(
             workflow_id=workflow.workflow_id,
             pointer=workflow.pointer,
             steps=in_order,
             index={step.step_id: position for position, step in enumerate(in_order)},
-            outputs=_outputs(part, workflow.outputs, scope, f"{workflow.pointer}/outputs"),
+            outputs=outputs,
             inputs=part.inputs(workflow),
             depends_on=depends_on,
             sources=part.source_fields,
@@ -215,6 +217,7 @@ class _Planner:
             off=part.options.off,
             strict=part.options.strict,
             notes=[],
+            answering=frozenset(step.step_id for step in workflow.steps if step.operation_id or step.operation_path),
         )
 
     def foreign(
@@ -374,6 +377,16 @@ class _Planner:
             criteria=_criteria(part, action.criteria, scope),
             parameters=_arguments(part, parameters, scope, for_workflow=True),
         )
+
+
+def _with_implied(step: PlannedStep, scope: Scope) -> PlannedStep:
+    """Add the outputs that others use of a step, though it does not declare them (dialect `undeclared-output`)."""
+    names = scope.implied.get(step.step_id)
+    if not names or not scope.allows("undeclared-output"):
+        return step
+    quiet = Scope(version=scope.version)
+    implied = {name: compile_value(f"$response.body#/{name}", quiet, kind="expression") for name in sorted(names)}
+    return replace(step, outputs={**step.outputs, **implied}, reads_body=True)
 
 
 def _action_step(part: Part, action: Action, step: model.Step, workflow: model.Workflow) -> str:

@@ -236,6 +236,7 @@ _OF_SOURCES: Final = (
 )  # fmt: skip
 
 _CLAUSE_OF_DIALECT: Final = {
+    "undeclared-output": "Step Object: outputs",
     "boolean-required": "Workflow Object: inputs",
     "undeclared-input": "Workflow Object: inputs",
     "free-output-name": "Workflow Object, Step Object: outputs",

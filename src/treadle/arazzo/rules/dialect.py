@@ -164,6 +164,12 @@ _ALL = (
         "write the names beside `properties`: required: [petId]",
     ),
     Rule(
+        "undeclared-output",
+        "$steps.find.outputs.id, where the step does not declare an output `id`",
+        "the member `id` of the answer's body",
+        "declare it at the step: outputs: {id: $response.body#/id}",
+    ),
+    Rule(
         "free-output-name",
         "outputs: {Search Results: $response.body}",
         "an output of that name",

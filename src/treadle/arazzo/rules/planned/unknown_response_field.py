@@ -43,6 +43,8 @@ def check(checked: CheckedPlans) -> Iterator[Diagnostic]:
 def _reads(step: CheckedStep) -> Iterator[tuple[Sequence[object], str]]:
     """Give the paths into the body that are read when the step has succeeded, and where that is written."""
     for name, template in step.planned.outputs.items():
+        if name not in step.written.outputs:
+            continue  # others use it without a declaration
         for expression in template.expressions:
             yield from _path(expression, join(step.written.pointer, "outputs", name))
     for criterion, claim in zip(step.written.success_criteria, step.success, strict=False):
