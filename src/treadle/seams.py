@@ -113,7 +113,7 @@ MISSING: Final = Missing.MISSING
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
-class Request(msgspec.Struct, frozen=True):
+class Request(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request. `url` is absolute and already percent-encoded; `method` is upper-case."""
 
     method: str
@@ -126,7 +126,7 @@ class Request(msgspec.Struct, frozen=True):
         return _header(self.headers, name)
 
 
-class Response(msgspec.Struct, frozen=True):
+class Response(msgspec.Struct, frozen=True, gc=False):
     """One HTTP response, read to its end. `url` is the final one, after redirects."""
 
     status: int
@@ -177,7 +177,7 @@ class Authoriser(Protocol):
 ArgumentLocation = Literal["path", "query", "header", "cookie", "querystring"]
 
 
-class Argument(msgspec.Struct, frozen=True):
+class Argument(msgspec.Struct, frozen=True, gc=False):
     """A parameter with its value; a missing value never gets here."""
 
     name: str
@@ -185,7 +185,7 @@ class Argument(msgspec.Struct, frozen=True):
     value: Json
 
 
-class Call(msgspec.Struct, frozen=True):
+class Call(msgspec.Struct, frozen=True, gc=False):
     """What a step asks of an operation, all expressions evaluated. `payload` is MISSING when there is no body."""
 
     arguments: tuple[Argument, ...] = ()
@@ -193,7 +193,7 @@ class Call(msgspec.Struct, frozen=True):
     payload: Json | Missing = MISSING
 
 
-class Answer(msgspec.Struct, frozen=True):
+class Answer(msgspec.Struct, frozen=True, gc=False):
     """A response as expressions see it.
 
     `body` is the decoded value: JSON data for JSON media types, text for other text, MISSING for an empty body and for

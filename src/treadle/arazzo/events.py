@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 
-class _Fact(msgspec.Struct, frozen=True, kw_only=True, tag_field="event", omit_defaults=True):
+class _Fact(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event", omit_defaults=True):
     at: float
     run_id: str
     path: tuple[str, ...] = ()
@@ -102,7 +102,7 @@ class Trouble(_Fact, frozen=True, kw_only=True, tag=True):
     again_at: float
 
 
-class VerdictFact(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class VerdictFact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """One criterion's verdict: `passed`, and the lines that explain it. `problem` when it could not be evaluated."""
 
     condition: str

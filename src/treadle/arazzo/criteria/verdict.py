@@ -13,7 +13,7 @@ from treadle.seams import MISSING, Json, Missing
 __all__ = ["Broken", "ConditionError", "Criterion", "Verdict", "look", "place"]
 
 
-class Verdict(msgspec.Struct, frozen=True):
+class Verdict(msgspec.Struct, frozen=True, gc=False):
     """A criterion's verdict. A `problem` says why it could not be evaluated; it has then not passed.
 
     `reasons` are one line for each thing that was looked at, `rules` the dialect rules that were needed.

@@ -73,7 +73,7 @@ class EvaluationError(TreadleError):
         self.missing = missing
 
 
-class Context(msgspec.Struct):
+class Context(msgspec.Struct, gc=False):
     """What expressions can see at one moment of a run; cheap, built anew for each evaluation.
 
     `steps` gives each finished step's outputs, `workflows` each finished workflow's `{"inputs": …, "outputs": …}`,

@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 
-class Begin(msgspec.Struct, frozen=True):
+class Begin(msgspec.Struct, frozen=True, gc=False):
     """A new run starts."""
 
     now: float
@@ -44,7 +44,7 @@ class Begin(msgspec.Struct, frozen=True):
     """Those values of inputs that are references to secrets."""
 
 
-class Continue(msgspec.Struct, frozen=True):
+class Continue(msgspec.Struct, frozen=True, gc=False):
     """A stored run goes on.
 
     About a request whose outcome is not known: `resend` allows to repeat it, `took_effect` says that it was
@@ -56,13 +56,13 @@ class Continue(msgspec.Struct, frozen=True):
     took_effect: bool = False
 
 
-class Due(msgspec.Struct, frozen=True):
+class Due(msgspec.Struct, frozen=True, gc=False):
     """The time of the last `Wait` has come."""
 
     now: float
 
 
-class Answered(msgspec.Struct, frozen=True):
+class Answered(msgspec.Struct, frozen=True, gc=False):
     """An answer to the last `Send`. `request` is what was really sent."""
 
     now: float
@@ -72,14 +72,14 @@ class Answered(msgspec.Struct, frozen=True):
     jitter: float = 0.0
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, gc=False):
     """The message of the last `Publish` was handed over to the broker."""
 
     now: float
     jitter: float = 0.0
 
 
-class Received(msgspec.Struct, frozen=True):
+class Received(msgspec.Struct, frozen=True, gc=False):
     """The end of the last `Receive`: a message, or None when none came in time."""
 
     now: float
@@ -88,7 +88,7 @@ class Received(msgspec.Struct, frozen=True):
     jitter: float = 0.0
 
 
-class Faulted(msgspec.Struct, frozen=True):
+class Faulted(msgspec.Struct, frozen=True, gc=False):
     """No answer to the last `Send`; `sent` is False when the server certainly did not get it."""
 
     now: float
@@ -98,7 +98,7 @@ class Faulted(msgspec.Struct, frozen=True):
     jitter: float = 0.0
 
 
-class Interrupt(msgspec.Struct, frozen=True):
+class Interrupt(msgspec.Struct, frozen=True, gc=False):
     """The user wants to stop; never given while a request with effects is out, at most before one is sent."""
 
     now: float
@@ -107,7 +107,7 @@ class Interrupt(msgspec.Struct, frozen=True):
 MachineEvent: TypeAlias = Begin | Continue | Due | Answered | Published | Received | Faulted | Interrupt
 
 
-class Send(msgspec.Struct, frozen=True):
+class Send(msgspec.Struct, frozen=True, gc=False):
     """Perform a request within `timeout` seconds. `intent`: the state must be on the disk before it goes out."""
 
     step_id: str
@@ -116,7 +116,7 @@ class Send(msgspec.Struct, frozen=True):
     timeout: float
 
 
-class Publish(msgspec.Struct, frozen=True):
+class Publish(msgspec.Struct, frozen=True, gc=False):
     """Send a message within `timeout` seconds; the state must be on the disk before it goes out."""
 
     step_id: str
@@ -125,7 +125,7 @@ class Publish(msgspec.Struct, frozen=True):
     timeout: float
 
 
-class Receive(msgspec.Struct, frozen=True):
+class Receive(msgspec.Struct, frozen=True, gc=False):
     """Wait for the first message that is `wanted`, `timeout` seconds at most."""
 
     step_id: str
@@ -134,14 +134,14 @@ class Receive(msgspec.Struct, frozen=True):
     timeout: float
 
 
-class Wait(msgspec.Struct, frozen=True):
+class Wait(msgspec.Struct, frozen=True, gc=False):
     """Come back at `until`, a Unix time, possibly past."""
 
     until: float
     why: Literal["poll", "retry", "Retry-After", "trouble", "resumed"]
 
 
-class Finish(msgspec.Struct, frozen=True):
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """The run is over, or goes no further without help."""
 
     result: events.RunFinished
@@ -150,7 +150,7 @@ class Finish(msgspec.Struct, frozen=True):
 Effect: TypeAlias = Send | Publish | Receive | Wait | Finish
 
 
-class Turn(msgspec.Struct, frozen=True):
+class Turn(msgspec.Struct, frozen=True, gc=False):
     """What one event led to. `durable`: something changed that a resumed run must know, so save before going on."""
 
     state: State

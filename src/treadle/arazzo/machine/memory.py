@@ -28,7 +28,7 @@ __all__ = ["Asked", "Choice", "Look", "Memory", "Visit"]
 _LARGEST: Final = 64 * 1024
 
 
-class Asked(msgspec.Struct, frozen=True):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """What a step asks: its call, the request, the URL as it may be shown, and remarks about what was left out."""
 
     call: Call
@@ -38,14 +38,14 @@ class Asked(msgspec.Struct, frozen=True):
     notes: tuple[str, ...]
 
 
-class Choice(msgspec.Struct, frozen=True):
+class Choice(msgspec.Struct, frozen=True, gc=False):
     """The action that matched, if one did, and those criteria that could not be evaluated."""
 
     action: PlannedAction | None
     problems: tuple[str, ...] = ()
 
 
-class Look(msgspec.Struct, frozen=True):
+class Look(msgspec.Struct, frozen=True, gc=False):
     """What a step makes of what it sees: why it failed; or that it succeeded, its outputs and what comes next."""
 
     passed: bool
@@ -63,6 +63,10 @@ class Memory:
     def of(self, step: PlannedStep) -> Visit:
         """Give the last visit of a step. The plan holds the step as long as there is a machine."""
         return self._visits.get(id(step)) or self._visits.setdefault(id(step), Visit(step))
+
+    def forget(self, step: PlannedStep) -> None:
+        """Let go of a step that has been left: a run that waits for hours need not keep what came before."""
+        self._visits.pop(id(step), None)
 
 
 class Visit:

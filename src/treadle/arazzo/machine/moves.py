@@ -249,6 +249,8 @@ class Move(Patience):
     def forward(self, step_id: str) -> Next:
         """Go to a step without closing a loop."""
         self.durable = True
+        if self.frame.visits.get(self.frame.step) == 1:  # else it is part of a loop, and will be back
+            self.memory.forget(self.step)
         self.frame.step = step_id
         self.frame.entered[step_id] = self.now
         return self.visit

@@ -12,7 +12,7 @@ from treadle.seams import MISSING, Answer, Json, Missing
 __all__ = ["Detour", "Finished", "Frame", "Held", "State", "copied", "held", "released", "with_own_top"]
 
 
-class Held(msgspec.Struct, kw_only=True):
+class Held(msgspec.Struct, kw_only=True, gc=False):
     """The answer of a step that waits while its retry runs something else: later actions may be judged on it."""
 
     status: int = 0
@@ -24,7 +24,7 @@ class Held(msgspec.Struct, kw_only=True):
     """What `$message` means, where the step uses a channel: then there is no answer."""
 
 
-class Detour(msgspec.Struct, kw_only=True):
+class Detour(msgspec.Struct, kw_only=True, gc=False):
     """A retry that runs a step (`step`) or a workflow (a frame on top) before it tries `origin` again."""
 
     origin: str
@@ -37,7 +37,7 @@ class Detour(msgspec.Struct, kw_only=True):
     """How often the origin was tried and by which action: the step that runs first has counts of its own."""
 
 
-class Frame(msgspec.Struct, kw_only=True):
+class Frame(msgspec.Struct, kw_only=True, gc=False):
     """One workflow that has begun: which step it is at, what its steps gave, how often they were visited."""
 
     workflow: str
@@ -63,7 +63,7 @@ class Frame(msgspec.Struct, kw_only=True):
     """The status of its last answer, for a step that calls it and looks at `$statusCode` (`workflow-step-status`)."""
 
 
-class Finished(msgspec.Struct, kw_only=True):
+class Finished(msgspec.Struct, kw_only=True, gc=False):
     """A workflow that has ended: what `$workflows.<id>` refers to."""
 
     inputs: dict[str, Json]
@@ -72,7 +72,7 @@ class Finished(msgspec.Struct, kw_only=True):
     completed: list[str] = []
 
 
-class State(msgspec.Struct, kw_only=True):
+class State(msgspec.Struct, kw_only=True, gc=False):
     """Where a run is. Everything that `resume` needs besides the plan."""
 
     run_id: str
