@@ -11,9 +11,10 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
 
 from treadle.arazzo.expressions import pointer
 from treadle.arazzo.expressions.scope import Context
@@ -47,8 +48,7 @@ __all__ = [
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True):
     """`.name`, `['name']`; `.0` of an array; `.length` of an array, a string, or an object without such a member."""
 
     name: str
@@ -63,8 +63,7 @@ class Member:
 MEMBER_CHARACTERS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-@:")
 
 
-@dataclass(frozen=True, slots=True)
-class Index:
+class Index(msgspec.Struct, frozen=True):
     """`[0]`: an element, counted from 0."""
 
     index: int
@@ -73,16 +72,14 @@ class Index:
         return f"[{self.index}]"
 
 
-@dataclass(frozen=True, slots=True)
-class Each:
+class Each(msgspec.Struct, frozen=True):
     """`[*]`: every element, or every member's value; what follows applies to each, and what is missing is dropped."""
 
     def __str__(self) -> str:
         return "[*]"
 
 
-@dataclass(frozen=True, slots=True)
-class Pointer:
+class Pointer(msgspec.Struct, frozen=True):
     """`#/a/0`: RFC 6901. `length` as the last token of an array is its length, as JavaScript's runners have it."""
 
     tokens: tuple[str, ...]
@@ -139,10 +136,8 @@ def _children(value: Json) -> list[Json]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class Expression:
+class Expression(msgspec.Struct, frozen=True):
     """A runtime expression. `str()` gives the text; it parses back to an equal node."""
-
-    __slots__ = ()
 
     @abstractmethod
     def evaluate(self, context: Context) -> Json | Missing:
@@ -162,8 +157,7 @@ class Expression:
 PlainName = Literal["url", "method", "statusCode", "self"]
 
 
-@dataclass(frozen=True, slots=True)
-class Plain(Expression):
+class Plain(Expression, frozen=True):
     """`$url`, `$method`, `$statusCode`, `$self`. The URL is the final one, the method upper-case."""
 
     name: PlainName
@@ -184,8 +178,7 @@ class Plain(Expression):
         return request.url if request is not None else MISSING
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderReference(Expression):
+class HeaderReference(Expression, frozen=True):
     """`$request.header.X`, `$response.header.X`, `$message.header.X`; names compare without case."""
 
     side: Literal["request", "response", "message"]
@@ -213,8 +206,7 @@ def _without_case(headers: Json, name: str) -> Json | Missing:
     return next((value for key, value in headers.items() if key.lower() == wanted), MISSING)
 
 
-@dataclass(frozen=True, slots=True)
-class RequestParameter(Expression):
+class RequestParameter(Expression, frozen=True):
     """`$request.query.x`, `$request.path.x`: from the request that was really sent."""
 
     location: Literal["query", "path"]
@@ -242,8 +234,7 @@ def _query(url: str) -> list[tuple[str, str]]:
         return []
 
 
-@dataclass(frozen=True, slots=True)
-class Body(Expression):
+class Body(Expression, frozen=True):
     """`$request.body`, `$response.body`, each with a tail."""
 
     side: Literal["request", "response"]
@@ -269,8 +260,7 @@ class Body(Expression):
         return f"'{where}' in the body of the {self.side}" if where else f"the body of the {self.side}"
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePayload(Expression):
+class MessagePayload(Expression, frozen=True):
     """`$message.payload`, with a tail."""
 
     tail: Tail = ()
@@ -282,8 +272,7 @@ class MessagePayload(Expression):
         return follow((context.message or {}).get("payload", MISSING), self.tail)
 
 
-@dataclass(frozen=True, slots=True)
-class InputReference(Expression):
+class InputReference(Expression, frozen=True):
     """`$inputs.name` with a tail; no name: all inputs as an object."""
 
     name: str
@@ -300,8 +289,7 @@ class InputReference(Expression):
         return f"the input '{self.name}{_print(self.tail)}'" if self.name else "the inputs"
 
 
-@dataclass(frozen=True, slots=True)
-class OutputReference(Expression):
+class OutputReference(Expression, frozen=True):
     """`$outputs.name` with a tail."""
 
     name: str
@@ -318,8 +306,7 @@ class OutputReference(Expression):
         return f"the output '{self.name}{_print(self.tail)}'" if self.name else "the outputs"
 
 
-@dataclass(frozen=True, slots=True)
-class StepReference(Expression):
+class StepReference(Expression, frozen=True):
     """`$steps.<stepId>.outputs.name` with a tail; no name: all of the step's outputs as an object."""
 
     step_id: str
@@ -339,8 +326,7 @@ class StepReference(Expression):
         return f"{what} of step '{self.step_id}'"
 
 
-@dataclass(frozen=True, slots=True)
-class WorkflowReference(Expression):
+class WorkflowReference(Expression, frozen=True):
     """`$workflows.<workflowId>.inputs|outputs.name` with a tail."""
 
     workflow_id: str
@@ -361,8 +347,7 @@ class WorkflowReference(Expression):
         return f"the {kind} '{self.name}{_print(self.tail)}' of workflow '{self.workflow_id}'"
 
 
-@dataclass(frozen=True, slots=True)
-class SourceReference(Expression):
+class SourceReference(Expression, frozen=True):
     """`$sourceDescriptions.<name>.<reference>`: a field such as `url`, or an operationId or workflowId of the source.
 
     Only fields have a value here; the planner resolves operations and workflows.
@@ -382,8 +367,7 @@ class SourceReference(Expression):
         return f"'{self.reference}' of the source description '{self.source}'"
 
 
-@dataclass(frozen=True, slots=True)
-class ComponentReference(Expression):
+class ComponentReference(Expression, frozen=True):
     """`$components.<part>.<key>`."""
 
     part: str

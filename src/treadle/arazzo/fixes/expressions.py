@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import NamedTuple
 
+import msgspec
+
 from treadle.arazzo.expressions import ExpressionError, Scope, compile_expression, compile_value, nodes
 from treadle.arazzo.expressions.nodes import Expression, Index, Member, Pointer, Tail
 from treadle.arazzo.expressions.template import placeholders
@@ -57,13 +59,13 @@ def _pointed(expression: Expression, scope: Scope) -> Expression | None:
         return None
     match expression:
         case nodes.Body():
-            return replace(expression, tail=tail)
+            return msgspec.structs.replace(expression, tail=tail)
         case nodes.MessagePayload():
-            return replace(expression, tail=tail) if _newer(scope) else None
+            return msgspec.structs.replace(expression, tail=tail) if _newer(scope) else None
         case nodes.InputReference(name=name) if name in scope.inputs:
-            return replace(expression, tail=tail) if _newer(scope) else None
+            return msgspec.structs.replace(expression, tail=tail) if _newer(scope) else None
         case nodes.StepReference(step_id=step_id, name=name) if name in scope.steps.get(step_id, ()):
-            return replace(expression, tail=tail) if _newer(scope) else None
+            return msgspec.structs.replace(expression, tail=tail) if _newer(scope) else None
         case _:
             return None
 

@@ -89,9 +89,9 @@ def _other(value: Any) -> Any:
 
 def _expression(expression: Expression) -> Any:
     parts: list[Any] = [type(expression).__name__]
-    for each in fields(expression):  # type: ignore[arg-type]  # every expression is a dataclass
-        value = getattr(expression, each.name)
-        parts.append(_way(value) if each.name == "tail" else value)
+    for name in expression.__struct_fields__:
+        value = getattr(expression, name)
+        parts.append(_way(value) if name == "tail" else value)
     return tuple(parts)
 
 
