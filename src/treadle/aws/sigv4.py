@@ -191,7 +191,9 @@ def payload_hash(body: bytes) -> str:
 
 def _timestamp(moment: datetime) -> str:
     utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
-    return utc.strftime("%Y%m%dT%H%M%SZ")
+    # A quarter of strftime's time, and this is asked at every request.
+    moment_of_day = (utc.year, utc.month, utc.day, utc.hour, utc.minute, utc.second)
+    return "%04d%02d%02dT%02d%02d%02dZ" % moment_of_day  # noqa: UP031  (format costs twice as much)
 
 
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final, Literal
@@ -94,9 +94,9 @@ def encode(
     payload: Json,
     media_type: str,
     encodings: Mapping[str, PartEncoding] | None = None,
-    schema: Schema | None = None,
+    schema_of: Callable[[str], Schema | None] | None = None,
 ) -> EncodedBody:
-    """Give the bytes of a payload; `schema` has the names of XML elements.
+    """Give the bytes of a payload; `schema_of` gives the schema of a media type, which has the names of XML elements.
 
     Raises `CallError` where the media type cannot carry such a value.
     """
@@ -116,7 +116,7 @@ def encode(
     if kind == "multipart" and not isinstance(payload, str):
         return _multipart(_object(payload, media_type), media_type, encodings or {})
     if kind == "xml" and isinstance(payload, dict):
-        payload = xmlbodies.written(payload, schema, media_type)
+        payload = xmlbodies.written(payload, schema_of(media_type) if schema_of else None, media_type)
     return EncodedBody(_text_bytes(payload, media_type, charset), media_type)
 
 

@@ -183,5 +183,4 @@ def _body(recipe: Recipe, call: Call, stated_type: str, *, amz: bool) -> Encoded
     payload: Json = call.payload
     if not media_type:
         media_type = "text/plain; charset=utf-8" if isinstance(payload, str) else "application/json"
-    schema = recipe.schema(media_type) if recipe.schema is not None else None
-    return bodies.encode(payload, media_type, recipe.encodings.get(media_type), schema)
+    return bodies.encode(payload, media_type, recipe.encodings.get(media_type), recipe.schema)
