@@ -36,7 +36,8 @@ API: dict[str, Any] = {
                 "requestBody": {"content": {"application/json": {"schema": SCHEMA}, "text/*": {}}},
                 "responses": {"200": {"description": "ok"}},
             }
-        }
+        },
+        "/things/{key+}/{kind}": {"post": {"operationId": "bare", "responses": {"200": {"description": "ok"}}}},
     },
     "components": {
         "schemas": {
@@ -51,18 +52,20 @@ sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
 workflows:
 - workflowId: w
   inputs: {{type: object, properties: {{i: {{type: integer, default: 7}}, b: {{type: boolean, default: true}}}}}}
-  steps: [{{stepId: s, operationId: op, parameters: [{parameters}], {more}}}]
+  steps: [{{stepId: s, operationId: {operation}, parameters: [{parameters}], {more}}}]
 """
 ALL = "{name: id, in: path, value: 1}, {name: page, in: query, value: 1}"
 
 
-def shelf(tmp_path: Path, parameters: str = ALL, more: str = "") -> Shelf:
-    return Shelf(tmp_path, {"main.yaml": TOP.format(parameters=parameters, more=more), "api.json": API})
+def shelf(tmp_path: Path, parameters: str = ALL, more: str = "", operation: str = "op") -> Shelf:
+    text = TOP.format(parameters=parameters, more=more, operation=operation)
+    return Shelf(tmp_path, {"main.yaml": text, "api.json": API})
 
 
-def found(tmp_path: Path, parameters: str = ALL, more: str = "") -> list[tuple[str, str]]:
+def found(tmp_path: Path, parameters: str = ALL, more: str = "", operation: str = "op") -> list[tuple[str, str]]:
     rules = {"missing-parameter", "unknown-parameter", "unknown-media-type"}
-    return [(each.rule, each.severity) for each in shelf(tmp_path, parameters, more).check() if each.rule in rules]
+    findings = shelf(tmp_path, parameters, more, operation).check()
+    return [(each.rule, each.severity) for each in findings if each.rule in rules]
 
 
 @pytest.mark.parametrize(
@@ -92,6 +95,26 @@ def test_parameters_are_held_against_the_operation(
 ) -> None:
     """A request that cannot be built is an error; what a server may take all the same is a warning."""
     assert found(tmp_path, parameters) == want
+
+
+@pytest.mark.parametrize(
+    ("parameters", "want"),
+    [
+        pytest.param("{name: key, in: path, value: 1}, {name: kind, in: path, value: 1}", [], id="both"),
+        pytest.param("{name: key+, in: path, value: 1}, {name: kind, in: path, value: 1}", [], id="as-it-is-written"),
+        pytest.param("{name: key, in: path, value: 1}", [("missing-parameter", "error")], id="one"),
+        pytest.param(
+            "{name: key, in: path, value: 1}, {name: kind, in: path, value: 1}, {name: x, in: path, value: 1}",
+            [("unknown-parameter", "error")],
+            id="one-more",
+        ),
+    ],
+)
+def test_parameters_that_only_the_path_names_are_parameters(
+    tmp_path: Path, parameters: str, want: list[tuple[str, str]]
+) -> None:
+    """Descriptions forget to declare them; the path says that they are needed."""
+    assert found(tmp_path, parameters, operation="bare") == want
 
 
 @pytest.mark.parametrize(

@@ -252,4 +252,33 @@ ENDLESS = """
 def test_a_document_without_an_end_is_said() -> None:
     """A loop whose way back has no condition cannot be left by any answer."""
     mock = Mock(plans(ENDLESS, api(PETS)))
-    assert mock.rehearse(mock.plays[0].plan).problems == ["w: the workflow goes in circles without an end"]
+    assert mock.rehearse(mock.plays[0].plan).problems == [
+        "w: the workflow goes in circles: no answer leads out of the loop at the step 's'"
+    ]
+
+
+async def test_a_run_without_an_end_is_ended() -> None:
+    """After the rounds that were asked for: a mock that went on would keep the run for ever."""
+    mock = Mock(plans(ENDLESS, api(PETS)), visits=3)
+    outcome, listing = await ran(mock, mock.plays[0].plan)
+    assert outcome.status == "failed"
+    assert "508" in outcome.reason
+    assert listing.steps == ["s"] * 4
+
+
+DOOMED = """
+- workflowId: w
+  steps:
+  - stepId: s
+    operationId: mine
+    onSuccess: [{name: again, type: goto, stepId: s, criteria: [{condition: $response.body#/kind == 'busy'}]}]
+  - {stepId: t, operationId: mine, requestBody: {contentType: image/png, payload: {a: 1}}}
+"""
+
+
+async def test_a_loop_before_something_that_cannot_work_is_left_all_the_same() -> None:
+    """What follows fails with its own reason; going round once more would not mend it."""
+    mock = Mock(plans(DOOMED, api(PETS)))
+    outcome, listing = await ran(mock, mock.plays[0].plan)
+    assert "image/png" in outcome.reason
+    assert listing.steps == ["s", "s", "s", "t"]

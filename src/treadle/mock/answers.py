@@ -40,6 +40,7 @@ LOOKAHEAD: Final = 60
 """Turns that are played to see whether a choice ends well; after as many, it is taken to."""
 
 _BODILESS: Final = frozenset({204, 205, 304})
+_LOOP_DETECTED: Final = 508
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,11 +84,13 @@ class Answerer:
         """
         needs = self.needs_at(position)
         more = tuple(need for each in others for need in self.needs_at(each) if need not in needs)
+        circles = False
         for wanted in ((*needs, *more), needs) if more else (needs,):
             chosen = self._chosen(position, self._options(position, request, wanted))
-            if chosen is not None:
+            circles = chosen is not None and self._goes_round(position, chosen.goal)
+            if chosen is not None and not circles:
                 return chosen
-        return self._unsatisfied(position, request)
+        return self._stopped(position, request) if circles else self._unsatisfied(position, request)
 
     def _chosen(self, position: Position, options: Iterator[Answered]) -> Answered | None:
         """Give the first option that leads to a good end; without a choice there is nothing to look ahead for."""
@@ -98,9 +101,18 @@ class Answerer:
         if second is None:
             return first
         for option in itertools.chain((first, second), options):
-            if self._ends_well(position.after(option.turn), [LOOKAHEAD]):
+            if not self._goes_round(position, option.goal) and self._ends_well(
+                position.after(option.turn), [LOOKAHEAD]
+            ):
                 return option
         return first
+
+    def _goes_round(self, position: Position, goal: Goal | None) -> bool:
+        """Tell whether a goal is one more round of a loop that has been gone round often enough."""
+        action = goal.action if goal is not None else None
+        if action is None or position.visit <= self.visits or action.name == self.takes.get(position.step.step_id):
+            return False
+        return _leads_back(position, action)
 
     def _is_wanted(self, position: Position, goal: Goal | None) -> bool:
         """Tell whether the user asked for a goal: then it does not matter how the run ends."""
@@ -136,6 +148,13 @@ class Answerer:
                     yield Answered(response, turn, goal)
                     break
 
+    def _stopped(self, position: Position, request: Request) -> Answered:
+        """Give an answer that ends a loop which nothing leads out of: a run would go round for ever."""
+        problem = f"the workflow goes in circles: no answer leads out of the loop at the step {position.step.step_id!r}"
+        body = msgspec.json.encode({"error": problem})
+        response = Response(_LOOP_DETECTED, (("Content-Type", "application/json"),), body, request.url)
+        return Answered(response, position.answered(request, response), None, problem)
+
     def _unsatisfied(self, position: Position, request: Request) -> Answered:
         """Give the answer that satisfies most, and say what it lacks."""
         goal = self.goals(position)[0]
@@ -154,6 +173,8 @@ class Answerer:
         if isinstance(at, Ended):
             return at.result is not None and at.result.status == "succeeded"
         for option in self._options(at, at.request, self.needs_at(at)):
+            if self._goes_round(at, option.goal):
+                continue  # a loop that leads nowhere else ends nowhere
             budget[0] -= 1
             if budget[0] < 0 or self._ends_well(at.after(option.turn), budget):
                 return True
@@ -174,9 +195,8 @@ class Answerer:
         step without an action is better than `end`, unless there is no next step. What asks for a failure comes last.
         """
         step, frame = position.step, position.frame
-        index = position.workflow.index
-        here = index[step.step_id]
-        back = [each for each in step.on_success if each.type == "goto" and each.step and index[each.step] <= here]
+        here = position.workflow.index[step.step_id]
+        back = [each for each in step.on_success if _leads_back(position, each)]
         ahead = [each for each in step.on_success if each.type == "goto" and each not in back]
         ends = [Goal(success=True, action=each) for each in step.on_success if each.type == "end"]
         onward = [Goal(success=True, action=each) for each in ahead]
@@ -369,6 +389,11 @@ def _condition(goal: Goal, step: PlannedStep, context: Context) -> Outline:
 def _all(criteria: Iterable[Criterion], context: Context) -> Outline:
     made = [outline(each, context) for each in criteria]
     return asks.All(tuple(each for each in made if each is not None))
+
+
+def _leads_back(position: Position, action: PlannedAction) -> bool:
+    index = position.workflow.index
+    return action.type == "goto" and bool(action.step) and index[action.step] <= index[position.step.step_id]
 
 
 def _reached(goal: Goal, position: Position, turn: Turn) -> bool:

@@ -29,8 +29,8 @@ def mended(part: Part, operation: Operation, arguments: Sequence[PlannedArgument
     Without it the request cannot be built at all, so nothing that works is changed by this.
     """
     made = list(arguments)
-    for declared in operation.parameters:
-        if declared.location != "path" or any(each.location == "path" and each.name == declared.name for each in made):
+    for declared in _of_path(operation):
+        if any(_key(each.location, each.name) == _key("path", declared.name) for each in made):
             continue
         place = _meant_for(declared, operation, made)
         if place is not None:
@@ -43,6 +43,17 @@ def mended(part: Part, operation: Operation, arguments: Sequence[PlannedArgument
                 hint=f"write {{name: {declared.name}, in: path}}",
             )
     return tuple(made)
+
+
+_TEMPLATE: Final = re.compile(r"\{([^{}/?]+?)\+?\}")
+
+
+def _of_path(operation: Operation) -> list[OperationParameter]:
+    """Give the parameters of the path: those that are declared, and those that only the path itself names."""
+    declared = [each for each in operation.parameters if each.location == "path"]
+    known = {_key("path", each.name)[1] for each in declared}
+    named = dict.fromkeys(_TEMPLATE.findall(operation.path.partition("?")[0]))
+    return [*declared, *(OperationParameter(name, "path", required=True) for name in named if name not in known)]
 
 
 def _meant_for(declared: OperationParameter, operation: Operation, made: Sequence[PlannedArgument]) -> int | None:
@@ -66,7 +77,8 @@ def check_parameters(part: Part, step: model.Step, operation: Operation, argumen
     """Report parameters that the operation needs and does not get, and those that it does not know."""
     given = {_key(each.location, each.name) for each in arguments}
     whole_query = any(each.location == "querystring" for each in arguments)
-    for declared in operation.parameters:
+    others = (each for each in operation.parameters if each.location != "path")
+    for declared in (*others, *_of_path(operation)):
         if declared.required and _key(declared.location, declared.name) not in given:
             if declared.location == "header" and declared.name.lower() in _NOT_DECLARED:
                 continue
@@ -82,6 +94,9 @@ def check_parameters(part: Part, step: model.Step, operation: Operation, argumen
 
 
 def _key(location: str | None, name: str) -> tuple[str | None, str]:
+    """Give what two parameters have in common that are the same; `{Key+}` is the parameter `Key` (dialect)."""
+    if location == "path":
+        return location, name.removesuffix("+")
     return location, name.lower() if location == "header" else name
 
 
@@ -104,18 +119,16 @@ def _unknown(part: Part, operation: Operation, argument: PlannedArgument) -> Non
         return
     hint = f"it is described with `in: {elsewhere[0]}`" if elsewhere else meant
     is_path = argument.location == "path"
+    if is_path and any(_key("path", each.name) == _key("path", argument.name) for each in _of_path(operation)):
+        return
     part.report(
         "unknown-parameter",
         f"the operation {_name(operation)!r} has no {argument.location} parameter {argument.name!r}"
         + ("" if is_path else "; it is sent all the same"),
         argument.pointer,
-        severity="error" if is_path and not _is_template(operation, argument.name) else "warning",
+        severity="error" if is_path else "warning",
         hint=hint,
     )
-
-
-def _is_template(operation: Operation, name: str) -> bool:
-    return f"{{{name}" in operation.path
 
 
 def check_media_type(part: Part, body: model.RequestBody, operation: Operation) -> None:
