@@ -113,6 +113,8 @@ MISSING: Final = Missing.MISSING
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
 
+# `gc=False`: nothing in these values leads back to them, so the garbage collector need not look at them. A poll makes
+# some at each visit, and thousands of runs in one process hold as many.
 class Request(msgspec.Struct, frozen=True, gc=False):
     """One HTTP request. `url` is absolute and already percent-encoded; `method` is upper-case."""
 

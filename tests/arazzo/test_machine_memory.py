@@ -81,28 +81,38 @@ def test_the_same_answer_is_decoded_once(visit: Visit, response: Response, same:
 
 def test_large_bodies_are_not_kept(visit: Visit) -> None:
     """Thousands of runs may wait at once: none of them holds a body of megabytes."""
+    visit.answer(answered(b'{"n": 1}'))
     large = answered(msgspec.json.encode({"n": "x" * 100_000}))
-    assert visit.answer(large).body is not visit.answer(large).body
+    answer = visit.answer(large)
+    sight = visit.sight(Context(), answer)
+    visit.keep(sight, Look(passed=True), [])
+
+    assert visit.answer(large).body is not answer.body
+    assert visit.looked_at(sight) is None
 
 
-def test_the_same_answer_is_looked_at_once(visit: Visit) -> None:
+BODY = {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("context", "answer", "same"),
+    [
+        (Context(inputs={"id": "a"}), Answer(200, body=BODY), True),
+        (Context(inputs={"id": "a"}, steps={"other": {"x": 1}}), Answer(200, (("X", "y"),), BODY), True),
+        (Context(inputs={"id": "b"}), Answer(200, body=BODY), False),
+        (Context(inputs={"id": "a"}), Answer(200, body=dict(BODY)), False),
+        (Context(inputs={"id": "a"}), Answer(201, body=BODY), False),
+        (Context(inputs={"id": "a"}), Answer(200, body=MISSING, problem="it is HTML"), False),
+    ],
+    ids=["same", "what nothing looks at", "another input", "another body", "another status", "no body"],
+)
+def test_the_same_answer_is_looked_at_once(visit: Visit, context: Context, answer: Answer, same: bool) -> None:
     """A look holds while the answer and what else the step looks at are the same."""
-    looks: list[Look] = []
+    look = Look(passed=True)
+    visit.answer(answered(b'{"n": 1}'))
+    visit.keep(visit.sight(Context(inputs={"id": "a"}), Answer(200, body=BODY)), look, [])
 
-    def anew() -> tuple[Look, list[object]]:
-        looks.append(Look(passed=True))
-        return looks[-1], []
-
-    body = {"n": 1}
-    for context, answer, expected in [
-        (Context(inputs={"id": "a"}), Answer(200, body=body), 1),
-        (Context(inputs={"id": "a"}, steps={"other": {"x": 1}}), Answer(200, (("X", "y"),), body), 1),
-        (Context(inputs={"id": "b"}), Answer(200, body=body), 2),
-        (Context(inputs={"id": "b"}), Answer(200, body=dict(body)), 3),
-        (Context(inputs={"id": "b"}), Answer(500, body=MISSING, problem="it is HTML"), 4),
-    ]:
-        visit.look(context, answer, anew)  # type: ignore[arg-type]
-        assert len(looks) == expected
+    assert visit.looked_at(visit.sight(context, answer)) == ((look, []) if same else None)
 
 
 def test_a_poll_sees_every_change(tell: Callable[..., Story]) -> None:

@@ -98,14 +98,17 @@ class Visit:
         self._answered = (response, content_type, answer) if len(response.body) <= _LARGEST else None
         return answer
 
-    def look(
-        self, context: Context, answer: Answer, anew: Callable[[], tuple[Look, Sequence[events.Event]]]
-    ) -> tuple[Look, Sequence[events.Event]]:
-        """Give what the step makes of an answer, and the facts that were said about it: `anew` looks at it."""
-        values = [answer.status, answer.problem, answer.body, *[each.evaluate(context) for each in self._elsewhere]]
-        if self._looked is None or not _same(self._looked[0], values):
-            self._looked = values, *anew()
-        return self._looked[1:]
+    def sight(self, context: Context, answer: Answer) -> Sequence[object]:
+        """Give all that decides what the step makes of an answer."""
+        return [answer.status, answer.problem, answer.body, *[each.evaluate(context) for each in self._elsewhere]]
+
+    def looked_at(self, sight: Sequence[object]) -> tuple[Look, Sequence[events.Event]] | None:
+        """Give what the step made of the same sight at its last visit, and the facts that were said about it."""
+        return self._looked[1:] if self._looked is not None and _same(self._looked[0], sight) else None
+
+    def keep(self, sight: Sequence[object], look: Look, facts: Sequence[events.Event]) -> None:
+        """Remember a look at an answer that is remembered."""
+        self._looked = (sight, look, facts) if self._answered is not None else None
 
 
 def _of_answer(expression: Expression) -> bool:

@@ -5,7 +5,7 @@ Beginning and ending, frames, steps, what follows a step, actions: in this order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, Literal, TypeAlias
 
 from treadle.arazzo import events, pacing
@@ -274,9 +274,9 @@ class Move(Patience):
         )
         self.state.tries = 0
         self.state.trouble_since = None
-        lacking = next((each for each in self.step.depends_on if not self._completed(each)), None)
-        if lacking is not None:
-            reason = f"it depends on the step {lacking.step!r}{self._of(lacking)}, which has not been completed"
+        lacking = [each for each in self.step.depends_on if not self._completed(each)]
+        if lacking:
+            reason = f"it depends on the step {lacking[0].step!r}{self._of(lacking[0])}, which has not been completed"
             return lambda: self.failed(Failure(reason, Seen(self.context()), final=True))
         return self.send()
 
@@ -426,19 +426,18 @@ class Move(Patience):
 
     def _look_at(self, answer: Answer, seen: Seen) -> Look:
         """Look at an answer, or take what the last visit made of the same one."""
-        frame = self.frame
-
-        def anew() -> tuple[Look, Sequence[events.Event]]:
-            before = len(self.facts)
-            look = self.look(seen, default=200 <= answer.status < 300, otherwise=refusal(answer))
-            return look, self.facts[before:]
-
-        if frame.retries or frame.detour is not None:  # the actions that are left depend on these
-            return anew()[0]
-        said = len(self.facts)
-        look, facts = self.memory.of(self.step).look(seen.context, answer, anew)
-        if len(self.facts) == said:
+        visit = self.memory.of(self.step)
+        sight = visit.sight(seen.context, answer)
+        as_ever = not self.frame.retries and self.frame.detour is None  # else the actions that are left are others
+        known = visit.looked_at(sight) if as_ever else None
+        if known is not None:
+            look, facts = known
             self.repeat(facts)
+            return look
+        said = len(self.facts)
+        look = self.look(seen, default=200 <= answer.status < 300, otherwise=refusal(answer))
+        if as_ever:
+            visit.keep(sight, look, self.facts[said:])
         return look
 
     def faulted(self, event: Faulted) -> Next:
@@ -520,7 +519,8 @@ class Move(Patience):
     def _complete(self) -> None:
         """Remember a step that succeeded, where other steps depend on it."""
         frame = self.frame
-        if StepKey(frame.workflow, frame.step) in self.plan.awaited and frame.step not in frame.completed:
+        awaited = self.plan.awaited
+        if awaited and StepKey(frame.workflow, frame.step) in awaited and frame.step not in frame.completed:
             frame.completed.append(frame.step)
             self.durable = True
 
