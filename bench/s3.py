@@ -7,9 +7,7 @@ a temporary file, forced to the disk, renamed; and of a read of the same file. m
 
 from __future__ import annotations
 
-import asyncio
 import base64
-import datetime as dt
 import hashlib
 import os
 import shutil
@@ -20,13 +18,13 @@ import time
 import zlib
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bench.service import CONNECTIONS, moto, service
-from treadle.aws.sigv4 import sign
+from bench.servers import NOT_INSTALLED, moto, treadle
+from bench.wire import CONNECTIONS, load, wire
 from treadle.cli.client import Client
 from treadle.home import Home
-from treadle.seams import Request
 
 SMALL = 4096
 OBJECTS = 400
@@ -35,45 +33,24 @@ ROUNDS = 3
 PIECE = 1 << 20
 
 
-def wire(client: Client, method: str, path: str, body: bytes = b"") -> bytes:
-    """Give a signed request as it goes over the wire, without its body."""
+class Figures(NamedTuple):
+    """What one round gave: objects a second, and MB a second."""
+
+    small_put_per_s: float
+    small_get_per_s: float
+    large_put_mb_per_s: float
+    large_get_mb_per_s: float
+
+
+WHAT = Figures._fields
+
+
+def signed(client: Client, method: str, path: str, body: bytes = b"") -> bytes:
+    """Give a signed request as boto3 writes it, without its body."""
     headers: tuple[tuple[str, str], ...] = ()
     if method == "PUT" and body:
         headers = (("X-Amz-Checksum-CRC32", base64.b64encode(zlib.crc32(body).to_bytes(4, "big")).decode()),)
-    request = Request(method, f"{client.url}{path}", headers, body)
-    signed = sign(request, client.credentials, service="s3", region=client.region, now=dt.datetime.now(dt.UTC))
-    lines = [f"{method} {path} HTTP/1.1", f"Host: {urlsplit(client.url).netloc}"]
-    lines += [f"{name}: {value}" for name, value in signed.headers]
-    return "\r\n".join([*lines, f"Content-Length: {len(body)}"]).encode() + b"\r\n\r\n"
-
-
-def rate(client: Client, requests: list[bytes]) -> float:
-    """Give requests a second over a few connections; a server that closes them is asked over new ones."""
-    begun = time.perf_counter()
-    asyncio.run(_load(client.url, requests))
-    return len(requests) / (time.perf_counter() - begun)
-
-
-async def _load(url: str, requests: list[bytes]) -> None:
-    address = urlsplit(url)
-    waiting = iter(requests)
-
-    async def one() -> None:
-        reader = writer = None
-        for request in waiting:
-            if reader is None or writer is None:
-                reader, writer = await asyncio.open_connection(address.hostname, address.port)
-            writer.write(request)
-            head = (await reader.readuntil(b"\r\n\r\n")).lower()
-            assert head.startswith(b"http/1.1 200"), head
-            await reader.readexactly(int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]))
-            if b"connection: close" in head:
-                writer.close()
-                reader = writer = None
-        if writer is not None:
-            writer.close()
-
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    return wire(client, method, path, headers, body, service="s3")
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -102,34 +79,39 @@ def exchange(client: Client, head: bytes, body: bytes = b"") -> int:
         return got
 
 
-def served(client: Client) -> dict[str, float]:
-    """Measure an endpoint."""
-    exchange(client, wire(client, "PUT", "/bench"))
-    small, large = os.urandom(SMALL), os.urandom(PIECE) * (LARGE // PIECE)
-    paths = [f"/bench/small/{number % 10}/{number}" for number in range(OBJECTS)]
-    puts, gets, heads, writes, reads = [], [], [], [], []
-    for _ in range(ROUNDS):
-        puts.append(rate(client, [wire(client, "PUT", path, small) + small for path in paths]))
-        gets.append(rate(client, [wire(client, "GET", path) for path in paths]))
-        heads.append(rate(client, [wire(client, "GET", "/bench?list-type=2&max-keys=1")] * OBJECTS))
-        put, get = wire(client, "PUT", "/bench/large", large), wire(client, "GET", "/bench/large")
-        writes.append(len(large) / seconds(lambda put=put: exchange(client, put, large)))  # type: ignore[misc]
-        reads.append(len(large) / seconds(lambda get=get: exchange(client, get)))  # type: ignore[misc]
-    return summary(puts, gets, writes, reads) | {"list_one_per_s": statistics.median(heads)}
+class Endpoint:
+    """An S3 endpoint, or moto's."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        exchange(client, signed(client, "PUT", "/bench"))
+
+    def round(self, paths: list[str], small: bytes, large: bytes) -> Figures:
+        """Put and get all of it once."""
+        client = self.client
+        put = load(client.url, [signed(client, "PUT", f"/bench{path}", small) + small for path in paths])
+        get = load(client.url, [signed(client, "GET", f"/bench{path}") for path in paths])
+        head = signed(client, "PUT", "/bench/large", large)
+        write_s = seconds(lambda: exchange(client, head, large))
+        read_s = seconds(lambda: exchange(client, signed(client, "GET", "/bench/large")))
+        return Figures(put.per_s, get.per_s, len(large) / write_s / 1e6, len(large) / read_s / 1e6)
 
 
-def plain(directory: Path) -> dict[str, float]:
-    """Measure the file system: what it does for the same objects at the least."""
-    small, large = os.urandom(SMALL), os.urandom(PIECE) * (LARGE // PIECE)
-    names = [directory / f"{number}" for number in range(OBJECTS)]
-    puts, gets, writes, reads = [], [], [], []
-    for _ in range(ROUNDS):
-        puts.append(OBJECTS / seconds(lambda: write_all(names, small)))
-        gets.append(OBJECTS / seconds(lambda: [name.read_bytes() for name in names]))
+class Files:
+    """The file system: what it does for the same objects at the least."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+
+    def round(self, paths: list[str], small: bytes, large: bytes) -> Figures:
+        """Write and read all of it once."""
+        names = [self.directory / path.replace("/", "-") for path in paths]
         pieces = [large[at : at + PIECE] for at in range(0, len(large), PIECE)]
-        writes.append(len(large) / seconds(lambda pieces=pieces: write(directory / "large", pieces)))  # type: ignore[misc]
-        reads.append(len(large) / seconds(lambda: read(directory / "large")))
-    return summary(puts, gets, writes, reads)
+        put_s = seconds(lambda: write_all(names, small))
+        get_s = seconds(lambda: [name.read_bytes() for name in names])
+        write_s = seconds(lambda: write(self.directory / "large", pieces))
+        read_s = seconds(lambda: read(self.directory / "large"))
+        return Figures(len(names) / put_s, len(names) / get_s, len(large) / write_s / 1e6, len(large) / read_s / 1e6)
 
 
 def write(path: Path, pieces: Iterable[bytes]) -> None:
@@ -172,35 +154,30 @@ def hashed() -> float:
     return 64 * len(data) / seconds(work)
 
 
-def summary(puts: list[float], gets: list[float], writes: list[float], reads: list[float]) -> dict[str, float]:
-    """Give the medians."""
-    return {
-        "small_put_per_s": statistics.median(puts),
-        "small_get_per_s": statistics.median(gets),
-        "large_put_mb_per_s": statistics.median(writes) / 1e6,
-        "large_get_mb_per_s": statistics.median(reads) / 1e6,
-    }
-
-
-def measure() -> dict[str, dict[str, float] | None]:
-    """Measure all three on the same disk."""
+def measure() -> dict[str, dict[str, float]]:
+    """Measure all three on the same disk, in turns; give medians."""
+    small, large = os.urandom(SMALL), os.urandom(PIECE) * (LARGE // PIECE)
+    paths = [f"/small/{number % 10}/{number}" for number in range(OBJECTS)]
     directory = Path(tempfile.mkdtemp(prefix="treadle-bench-"))
     try:
         home = Home(directory / "home")
         home.prepare()
-        with service(home) as client:
-            figures: dict[str, dict[str, float] | None] = {"treadle": served(client)}
         (directory / "plain").mkdir()
-        figures["files"] = plain(directory / "plain")
-        with moto() as other:
-            figures["moto"] = None if other is None else served(other)
-        figures["core"] = {"hashed_mb_per_s": hashed() / 1e6}
-        return figures
+        with treadle(home) as client, moto() as other:
+            measured: dict[str, Endpoint | Files] = {"treadle": Endpoint(client), "files": Files(directory / "plain")}
+            if other is not None:
+                measured["moto"] = Endpoint(other)
+            rounds = [{name: each.round(paths, small, large) for name, each in measured.items()} for _ in range(ROUNDS)]
+        figures = {
+            name: {what: statistics.median(getattr(each[name], what) for each in rounds) for what in WHAT}
+            for name in measured
+        }
+        return figures | {"core": {"hashed_mb_per_s": hashed() / 1e6}}
     finally:
         shutil.rmtree(directory)
 
 
-def table(figures: dict[str, dict[str, float] | None]) -> list[str]:
+def table(figures: dict[str, dict[str, float]]) -> list[str]:
     """Give the figures for people."""
     what = f"{SMALL} B objects over {CONNECTIONS} connections and {LARGE // 10**6} MB over one"
     lines = [
@@ -208,14 +185,13 @@ def table(figures: dict[str, dict[str, float] | None]) -> list[str]:
         f"  {'':10}{'small put/s':>12}{'small get/s':>12}{'put MB/s':>10}{'get MB/s':>10}",
     ]
     for name in ("treadle", "moto", "files"):
-        found = figures[name]
-        if found is None:
-            lines.append(f"  {name:10}not installed")
+        if name not in figures:
+            lines.append(f"  {name:10}{NOT_INSTALLED}")
             continue
-        lines.append(
-            f"  {name:10}{found['small_put_per_s']:12.0f}{found['small_get_per_s']:12.0f}"
-            f"{found['large_put_mb_per_s']:10.0f}{found['large_get_mb_per_s']:10.0f}"
-        )
-    core = figures["core"] or {}
-    lines.append(f"  one core hashes {core['hashed_mb_per_s']:.0f} MB/s of a body (MD5, SHA-256 and CRC32)")
+        put, get, into, out = (figures[name][each] for each in WHAT)
+        lines.append(f"  {name:10}{put:12.0f}{get:12.0f}{into:10.0f}{out:10.0f}")
+    if "moto" in figures:
+        ratios = [figures["treadle"][each] / figures["moto"][each] for each in WHAT]
+        lines.append("  {:10}{:12.1f}{:12.1f}{:10.1f}{:10.1f}".format("× moto", *ratios))
+    lines.append(f"  one core hashes {figures['core']['hashed_mb_per_s']:.0f} MB/s of a body (MD5, SHA-256 and CRC32)")
     return lines

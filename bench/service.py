@@ -1,153 +1,104 @@
 """The training service: requests a second, and how soon a program starts after its job was submitted.
 
-Requests are signed once and sent many times over kept connections by a client that does nothing else, so the
-figures are the server's. moto's server is measured in the same run where it is installed
-(`pip install 'moto[server]'`); it is no dependency. Submit → first line is beside a bare subprocess that prints the
-same line.
+Requests are signed before the clock runs, so the figures are the server's. moto's server, which runs no job, takes
+turns with ours. Jobs that are created here wait: another one has the machine. Submit → first line takes turns with a
+bare subprocess that prints the same line.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import datetime as dt
-import importlib.util
-import json
-import os
-import socket
+import itertools
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from urllib.parse import urlsplit
+from typing import Any
 
-from treadle.aws.sigv4 import Credentials, sign
+from bench.servers import NOT_INSTALLED, moto, resident_mib, treadle
+from bench.wire import CONNECTIONS, Load, called, load, medians
 from treadle.cli.client import Client
 from treadle.home import Home
-from treadle.seams import Request
 from treadle.training.images import ImageRegistry
 
-REQUESTS = 2000
-CONNECTIONS = 8
-ROUNDS = 3
-PROGRAM = "import sys, time; print('first line', time.time(), flush=True)\n"
+DESCRIBES = 2000
+CREATES = 300
+ROUNDS = 5
+STARTS = 11
+PROGRAMS = {
+    "line": "import sys, time; print('first line', time.time(), flush=True)\n",
+    "wait": "import signal; signal.pause()\n",
+}
 
 
-@contextlib.contextmanager
-def service(home: Home) -> Iterator[Client]:
-    """Run the service in a process of its own; give a client of it."""
-    command = [sys.executable, "-m", "treadle.cli", "serve", "--port", "0"]
-    environment = os.environ | {"TREADLE_HOME": str(home.root)}
-    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while (endpoint := home.endpoint()) is None:
-            assert process.poll() is None, "the service ended before it listened"
-            time.sleep(0.02)
-        yield Client(endpoint.url, endpoint.region, Credentials(*home.credentials()))
-        process.terminate()
-
-
-@contextlib.contextmanager
-def moto() -> Iterator[Client | None]:
-    """Run moto's server where it is installed."""
-    if importlib.util.find_spec("moto") is None:
-        yield None
-        return
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "moto.server", "-p", str(port)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while True:
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
-                break
-            time.sleep(0.05)
-        yield Client(f"http://127.0.0.1:{port}", "us-east-1", Credentials("AKIABENCH", "secret"))
-        process.terminate()
-
-
-def wire(client: Client, operation: str, payload: dict[str, object]) -> bytes:
-    """Give a signed request as it goes over the wire."""
-    host = urlsplit(client.url).netloc
-    headers = (("Content-Type", "application/x-amz-json-1.1"), ("X-Amz-Target", f"SageMaker.{operation}"))
-    request = Request("POST", f"{client.url}/", headers, json.dumps(payload).encode())
-    signed = sign(request, client.credentials, service="sagemaker", region=client.region, now=dt.datetime.now(dt.UTC))
-    lines = ["POST / HTTP/1.1", *(f"{name}: {value}" for name, value in signed.headers if name.lower() != "host")]
-    lines += [f"Host: {host}", f"Content-Length: {len(signed.body)}"]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + signed.body
-
-
-async def answered(reader: asyncio.StreamReader) -> None:
-    """Read one answer."""
-    head = (await reader.readuntil(b"\r\n\r\n")).lower()
-    assert head.startswith(b"http/1.1 200"), head
-    length = int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0])
-    await reader.readexactly(length)
-
-
-async def load(url: str, requests: list[bytes]) -> list[float]:
-    """Send all requests over a few connections; give each one's seconds."""
-    address = urlsplit(url)
-    waiting = iter(requests)
-    times: list[float] = []
-
-    async def one() -> None:
-        reader, writer = await asyncio.open_connection(address.hostname, address.port)
-        for request in waiting:
-            begun = time.perf_counter()
-            writer.write(request)
-            await answered(reader)
-            times.append(time.perf_counter() - begun)
-        writer.close()
-
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
-    return times
-
-
-def job(name: str, image: str) -> dict[str, object]:
+def job(name: str, image: str, instance: str = "ml.m5.large") -> dict[str, object]:
     """Give a CreateTrainingJob request without data."""
     return {
         "TrainingJobName": name,
         "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
         "RoleArn": "arn:aws:iam::000000000000:role/Bench",
         "OutputDataConfig": {"S3OutputPath": "s3://bench/output"},
-        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
-        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+        "ResourceConfig": {"InstanceType": instance, "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 600},
     }
 
 
-def describes(client: Client, name: str) -> dict[str, float]:
-    """Measure DescribeTrainingJob of a job that is there."""
-    rates, times = [], []
+def create(client: Client, *arguments: str) -> None:
+    """Create a job."""
+    client.call("SageMaker.CreateTrainingJob", job(*arguments))
+
+
+def rounds(clients: Mapping[str, Client]) -> dict[str, dict[str, dict[str, float]]]:
+    """Measure Describe and Create of each server in turn; give the middle round of each."""
+    names = itertools.count()
+    found: dict[str, dict[str, list[Load]]] = {each: {"describe": [], "create": []} for each in clients}
     for _ in range(ROUNDS):
-        request = wire(client, "DescribeTrainingJob", {"TrainingJobName": name})
-        begun = time.perf_counter()
-        each = sorted(asyncio.run(load(client.url, [request] * REQUESTS)))
-        rates.append(REQUESTS / (time.perf_counter() - begun))
-        times.append(each)
-    middle = times[rates.index(statistics.median(rates))]
-    return {
-        "per_s": statistics.median(rates),
-        "p50_ms": middle[len(middle) // 2] * 1000,
-        "p99_ms": middle[len(middle) * 99 // 100] * 1000,
-    }
+        for each, client in clients.items():
+            described = called(client, "DescribeTrainingJob", {"TrainingJobName": "described"})
+            found[each]["describe"].append(load(client.url, [described] * DESCRIBES))
+            jobs = [job(f"made-{next(names)}", "line") for _ in range(CREATES)]
+            requests = [called(client, "CreateTrainingJob", values) for values in jobs]
+            found[each]["create"].append(load(client.url, requests))
+    return {each: {what: medians(loads) for what, loads in its.items()} for each, its in found.items()}
 
 
-def bare_start(python: str) -> float:
+@contextlib.contextmanager
+def machine_taken(client: Client) -> Iterator[None]:
+    """Let one job have the machine, so that the others wait; stop all of them at the end, and wait until it is over."""
+    create(client, "takes-all", "wait", "ml.local.cpu")
+    while client.describe("takes-all")["SecondaryStatus"] != "Training":
+        time.sleep(0.02)
+    yield
+    pages: dict[str, Any] = {"StatusEquals": "InProgress", "MaxResults": 100}
+    names: list[str] = []
+    while True:
+        page = client.call("SageMaker.ListTrainingJobs", pages)
+        names += [each["TrainingJobName"] for each in page["TrainingJobSummaries"]]
+        if "NextToken" not in page:
+            break
+        pages["NextToken"] = page["NextToken"]
+    for name in sorted(names, key=lambda each: each == "takes-all"):
+        client.call("SageMaker.StopTrainingJob", {"TrainingJobName": name})
+    while client.describe("takes-all")["TrainingJobStatus"] != "Stopped":
+        time.sleep(0.05)
+
+
+def bare_start() -> float:
     """Start the program as a bare subprocess; seconds until its line."""
     begun = time.time()
-    done = subprocess.run([python, "-c", PROGRAM], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", PROGRAMS["line"]], capture_output=True, text=True, check=True)
     return float(done.stdout.split()[-1]) - begun
 
 
 def submitted_start(client: Client, name: str) -> float:
     """Submit a job of the program; seconds until its line, by the clock of the program."""
     begun = time.time()
-    client.call("SageMaker.CreateTrainingJob", job(name, "bench"))
+    create(client, name, "line")
     while client.describe(name)["TrainingJobStatus"] == "InProgress":
-        time.sleep(0.02)
+        time.sleep(0.05)
     stream = client.streams(name)[0]
     asked = {"logGroupName": "/aws/sagemaker/TrainingJobs", "logStreamName": stream, "startFromHead": True}
     lines = client.call("Logs_20140328.GetLogEvents", asked)["events"]
@@ -156,59 +107,61 @@ def submitted_start(client: Client, name: str) -> float:
 
 
 def prepared(root: Path) -> Home:
-    """Give a home with a bucket and an image whose program prints one line."""
+    """Give a home with a bucket and the images."""
     home = Home(root / "home")
     home.prepare()
     (home.s3 / "bench").mkdir(parents=True)
-    image = root / "image"
-    image.mkdir()
-    (image / "train.py").write_text(PROGRAM)
-    (image / "image.toml").write_text('name = "bench"\ncommand = ["python", "train.py"]\n')
-    ImageRegistry(home.images_file).add(image)
+    for name, program in PROGRAMS.items():
+        image = root / name
+        image.mkdir()
+        (image / "train.py").write_text(program)
+        (image / "image.toml").write_text(f'name = "{name}"\ncommand = ["python", "train.py"]\n')
+        ImageRegistry(home.images_file).add(image)
     return home
 
 
-def resident_of(home: Home) -> float:
-    """Give the resident memory of the service in MiB."""
-    endpoint = home.endpoint()
-    assert endpoint is not None
-    pages = int(Path(f"/proc/{endpoint.pid}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
-
-
-def measure() -> dict[str, object]:
-    """Measure both servers; give medians."""
-    figures: dict[str, object] = {}
-    with tempfile.TemporaryDirectory() as directory:
+def measure() -> dict[str, Any]:
+    """Measure; give medians."""
+    figures: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:  # programs do not see /tmp
         home = prepared(Path(directory))
-        with service(home) as client:
-            figures["idle_mib"] = resident_of(home)
-            starts = [submitted_start(client, f"start-{number}") for number in range(ROUNDS * 2 + 1)]
-            floors = [bare_start(sys.executable) for _ in starts]
-            figures["submit_ms"] = statistics.median(starts) * 1000
-            figures["subprocess_ms"] = statistics.median(floors) * 1000
-            figures["treadle"] = describes(client, "start-0")
-    with moto() as other:
-        if other is not None:
-            other.call("SageMaker.CreateTrainingJob", job("start-0", "bench"))
-            figures["moto"] = describes(other, "start-0")
+        with treadle(home) as client, moto() as other:
+            endpoint = home.endpoint()
+            assert endpoint is not None
+            figures["idle_mib"] = resident_mib(endpoint.pid)
+            starts = [(submitted_start(client, f"start-{number}"), bare_start()) for number in range(STARTS)]
+            figures["submit_ms"] = statistics.median(ours for ours, _ in starts) * 1000
+            figures["subprocess_ms"] = statistics.median(bare for _, bare in starts) * 1000
+            clients = {"treadle": client} | ({"moto": other} if other else {})
+            for each in clients.values():
+                create(each, "described", "line")
+            while client.describe("described")["TrainingJobStatus"] == "InProgress":
+                time.sleep(0.05)
+            with machine_taken(client):
+                figures |= rounds(clients)
+            figures["busy_mib"] = resident_mib(endpoint.pid)
     return figures
 
 
-def table(figures: dict[str, dict[str, float]]) -> list[str]:
+def table(figures: dict[str, Any]) -> list[str]:
     """Give the lines for people."""
-    lines = [f"training service, median of {ROUNDS} rounds of {REQUESTS} requests on {CONNECTIONS} connections"]
-    for name in ("treadle", "moto"):
-        found = figures.get(name)
-        said = (
-            f"{found['per_s']:7.0f} DescribeTrainingJob/s   p50 {found['p50_ms']:.2f} ms   p99 {found['p99_ms']:.2f} ms"
-            if found
-            else "(not installed)"
-        )
-        lines.append(f"  {name:8} {said}")
+    lines = [f"training service, the middle of {ROUNDS} rounds over {CONNECTIONS} connections"]
+    for what, operation in {"describe": "DescribeTrainingJob", "create": "CreateTrainingJob"}.items():
+        for name in ("treadle", "moto"):
+            if name not in figures:
+                lines.append(f"  {operation:20} {name:8} {NOT_INSTALLED}")
+                continue
+            found = figures[name][what]
+            times = f"{found['per_s']:6.0f}/s   p50 {found['p50_ms']:6.2f} ms   p99 {found['p99_ms']:6.2f} ms"
+            ratio = figures["treadle"][what]["per_s"] / found["per_s"]
+            lines.append(f"  {operation:20} {name:8} {times}" + (f"   ratio {ratio:.1f}" if name == "moto" else ""))
+    ours, bare = figures["submit_ms"], figures["subprocess_ms"]
+    started = (
+        f"submit → first line of the program {ours:.0f} ms, of a bare subprocess {bare:.0f} ms: {ours - bare:.0f} more"
+    )
+    idle, busy = figures["idle_mib"], figures["busy_mib"]
     return [
         *lines,
-        f"  submit → first line of the program   {figures['submit_ms']:.0f} ms",
-        f"  a bare subprocess → its first line   {figures['subprocess_ms']:.0f} ms",
-        f"  memory of the idle service {figures['idle_mib']:.0f} MiB",
+        f"  {started}",
+        f"  memory of the service: {idle:.0f} MiB idle, {busy:.0f} MiB after {CREATES * ROUNDS} jobs",
     ]

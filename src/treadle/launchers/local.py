@@ -12,6 +12,7 @@ import contextlib
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 
@@ -30,6 +31,8 @@ LAUNCH_FILE = "launch.json"
 _AGENT_LOG = "agent.log"
 # The keeper of a program hears of the agent's death from the kernel, and ends what it keeps; then it is gone.
 _KEEPER_PATIENCE = 5.0
+# Limits can be changed and GPUs come and go, but not with every job; a look reads some twenty files.
+_LOOK_AGAIN = 2.0
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -44,11 +47,15 @@ class LocalLauncher:
 
     def __init__(self, environment: Mapping[str, str] | None = None) -> None:
         self._environment = environment
+        self._looked: tuple[float, Capacity] | None = None
         self._reapers: set[asyncio.Task[None]] = set()
 
     async def capacity(self) -> Capacity:
         """Give what this machine has, within the limits of this process's cgroup (v2, v1 or none)."""
-        return Capacity(cpus=_cpus(), memory=_memory(), gpus=len(gpus.devices()))
+        now = time.monotonic()
+        if self._looked is None or now - self._looked[0] >= _LOOK_AGAIN:
+            self._looked = (now, Capacity(cpus=_cpus(), memory=_memory(), gpus=len(gpus.devices())))
+        return self._looked[1]
 
     async def launch(self, host: HostLaunch) -> str:
         """Start an agent in a session of its own. Raises `LaunchError`."""

@@ -9,7 +9,7 @@ for; what changes nothing but how the platform works inside (VPC, encryption, wa
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -210,19 +210,17 @@ def notices(request: Mapping[str, Json]) -> list[str]:
     ]
 
 
-def _at(value: Json, path: str, seen: str = "") -> Iterator[tuple[str, Json]]:
+def _at(value: Json, path: str, seen: str = "") -> Iterable[tuple[str, Json]]:
     """Give what stands at the path, as AWS names members: `inputDataConfig.1.member.inputMode`; `*` is every item."""
     name, _, rest = path.partition(".")
     if name == "*":
         found = [(f"{seen}.{number}.member", each) for number, each in enumerate(value, 1)]
+    elif value.get(name) is None:
+        return ()  # of most paths a request has nothing
     else:
         member = name[0].lower() + name[1:]
-        found = [(f"{seen}.{member}" if seen else member, value[name])] if value.get(name) is not None else []
-    for where, each in found:
-        if rest:
-            yield from _at(each, rest, where)
-        else:
-            yield where, each
+        found = [(f"{seen}.{member}" if seen else member, value[name])]
+    return found if not rest else [each for where, its in found for each in _at(its, rest, where)]
 
 
 def _bucket_and_key(member: str, uri: str) -> tuple[str, str]:

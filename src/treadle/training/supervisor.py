@@ -544,7 +544,7 @@ class Supervisor:
             if way is not None:
                 live.need = way.need.capacity
                 live.task = self._spawn(self._told(live.job.name, self._launch(live, way)))
-            else:
+            elif live.job.secondary_status != "Pending":  # there may be thousands that know already
                 await self._apply(live, Waiting(self._clock()))
 
     def _way(self, live: _Live, machine: Capacity) -> Way | None:

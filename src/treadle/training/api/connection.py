@@ -2,12 +2,15 @@
 
 The HTTP server collects the headers of a request in memory, however many there are, and waits for them for ever.
 Neither is of use to a client that means well.
+
+And what an answer costs: it also writes the head of an answer by itself, a system call and a packet of its own. Here it
+leaves with the beginning of the body, which is a tenth of the time of a small answer.
 """
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -18,6 +21,41 @@ HEAD_SECONDS: Final = 30.0
 
 _TOO_LARGE: Final = b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
 _TOO_LATE: Final = b"HTTP/1.1 408 Request Timeout\r\ncontent-length: 0\r\nconnection: close\r\n\r\n"
+
+
+# A head has some hundred bytes.
+_HELD_BYTES: Final = 4096
+
+
+class _Joining:
+    """A transport that holds a small write until the next one, or until the event loop has time for it."""
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.writelines((held, data))
+        elif len(data) <= _HELD_BYTES:
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._transport.write(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, b""
+            self._transport.write(held)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -34,7 +72,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         """Begin to wait for a head."""
-        super().connection_made(transport)
+        super().connection_made(cast("asyncio.Transport", _Joining(transport, self.loop)))
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:

@@ -1,0 +1,86 @@
+"""Signed requests as bytes, and a client that does nothing but send them and read the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import json
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from treadle.aws.sigv4 import sign
+from treadle.cli.client import Client
+from treadle.seams import Request
+
+CONNECTIONS = 8
+
+
+def wire(
+    client: Client, method: str, path: str, headers: Sequence[tuple[str, str]] = (), body: bytes = b"", *, service: str
+) -> bytes:
+    """Give a signed request as it goes over the wire, without its body."""
+    request = Request(method, f"{client.url}{path}", tuple(headers), body)
+    signed = sign(request, client.credentials, service=service, region=client.region, now=dt.datetime.now(dt.UTC))
+    lines = [f"{method} {path} HTTP/1.1", f"Host: {urlsplit(client.url).netloc}"]
+    lines += [f"{name}: {value}" for name, value in signed.headers if name.lower() != "host"]
+    return "\r\n".join([*lines, f"Content-Length: {len(body)}"]).encode() + b"\r\n\r\n"
+
+
+def called(client: Client, operation: str, payload: object) -> bytes:
+    """Give a signed request of the SageMaker API."""
+    headers = (("Content-Type", "application/x-amz-json-1.1"), ("X-Amz-Target", f"SageMaker.{operation}"))
+    body = json.dumps(payload).encode()
+    return wire(client, "POST", "/", headers, body, service="sagemaker") + body
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What it took to send requests: requests a second, and each one's seconds, sorted."""
+
+    per_s: float
+    seconds: list[float]
+
+
+def load(url: str, requests: Sequence[bytes]) -> Load:
+    """Send all requests over a few connections; a server that closes them is asked over new ones."""
+    times: list[float] = []
+    begun = time.perf_counter()
+    asyncio.run(_load(url, requests, times))
+    return Load(len(requests) / (time.perf_counter() - begun), sorted(times))
+
+
+async def _load(url: str, requests: Sequence[bytes], times: list[float]) -> None:
+    address = urlsplit(url)
+    waiting = iter(requests)
+
+    async def one() -> None:
+        reader = writer = None
+        for request in waiting:
+            begun = time.perf_counter()
+            if reader is None or writer is None:
+                reader, writer = await asyncio.open_connection(address.hostname, address.port)
+            writer.write(request)
+            head = (await reader.readuntil(b"\r\n\r\n")).lower()
+            assert head.startswith((b"http/1.1 200", b"http/1.0 200")), head
+            await reader.readexactly(int(head.split(b"content-length:", 1)[1].split(b"\r\n", 1)[0]))
+            times.append(time.perf_counter() - begun)
+            if b"connection: close" in head:
+                writer.close()
+                reader = writer = None
+        if writer is not None:
+            writer.close()
+
+    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+
+
+def medians(loads: Sequence[Load]) -> dict[str, float]:
+    """Give the figures of the round whose rate is the middle one."""
+    middle = sorted(loads, key=lambda each: each.per_s)[len(loads) // 2]
+    return {
+        "per_s": middle.per_s,
+        "p50_ms": statistics.median(middle.seconds) * 1000,
+        "p99_ms": middle.seconds[len(middle.seconds) * 99 // 100] * 1000,
+    }
