@@ -52,6 +52,8 @@ default_ulimits = ["nofile={0}:{0}", "nproc=20000:20000"]
 runtime = "runc"
 events_logger = "file"
 cgroup_manager = "cgroupfs"
+[network]
+network_config_dir = "{1}/networks"
 """
 _STORAGE = """
 [storage]
@@ -217,7 +219,7 @@ def _connected(address: str) -> Engine | None:
 @contextlib.contextmanager
 def _process(directory: Path, address: str, port: int) -> Iterator[None]:
     files = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    (directory / "containers.conf").write_text(_CONTAINERS.format(files))
+    (directory / "containers.conf").write_text(_CONTAINERS.format(files, directory))
     (directory / "storage.conf").write_text(_STORAGE.format(directory))
     (directory / "registries.conf").write_text(_REGISTRIES.format(port))
     environment = os.environ | {
