@@ -6,14 +6,13 @@ checkout, so that a row that is added there is missed here.
 
 from __future__ import annotations
 
-import ast
 import re
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 from typing import Final
 
 import pytest
+from tests.proofs import missing
 
 ROOT: Final = Path(__file__).resolve().parents[2]
 REFERENCE: Final = ROOT.parent / "shared" / "reference" / "sagemaker-training.md"
@@ -163,22 +162,13 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
 """Section and beginning of the row → the tests that hold it, or why there is none."""
 
 
-@cache
-def _tests(path: str) -> frozenset[str]:
-    tree = ast.parse((ROOT / path).read_text("utf-8"))
-    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
-    return frozenset(node.name for node in tree.body if isinstance(node, kinds))
-
-
 @pytest.mark.parametrize("row", ROWS)
 def test_a_row_has_its_tests(row: str) -> None:
     """They are there, or there is a reason why not."""
-    for each in ROWS[row]:
-        path, separator, name = each.partition("::")
-        if separator:
-            assert name in _tests(path), f"{row}: {each}"
-        else:
-            assert len(each.split()) > 4, f"{row}: {each!r} is no reason"
+    tests = [each for each in ROWS[row] if "::" in each]
+    assert missing(each.removeprefix("tests/") for each in tests) == []
+    for each in set(ROWS[row]) - set(tests):
+        assert len(each.split()) > 4, f"{row}: {each!r} is no reason"
 
 
 def _rows_of_the_reference() -> Iterator[str]:
