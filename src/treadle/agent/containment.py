@@ -103,7 +103,7 @@ async def _job_network(
     made = job_network.joined(
         its,
         record.network,
-        place.directory.parent,
+        place.directory,
         containers.labels(place.directory.parent, spec.job, spec.attempt),
         spec.hosts,
         spec.host,

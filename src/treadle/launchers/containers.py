@@ -21,7 +21,17 @@ from treadle.errors import LaunchError
 from treadle.launchers import engine
 from treadle.launchers.engine import Engine
 
-__all__ = ["RECORD", "Record", "labels", "record_of", "remove_container", "remove_network", "remove_recorded", "sweep"]
+__all__ = [
+    "RECORD",
+    "Record",
+    "forget",
+    "labels",
+    "record_of",
+    "remove_container",
+    "remove_network",
+    "remove_recorded",
+    "sweep",
+]
 
 RECORD: Final = "container.json"
 """In a host's directory: its container and network, for who must remove them later."""
@@ -32,15 +42,23 @@ _log: Final = logging.getLogger(__name__)
 
 
 class Record(msgspec.Struct, frozen=True):
-    """The engine's address, and the names that a host's container and the network of its job have there."""
+    """The engine's address, and what a host's container and the network of its job are called there, "" for none."""
 
     engine: str
-    container: str
-    network: str
+    container: str = ""
+    network: str = ""
 
     def write(self, directory: Path) -> None:
         """Write it down, before anything is made."""
         (directory / RECORD).write_bytes(msgspec.json.encode(self))
+
+    @classmethod
+    def read(cls, directory: Path) -> Record | None:
+        """Give what was written down, None when there is nothing."""
+        try:
+            return msgspec.json.decode((directory / RECORD).read_bytes(), type=cls)
+        except (OSError, msgspec.DecodeError):
+            return None
 
 
 def record_of(address: str, directory: Path, job: str, attempt: int, host: str) -> Record:
@@ -56,17 +74,30 @@ def labels(directory: Path, job: str, attempt: int, host: str = "") -> dict[str,
     return named | ({"treadle.host": host} if host else {})
 
 
-def remove_recorded(directory: Path, *, network: bool = True) -> None:
+def remove_recorded(directory: Path, its: Engine | None = None, *, network: bool = True) -> None:
     """Remove what was written down; no error when there is nothing. Raises `LaunchError`."""
-    try:
-        record = msgspec.json.decode((directory / RECORD).read_bytes(), type=Record)
-    except (OSError, msgspec.DecodeError):
+    record = Record.read(directory)
+    if record is None:
         return
-    its = Engine.connect(record.engine)
-    remove_container(its, record.container)
-    if network:
+    its = its or Engine.connect(record.engine)
+    if record.container:
+        remove_container(its, record.container)
+        forget(directory, container=True)
+    if network and record.network:
         remove_network(its, record.network)
-        (directory / RECORD).unlink(missing_ok=True)
+        forget(directory, network=True)
+
+
+def forget(directory: Path, *, container: bool = False, network: bool = False) -> None:
+    """Strike out what is gone."""
+    record = Record.read(directory)
+    if record is None:
+        return
+    left = Record(record.engine, "" if container else record.container, "" if network else record.network)
+    if left.container or left.network:
+        left.write(directory)
+    else:
+        (directory / RECORD).unlink()
 
 
 def remove_container(its: Engine, name: str) -> None:

@@ -107,7 +107,7 @@ class ContainerSandbox:
         with contextlib.ExitStack() as undone:
             kept = Keeper.of(self._directory)
             undone.callback(kept.dismiss)
-            undone.callback(containers.remove_container, self._engine, self._record.container)
+            undone.callback(containers.remove_recorded, self._directory, self._engine, network=False)
             with self._engine.speaking("The container cannot be made") as client:
                 identity = client.create_container_from_config(members, self._record.container)["Id"]
             try:
@@ -119,7 +119,9 @@ class ContainerSandbox:
                 return NotStarted(*refused)
             undone.callback(stream.close)
             shared = [(command.ml, "/opt/ml"), *((e.source, e.target) for e in command.mounts if e.writable)]
-            its = Contained(self._engine, identity, self.image, self._labels, shared, self._killed_by_memory)
+            its = Contained(
+                self._engine, identity, self._directory, self.image, self._labels, shared, self._killed_by_memory
+            )
             process = ContainerProcess(its, stream, kept, loop)
             undone.pop_all()
             return process

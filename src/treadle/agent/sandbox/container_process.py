@@ -89,11 +89,13 @@ class NotStarted:
 class Contained:
     """A container that has been started: `shared` are the directories of ours that it may write to, and where it does.
 
-    `killed_by_memory` is told when a process in it was killed because of its memory limit.
+    `directory` is the host's, where it is written down. `killed_by_memory` is told when a process in it was killed
+    because of its memory limit.
     """
 
     engine: Engine
     identity: str
+    directory: Path
     image: str
     labels: Mapping[str, str]
     shared: Sequence[tuple[Path, str]]
@@ -108,6 +110,7 @@ class ContainerProcess:
         self._keeper = kept
         self._init = _process_one(its)
         self._groups = cgroups.of(self._init)
+        self._out_of_memory = False
         self._loop = loop
         self._code: asyncio.Future[int] = loop.create_future()
         self._lost: LaunchError | None = None
@@ -133,16 +136,12 @@ class ContainerProcess:
 
     def _follow(self, stream: Stream, end: int) -> None:
         try:
-            with contextlib.closing(stream):
-                _write(_lines(stream.payloads()), end)
-            # Its groups go with it, so they are asked at once: not every engine says why a program was killed.
-            out_of_memory = bool(self._groups.out_of_memory)
+            _write(_lines(self._payloads(stream)), end)
             code, state = self._outcome()
-            if out_of_memory or state.get("OOMKilled"):
+            if self._out_of_memory or state.get("OOMKilled"):
                 self._its.killed_by_memory()
             self._give_back()
-            containers.remove_container(self._its.engine, self._its.identity)
-            self._keeper.dismiss()
+            self._removed()
         except Exception as error:  # noqa: BLE001  (whatever it is, whoever waits must hear of it)
             _log.exception("the container is lost")
             self._lost = error if isinstance(error, LaunchError) else LaunchError(f"The container is lost: {error}.")
@@ -151,14 +150,42 @@ class ContainerProcess:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._code.set_result, code)
 
+    def _payloads(self, stream: Stream) -> Iterator[tuple[int, bytes]]:
+        """Give what the container writes until it ends: an engine that is restarted meanwhile is asked again."""
+        while True:
+            with contextlib.closing(stream):
+                yield from stream.payloads()
+            # Its groups go with it, so they are asked at once: not every engine says why a program was killed.
+            self._out_of_memory = bool(self._groups.out_of_memory)
+            try:
+                with self._its.engine.speaking("The container is not heard any more") as client:
+                    if not client.inspect_container(self._its.identity)["State"]["Running"]:
+                        return
+                    stream = Stream(client, self._its.identity)
+            except LaunchError as error:
+                _log.info("%s", error.message)
+                return
+
+    def _removed(self) -> None:
+        """Remove the container; if that fails, it is for the keeper, who tries when the agent has gone."""
+        try:
+            containers.remove_recorded(self._its.directory, self._its.engine, network=False)
+        except LaunchError as error:
+            _log.warning("%s", error.message)
+            return
+        self._keeper.dismiss()
+
     def _outcome(self) -> tuple[int, Mapping[str, Json]]:
         """Wait for the end, through a restart of the engine if need be. Raises `LaunchError`."""
         deadline = 0.0
         while True:
             try:
                 with self._its.engine.speaking("The container engine has lost the container") as client:
-                    code = client.wait(self._its.identity, timeout=None)["StatusCode"]
-                    return code, client.inspect_container(self._its.identity)["State"]
+                    client.wait(self._its.identity, timeout=None)
+                    # What Podman 4 answers to `wait` is now and then -1; its state tells the truth, a moment later.
+                    while (state := client.inspect_container(self._its.identity)["State"])["Running"]:
+                        time.sleep(_LOOK)
+                    return state["ExitCode"], state
             except LaunchError:
                 deadline = deadline or time.monotonic() + _AWAY
                 if time.monotonic() > deadline:

@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import ipaddress
+import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,6 +37,8 @@ from treadle.seams import Json
 from treadle.training.hosts import loopback_addresses
 
 __all__ = ["JobNetwork", "retold"]
+
+_log: Final = logging.getLogger(__name__)
 
 _LOCK: Final = "network.lock"
 # Not in the socket module of every Python. linux/in.h
@@ -87,19 +90,29 @@ def joined(
 ) -> Iterator[JobNetwork]:
     """Make or join the attempt's own network; leave it afterwards, and remove it if nobody else has it.
 
-    `directory` is the attempt's, which its agents share. Blocks. Raises `LaunchError`.
+    `directory` is the host's; the agents of the attempt share the one above. Blocks. Raises `LaunchError`.
     """
-    with (directory / _LOCK).open("wb") as held:
-        with _locked(directory):
+    attempt = directory.parent
+    with (attempt / _LOCK).open("wb") as held:
+        with _locked(attempt):
             found = _found(its, name) or _made(its, name, labels, several=len(hosts) > 1, apart=apart)
             fcntl.flock(held, fcntl.LOCK_SH)
         try:
             yield _joined(name, found, hosts, host)
         finally:
-            with _locked(directory):
+            with _locked(attempt):
                 fcntl.flock(held, fcntl.LOCK_UN)
-                if _nobody_has(held):
-                    containers.remove_network(its, name)
+                _left(its, name, directory, last=_nobody_has(held))
+
+
+def _left(its: Engine, name: str, directory: Path, *, last: bool) -> None:
+    """Remove the network if it is for us to do; if that fails, it is for the launcher, who has the record."""
+    try:
+        if last:
+            containers.remove_network(its, name)
+        containers.forget(directory, network=True)
+    except LaunchError as error:
+        _log.warning("%s", error.message)
 
 
 def _nobody_has(held: Any) -> bool:

@@ -280,10 +280,10 @@ class Relay:
         if task is not None:
             self._open.add(task)
             task.add_done_callback(self._open.discard)
-        if callers is None or ipaddress.ip_address(writer.get_extra_info("peername")[0]) in callers:
-            await _pass_on(*target, reader, writer)
-        else:
-            writer.transport.abort()
+        if callers is not None and ipaddress.ip_address(writer.get_extra_info("peername")[0]) not in callers:
+            _break(writer)
+            return
+        await _pass_on(*target, reader, writer)
 
     async def stop(self) -> None:
         """Listen no more, and break what is open: the programs at the ends are gone."""
