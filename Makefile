@@ -43,7 +43,7 @@ test: .venv/.dev ## Run every test.
 
 # They are part of `make test`, too, where an engine is installed. TREADLE_TEST_ENGINE=docker tries them with dockerd.
 test-container: .venv/.dev ## Run the tests that need a container engine (root, and Podman's packages).
-	$(BIN)/python -m pytest -m container tests/contracts tests/containers
+	$(BIN)/python -m pytest -m container tests/contracts tests/containers tests/cli/test_images.py
 
 # Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
 test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made ## Run the tests with the real SageMaker Python SDKs, 2 and 3.

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+from tests.containers.service import Service
 
 from treadle.cli.app import run
 
@@ -13,6 +14,7 @@ from treadle.cli.app import run
 @pytest.fixture
 def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TREADLE_HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
     where = tmp_path / "my image"
     where.mkdir()
     (where / "image.toml").write_text('name = "digits"\ncommand = ["python", "train it.py"]\n')
@@ -22,7 +24,8 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_images_come_and_go(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """add, ls and rm say what they did; the directory stays."""
     assert run(["images", "ls"]) == 0
-    assert capsys.readouterr() == ("", "No images. `treadle images add DIRECTORY` registers one.\n")
+    others = "Other images need Docker or Podman, and neither answers.\n"
+    assert capsys.readouterr() == ("", f"No images. `treadle images add DIRECTORY` registers one.\n{others}")
     assert run(["images", "add", str(image)]) == 0
     assert capsys.readouterr().out == f"digits runs python 'train it.py' in {image}\n"
     assert run(["images", "ls"]) == 0
@@ -33,6 +36,17 @@ def test_images_come_and_go(image: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert image.is_dir()
     assert run(["images", "rm", "digits"]) == 2
     assert "error: There is no image 'digits'." in capsys.readouterr().err
+
+
+@pytest.mark.container
+def test_who_runs_other_images(
+    image: Path, capsys: pytest.CaptureFixture[str], container_engine: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ls names the engine that answers."""
+    assert run(["images", "add", str(image)]) == 0
+    monkeypatch.setenv("DOCKER_HOST", container_engine.environment["DOCKER_HOST"])
+    assert run(["images", "ls"]) == 0
+    assert capsys.readouterr().err == f"Other names are images for {container_engine.engine.name}.\n"
 
 
 def test_an_image_that_has_gone_is_shown(image: Path, capsys: pytest.CaptureFixture[str]) -> None:

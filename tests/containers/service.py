@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import botocore
 import pytest
@@ -101,6 +101,7 @@ class Service:
     environment: Mapping[str, str]
     directory: Path
     registry_port: int
+    restart: Callable[[], None]
 
     def image(self, name: str, files: Mapping[str, bytes | Path] | None = None, **config: Any) -> str:
         """Make an image of busybox with these files (path in the image → content) and this configuration."""
@@ -185,8 +186,9 @@ def running() -> Iterator[Service]:
     before, bridges = _rules(), _bridges()
     address = f"unix://{directory}/engine.sock"
     try:
-        with _process(directory, address, port):
-            service = Service(until(lambda: _connected(address)), {"DOCKER_HOST": address}, directory, port)
+        with _Process(directory, address, port) as process:
+            engine = until(lambda: _connected(address), what="the engine answers")
+            service = Service(engine, {"DOCKER_HOST": address}, directory, port, process.restart)
             service.image(BUSYBOX)
             try:
                 yield service
@@ -216,23 +218,39 @@ def _connected(address: str) -> Engine | None:
     return None
 
 
-@contextlib.contextmanager
-def _process(directory: Path, address: str, port: int) -> Iterator[None]:
-    files = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
-    (directory / "containers.conf").write_text(_CONTAINERS.format(files, directory))
-    (directory / "storage.conf").write_text(_STORAGE.format(directory))
-    (directory / "registries.conf").write_text(_REGISTRIES.format(port))
-    environment = os.environ | {
-        "CONTAINERS_CONF": str(directory / "containers.conf"),
-        "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
-        "CONTAINERS_REGISTRIES_CONF": str(directory / "registries.conf"),
-    }
-    argv = ["podman", "system", "service", "--time=0", address]
-    if _kind() == "docker":
-        argv = ["dockerd", "--data-root", f"{directory}/root", "--exec-root", f"{directory}/run"]
-        argv += ["--pidfile", f"{directory}/pid", "-H", address]
-    with (directory / "log").open("wb") as log, _service(argv, environment, directory, log):
-        yield
+class _Process:
+    """The engine's process."""
+
+    def __init__(self, directory: Path, address: str, port: int) -> None:
+        self._directory = directory
+        files = min(20_000, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+        (directory / "containers.conf").write_text(_CONTAINERS.format(files, directory))
+        (directory / "storage.conf").write_text(_STORAGE.format(directory))
+        (directory / "registries.conf").write_text(_REGISTRIES.format(port))
+        self._environment = os.environ | {
+            "CONTAINERS_CONF": str(directory / "containers.conf"),
+            "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
+            "CONTAINERS_REGISTRIES_CONF": str(directory / "registries.conf"),
+        }
+        self._argv = ["podman", "system", "service", "--time=0", address]
+        if _kind() == "docker":
+            self._argv = ["dockerd", "--data-root", f"{directory}/root", "--exec-root", f"{directory}/run"]
+            self._argv += ["--pidfile", f"{directory}/pid", "-H", address]
+        self._log = (directory / "log").open("ab")
+        self._stack = contextlib.ExitStack()
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(_service(self._argv, self._environment, self._directory, self._log))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+        self._log.close()
+
+    def restart(self) -> None:
+        """End it and start it again."""
+        self._stack.close()
+        self._stack.enter_context(_service(self._argv, self._environment, self._directory, self._log))
 
 
 @contextlib.contextmanager

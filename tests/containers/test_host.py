@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -228,6 +229,21 @@ async def test_agent_is_told_to_go(contain: Contain, container_engine: Service) 
     async with asyncio.timeout(20):
         while container_engine.left():  # noqa: ASYNC110  (the engine tells nobody here)
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.skipif(os.environ.get("TREADLE_TEST_ENGINE") == "docker", reason="a dockerd ends its containers with it")
+async def test_engine_that_is_restarted(contain: Contain, container_engine: Service, tmp_path: Path) -> None:
+    """The container goes on, and so does its log; its end is learnt from the new one."""
+    plane = await contain(
+        "until [ -e /opt/ml/go ]; do echo tick; sleep 0.1; done; echo m > /opt/ml/model/m", wait=False
+    )
+    await plane.line("tick")
+    await asyncio.to_thread(container_engine.restart)
+    before = len(plane.log)
+    await plane.until(lambda: len(plane.log) > before + 2)
+    (tmp_path / "host/ml/go").touch()
+    await plane.until(lambda: "ended" in plane.kinds)
+    assert (plane.events[-1].outcome, model(plane)) == ("completed", {"m": b"m\n"})
 
 
 async def test_image_that_cannot_be_had(contain: Contain) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 from pathlib import Path
 
 import pytest
@@ -51,9 +52,23 @@ def test_engines_that_cannot_be_used(address: str, said: str) -> None:
 
 
 def test_what_is_no_engine(tmp_path: Path) -> None:
-    """Somebody who listens, and does not answer, is no engine."""
+    """Nobody behind a file, and somebody behind a socket who is something else."""
+    (tmp_path / "closed").touch()
+    with pytest.raises(LaunchError, match="Connection refused"):
+        Engine.connect(f"unix://{tmp_path}/closed")
+
+    def answer(listener: socket.socket) -> None:
+        asked, _ = listener.accept()
+        with asked:
+            asked.recv(1000)  # to see that somebody listens
+        asked, _ = listener.accept()
+        with asked:
+            asked.recv(1000)
+            asked.sendall(b"HTTP/1.1 200 OK\r\nServer: other/1\r\nContent-Length: 2\r\n\r\nOK")
+
     with listening(tmp_path / "s") as listener:
-        listener.listen(0)
-        (tmp_path / "closed").touch()
-        with pytest.raises(LaunchError, match="Connection refused"):
-            Engine.connect(f"unix://{tmp_path}/closed")
+        answering = threading.Thread(target=answer, args=(listener,))
+        answering.start()
+        with pytest.raises(LaunchError, match="what listens there is no engine"):
+            Engine.connect(f"unix://{tmp_path}/s")
+        answering.join()

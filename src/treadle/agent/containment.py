@@ -59,7 +59,7 @@ async def contained(
     """Arrange the surroundings of a container; what is made is let go of with the stack. Raises `LaunchError`."""
     if spec.sandbox not in {"auto", "container"}:
         raise LaunchError(f'The sandbox "{spec.sandbox}" runs no container images.')
-    its = await asyncio.to_thread(find)
+    its = await asyncio.to_thread(_asked, find)
     say(f"sandbox: container ({its.name})")
     limits = Limits(
         spec.cpus,
@@ -68,6 +68,8 @@ async def contained(
         shared_memory=(spec.memory or int(its.information["MemTotal"])) // 2,
         devices=devices.request(its, spec.gpus, gpus.devices()),
     )
+    if (spec.cpus or spec.memory) and its.unlimited:
+        say(f"the program runs with no limit of memory and CPUs: {its.name} has no control groups of its own")
     record = containers.record_of(its.address, place.directory, spec.job, spec.attempt, spec.host)
     record.write(place.directory)
     joined = await _job_network(stack, its, spec, place, record)
@@ -86,6 +88,12 @@ async def contained(
     )
     brought = ContainerImage(its, spec.image["name"], sandbox, spec.image.get("hint", ""))
     return Surroundings(sandbox, joined.addresses, network=joined.mode != "none", image=brought)
+
+
+def _asked(find: Callable[[], Engine]) -> Engine:
+    its = find()
+    _ = its.information  # it takes its time, and is kept
+    return its
 
 
 async def _job_network(

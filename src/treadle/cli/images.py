@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from treadle.cli.options import examples, json_option
+from treadle.errors import LaunchError
 from treadle.home import Home
 from treadle.reporters.text import plain, table
 from treadle.training.images import ImageRegistry
@@ -52,6 +53,18 @@ def ls(as_json: bool) -> None:
         for each in found:
             if each.problem:
                 click.echo(f"warning: {each.problem}", err=True)
+    if not as_json:
+        click.echo(_others(), err=True)
+
+
+def _others() -> str:
+    """Say what becomes of other names."""
+    from treadle.launchers.engine import Engine  # only `ls` asks for one
+
+    try:
+        return f"Other names are images for {Engine.find().name}."
+    except LaunchError:
+        return "Other images need Docker or Podman, and neither answers."
 
 
 @images.command("rm")

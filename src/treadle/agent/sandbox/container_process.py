@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 import logging
 import os
 import signal
@@ -136,8 +137,7 @@ class ContainerProcess:
 
     def _follow(self, stream: Stream, end: int) -> None:
         try:
-            _write(_lines(self._payloads(stream)), end)
-            code, state = self._outcome()
+            code, state = self._heard(stream, end)
             if self._out_of_memory or state.get("OOMKilled"):
                 self._its.killed_by_memory()
             self._give_back()
@@ -150,21 +150,45 @@ class ContainerProcess:
         with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
             self._loop.call_soon_threadsafe(self._code.set_result, code)
 
-    def _payloads(self, stream: Stream) -> Iterator[tuple[int, bytes]]:
-        """Give what the container writes until it ends: an engine that is restarted meanwhile is asked again."""
+    def _heard(self, stream: Stream | None, end: int) -> tuple[int, Mapping[str, Json]]:
+        """Pass on what the container writes; at its end, give its exit code and its state. Raises `LaunchError`."""
+        with os.fdopen(end, "wb", buffering=0) as pipe:
+            while True:
+                if stream is not None:
+                    with contextlib.closing(stream):
+                        _write(_lines(stream.payloads()), pipe)
+                # Its groups go with it, so they are asked at once: not every engine says why a program was killed.
+                self._out_of_memory = bool(self._groups.out_of_memory)
+                try:
+                    return self._state()
+                except LaunchError as error:
+                    _log.warning("%s", error.message)
+                    stream = self._again()
+
+    def _state(self) -> tuple[int, Mapping[str, Json]]:
+        """Wait for the end. Raises `LaunchError` when the engine goes away meanwhile."""
+        with self._its.engine.speaking("The container engine has gone away") as client:
+            client.wait(self._its.identity, timeout=None)
+            # What Podman 4 answers to `wait` is now and then -1; its state tells the truth, a moment later.
+            while (state := client.inspect_container(self._its.identity)["State"])["Running"]:
+                time.sleep(_LOOK)
+            return state["ExitCode"], state
+
+    def _again(self) -> Stream | None:
+        """Wait for an engine that is started again, and hear the container anew if it still runs. Raises `LaunchError`.
+
+        Only then: to listen to one that has just ended makes Podman begin to start it again.
+        """
+        deadline = time.monotonic() + _AWAY
         while True:
-            with contextlib.closing(stream):
-                yield from stream.payloads()
-            # Its groups go with it, so they are asked at once: not every engine says why a program was killed.
-            self._out_of_memory = bool(self._groups.out_of_memory)
             try:
-                with self._its.engine.speaking("The container is not heard any more") as client:
-                    if not client.inspect_container(self._its.identity)["State"]["Running"]:
-                        return
-                    stream = Stream(client, self._its.identity)
-            except LaunchError as error:
-                _log.info("%s", error.message)
-                return
+                with self._its.engine.speaking("The container engine has lost the container") as client:
+                    running = client.inspect_container(self._its.identity)["State"]["Running"]
+                    return Stream(client, self._its.identity) if running else None
+            except LaunchError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(1.0)
 
     def _removed(self) -> None:
         """Remove the container; if that fails, it is for the keeper, who tries when the agent has gone."""
@@ -174,23 +198,6 @@ class ContainerProcess:
             _log.warning("%s", error.message)
             return
         self._keeper.dismiss()
-
-    def _outcome(self) -> tuple[int, Mapping[str, Json]]:
-        """Wait for the end, through a restart of the engine if need be. Raises `LaunchError`."""
-        deadline = 0.0
-        while True:
-            try:
-                with self._its.engine.speaking("The container engine has lost the container") as client:
-                    client.wait(self._its.identity, timeout=None)
-                    # What Podman 4 answers to `wait` is now and then -1; its state tells the truth, a moment later.
-                    while (state := client.inspect_container(self._its.identity)["State"])["Running"]:
-                        time.sleep(_LOOK)
-                    return state["ExitCode"], state
-            except LaunchError:
-                deadline = deadline or time.monotonic() + _AWAY
-                if time.monotonic() > deadline:
-                    raise
-                time.sleep(1.0)
 
     def _give_back(self) -> None:
         """Make ours what another user has written: only in a container have we the right to."""
@@ -255,7 +262,7 @@ class ContainerProcess:
         """Send SIGTERM to all but process 1 by a program of the image, where their numbers are no use to us."""
         try:
             with self._its.engine.speaking("SIGTERM reaches process 1 of the container only") as client:
-                made = client.exec_create(self._its.identity, ["sh", "-c", "kill -TERM -1"], user="0")
+                made = client.exec_create(self._its.identity, ["sh", "-c", "kill -TERM -1"])  # as its own user
                 client.exec_start(made["Id"])
         except LaunchError as error:
             _log.info("%s", error.message)
@@ -359,14 +366,13 @@ def _lines(payloads: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
     yield from (each for each in begun.values() if each)
 
 
-def _write(pieces: Iterable[bytes], end: int) -> None:
-    """Write all of it to the pipe, and close that; when nobody reads it any more, to nowhere."""
-    with os.fdopen(end, "wb", buffering=0) as pipe:
-        read = True
-        for piece in pieces:
-            left = memoryview(piece)
-            while read and left:
-                try:
-                    left = left[pipe.write(left) or 0 :]
-                except BrokenPipeError:
-                    read = False
+def _write(pieces: Iterable[bytes], pipe: io.FileIO) -> None:
+    """Write all of it to a pipe; when nobody reads that any more, to nowhere."""
+    read = True
+    for piece in pieces:
+        left = memoryview(piece)
+        while read and left:
+            try:
+                left = left[pipe.write(left) or 0 :]
+            except BrokenPipeError:
+                read = False
