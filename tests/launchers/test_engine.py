@@ -58,9 +58,7 @@ def test_what_is_no_engine(tmp_path: Path) -> None:
         Engine.connect(f"unix://{tmp_path}/closed")
 
     def answer(listener: socket.socket) -> None:
-        asked, _ = listener.accept()
-        with asked:
-            asked.recv(1000)  # to see that somebody listens
+        listener.accept()[0].close()  # to see that somebody listens
         asked, _ = listener.accept()
         with asked:
             asked.recv(1000)

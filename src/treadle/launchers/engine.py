@@ -92,7 +92,6 @@ class Engine:
                 f"The container engine at {address} is not on a socket of this machine, so it cannot see a job's files."
             )
         what = f"The container engine at {address} does not answer"
-        _knock(address.removeprefix("unix://"), what)
         # To ask for its version takes Podman a third of a second; the head of the least answer has all of it.
         with _speaking(address, _ANY, what) as client:
             answer = client.get(f"{client.base_url}/_ping", timeout=_PATIENCE)
@@ -148,7 +147,10 @@ class Engine:
 
 
 def _knock(path: str, what: str) -> None:
-    """See that somebody listens on a socket who listens to us, too. Raises `LaunchError`."""
+    """See that somebody listens on a socket who listens to us, too. Raises `LaunchError`.
+
+    The package would say less about it, and leave its socket open.
+    """
     with socket.socket(socket.AF_UNIX) as probe:
         try:
             probe.connect(path)
@@ -169,6 +171,7 @@ def _speaking(address: str, version: str, what: str) -> Iterator[Any]:
             "The Python package that speaks to container engines is not installed.",
             hint=f"Install it: {sys.executable} -m pip install 'treadle[training]'.",
         ) from error
+    _knock(address.removeprefix("unix://"), what)
     try:
         with contextlib.closing(docker.APIClient(base_url=address, version=version, timeout=_PATIENCE)) as client:
             yield client
