@@ -183,6 +183,7 @@ def running() -> Iterator[Service]:
     """Start an engine, and end it with all that it made. It takes a registry at `registry_port` without TLS."""
     port = _free_port()
     directory = Path(tempfile.mkdtemp(prefix="treadle-engine-", dir="/tmp"))
+    _forget_names()
     before, bridges = _rules(), _bridges()
     address = f"unix://{directory}/engine.sock"
     try:
@@ -210,6 +211,20 @@ def _listens(port: int) -> bool:
 def _free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         return int(listener.getsockname()[1])
+
+
+# Shared by all that root's Podman runs on a machine.
+_NAMES = Path("/run/containers/networks/aardvark-dns")
+
+
+def _forget_names() -> None:
+    """Remove the names of networks that nobody serves: those of runs that were killed. The server would stay for them."""
+    with contextlib.suppress(FileNotFoundError):
+        pid = (_NAMES / "aardvark.pid").read_text("ascii").strip()
+        with contextlib.suppress(OSError):
+            if Path(f"/proc/{pid}/comm").read_text("ascii").strip() == "aardvark-dns":
+                return
+    shutil.rmtree(_NAMES, ignore_errors=True)
 
 
 def _connected(address: str) -> Engine | None:
