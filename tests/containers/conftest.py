@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from tests.agent.plane import Plane, make_spec
-from tests.containers.service import BUSYBOX, Service, until
+from tests.containers.service import BUSYBOX, Service
 from tests.end_to_end.world import BUCKET, World
+from tests.waiting import until
 from treadle.agent.host import Host
 from treadle.agent.main import open_objects
 from treadle.agent.sandbox import choose

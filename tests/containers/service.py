@@ -18,7 +18,6 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +26,11 @@ from typing import Any, Self
 import botocore
 import pytest
 
+from tests.waiting import until
 from treadle.errors import LaunchError
 from treadle.launchers.engine import Engine
 
-__all__ = ["BUSYBOX", "PASSWORD", "USER", "Service", "missing", "python_files", "running", "until"]
+__all__ = ["BUSYBOX", "PASSWORD", "USER", "Service", "missing", "python_files", "running"]
 
 USER, PASSWORD = "tester", "a password that nobody prints"
 _BCRYPT = "$2y$05$Zr1PO7C2fmxHqmRJUQaRieggTmUbIKZCTGIIpwDQADU1b2ORVyxLy"
@@ -82,15 +82,6 @@ def missing() -> str:
         return "only root starts an engine here"
     absent = [each for each in _PROGRAMS[_kind()] if shutil.which(each) is None]
     return f"not installed: {', '.join(absent)}" if absent else ""
-
-
-def until(condition: Callable[[], Any], seconds: float = 20.0, *, what: str = "") -> Any:
-    """Look until the condition gives something true, and give that; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
-        time.sleep(0.02)
-    return found
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from tests.containers.service import BUSYBOX, PASSWORD, USER, Service, python_files
-from tests.end_to_end.world import World, steps, until
+from tests.end_to_end.world import World, steps
+from tests.waiting import until
 from treadle.errors import ServiceError
 
 pytestmark = pytest.mark.container

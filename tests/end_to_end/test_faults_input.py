@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.world import BUCKET, EXAMPLE, Gate, Process, World, until
+from tests.end_to_end.world import BUCKET, EXAMPLE, Gate, Process, World
+from tests.waiting import until
 from treadle.errors import ServiceError
 
 QUICK = "(MODEL / 'm').write_text('m'); say('done')"

@@ -10,7 +10,8 @@ import time
 import pytest
 
 from tests.end_to_end.relay import Relay, keys
-from tests.end_to_end.world import Gate, World, steps, until
+from tests.end_to_end.world import Gate, World, steps
+from tests.waiting import until
 
 WHOLE = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 PATIENT = """

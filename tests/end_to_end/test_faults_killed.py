@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.relay import Relay, keys
-from tests.end_to_end.world import Gate, Process, World, steps, until
+from tests.end_to_end.world import Gate, Process, World, steps
+from tests.waiting import until
 
 WHOLE = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 PHASES = ["Starting", "Downloading", "Training", "Uploading"]

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.world import World, until
+from tests.end_to_end.world import World
+from tests.waiting import until
 
 IN_ONE = pytest.mark.parametrize("boxed", ["auto"], indirect=True)
 IN_NAMESPACE = pytest.mark.parametrize("boxed", ["namespace"], indirect=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.end_to_end.world import Gate, World, steps, until
+from tests.end_to_end.world import Gate, World, steps
+from tests.waiting import until
 from treadle.errors import ServiceError
 
 PHASES = ["Starting", "Downloading", "Training", "Uploading"]

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.end_to_end.world import World, until
+from tests.end_to_end.world import World
+from tests.waiting import until
 from treadle.agent.sandbox import network
 
 PROGRAM = """

@@ -18,13 +18,13 @@ import signal
 import subprocess
 import sys
 import tarfile
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from tests.conftest import environment_for
+from tests.waiting import until
 from treadle.aws.sigv4 import Credentials
 from treadle.cli.client import Client, LogReader
 from treadle.home import Home
@@ -48,17 +48,6 @@ def wait(name="gate"):
     with open(f"{os.environ['E2E_ROOT']}/{name}") as gate:
         gate.read()
 """
-
-_T = TypeVar("_T")
-
-
-def until(condition: Callable[[], _T], seconds: float = 20.0, *, what: str = "") -> _T:
-    """Look until the condition gives something true, and give that; fail after `seconds`."""
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s: {what or condition}"
-        time.sleep(0.02)
-    return found
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Ended", "channel", "ended_hosts", "lay", "run_hosts", "start", "start_hosts", "until_line"]
+__all__ = [
+    "Ended",
+    "booster",
+    "channel",
+    "ended_hosts",
+    "failure",
+    "lay",
+    "run_hosts",
+    "start",
+    "start_hosts",
+    "until_line",
+]
 
 
 def channel(
@@ -106,3 +117,17 @@ def until_line(process: subprocess.Popen[str], begin: str) -> str:
     while not (line := process.stdout.readline()).startswith(begin):
         assert line, "the program has ended"
     return line
+
+
+def failure(ml: Path) -> str:
+    """What a program that failed has written for the platform."""
+    return (ml / "output/failure").read_text()
+
+
+def booster(ml: Path) -> Any:
+    """The model that XGBoost has left."""
+    import xgboost  # only where it is installed
+
+    found = xgboost.Booster()
+    found.load_model(bytearray((ml / "model/xgboost-model").read_bytes()))
+    return found

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.training.algorithms import Ended, channel, lay, run_hosts
+from tests.training.algorithms import Ended, channel, failure, lay, run_hosts
 from tests.training.records import dense, frame, record, sparse
 
 from treadle.training.algorithms import catalogue, kmeans, program
@@ -24,18 +24,8 @@ NO_LABEL = "text/csv;label_size=0"
 RECORDS = "application/x-recordio-protobuf"
 
 
-@pytest.fixture
-def ml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    return tmp_path
-
-
 def train() -> int:
     return program.run(kmeans.train, ["train"], program.CLOSED)
-
-
-def failure(ml: Path) -> str:
-    return (ml / "output/failure").read_text()
 
 
 def csv(rows: Any) -> str:

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.training.algorithms import lay, start, until_line
+from tests.training.algorithms import booster, failure, lay, start, until_line
 
 from treadle.training.algorithms import program
 
@@ -22,24 +22,8 @@ LIBSVM = "".join(f"{i % 2} 0:{i} 1:{i % 7} 3:{(i * 37) % 11}\n" for i in range(6
 GOOD = {"num_round": "3", "objective": "binary:logistic"}
 
 
-@pytest.fixture
-def ml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    return tmp_path
-
-
 def train() -> int:
     return program.run(job.train, ["train"])
-
-
-def failure(ml: Path) -> str:
-    return (ml / "output/failure").read_text()
-
-
-def model(ml: Path) -> Any:
-    booster = xgb.Booster()
-    booster.load_model(bytearray((ml / "model/xgboost-model").read_bytes()))
-    return booster
 
 
 @pytest.mark.parametrize(
@@ -59,7 +43,7 @@ def test_a_model_is_trained(ml: Path, capsys: pytest.CaptureFixture[str], text: 
         assert re.search(rf"^\[{epoch}\]\t{words}$", out, re.MULTILINE)
     assert "Train matrix has 60 rows and" in out
     assert "Validation matrix has 60 rows" in out
-    assert model(ml).num_boosted_rounds() == 3
+    assert booster(ml).num_boosted_rounds() == 3
     assert [each.name for each in (ml / "model").iterdir()] == ["xgboost-model"]
     assert not (ml / "output").exists()
 
@@ -174,7 +158,7 @@ def test_weights_and_groups_of_libsvm(ml: Path) -> None:
     ranked = "".join(f"{i % 3} qid:{i // 10} 0:{i} 2:{i % 5}\n" for i in range(40))
     lay(ml, {"num_round": "2", "objective": "rank:pairwise"}, {"train": ranked}, "libsvm")
     assert train() == 0
-    assert model(ml).num_boosted_rounds() == 2
+    assert booster(ml).num_boosted_rounds() == 2
 
 
 def test_early_stopping_keeps_the_best_rounds(ml: Path) -> None:
@@ -183,10 +167,10 @@ def test_early_stopping_keeps_the_best_rounds(ml: Path) -> None:
     data = {"train": CSV, "validation": noise}
     lay(ml, GOOD | {"num_round": "40", "early_stopping_rounds": "2", "eval_metric": "logloss"}, data)
     assert train() == 0
-    assert model(ml).num_boosted_rounds() < 38
+    assert booster(ml).num_boosted_rounds() < 38
     lay(ml, GOOD | {"num_round": "40", "early_stopping_rounds": "2"}, data)
     assert train() == 0
-    assert model(ml).num_boosted_rounds() == 40
+    assert booster(ml).num_boosted_rounds() == 40
 
 
 def test_metrics_that_aws_adds(ml: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -237,7 +221,7 @@ def test_sigterm_saves_the_model_when_it_is_asked_to(ml: Path) -> None:
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
     assert process.returncode == 0
-    assert model(ml).num_boosted_rounds() >= 3
+    assert booster(ml).num_boosted_rounds() >= 3
 
 
 def test_sigterm_without_that_ends_it_at_once(ml: Path) -> None:
@@ -263,7 +247,7 @@ def test_weights_in_csv(ml: Path) -> None:
     assert train() == 0
     matrix = xgb.DMatrix(rows[:, 1:], label=rows[:, 0], weight=weights)
     want = xgb.train({"objective": "binary:logistic"}, matrix, 3).predict(matrix)
-    assert model(ml).predict(matrix) == pytest.approx(want)
+    assert booster(ml).predict(matrix) == pytest.approx(want)
     lay(ml, GOOD | {"csv_weights": "1"}, {"train": "1,,2\n0,1,3\n"})
     assert train() == 1
     assert "part-1:1: the weight (second column) is missing or no finite number" in failure(ml)
@@ -299,7 +283,7 @@ def test_the_format_of_the_model_is_that_of_the_version(
     lay(ml, GOOD, {"train": CSV})
     assert train() == 0
     written = (ml / "model/xgboost-model").read_bytes()
-    loaded = pickle.loads(written) if pickled else model(ml)  # noqa: S301 (written here)
+    loaded = pickle.loads(written) if pickled else booster(ml)  # noqa: S301 (written here)
     assert loaded.num_boosted_rounds() == 3
 
 
@@ -308,7 +292,7 @@ def test_checkpoints(ml: Path, capsys: pytest.CaptureFixture[str]) -> None:
     checkpoints: dict[str, Any] = {"checkpointconfig": {"LocalPath": "/opt/ml/checkpoints"}}
     lay(ml, GOOD | {"num_round": "9"}, {"train": CSV})
     assert train() == 0
-    want = model(ml).get_dump()
+    want = booster(ml).get_dump()
     lay(ml, GOOD | {"num_round": "7"}, {"train": CSV}, **checkpoints)
     assert train() == 0
     assert sorted(each.name for each in (ml / "checkpoints").iterdir()) == [
@@ -322,7 +306,7 @@ def test_checkpoints(ml: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "Wrong checkpoint model format xgboost-checkpoint.99" in said
     assert "Resuming from iteration 7" in said
     assert re.findall(r"^\[(\d+)\]\t", said, re.MULTILINE) == ["7", "8"]
-    assert model(ml).get_dump() == want
+    assert booster(ml).get_dump() == want
 
 
 def test_cross_validation(ml: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.training.algorithms import channel, ended_hosts, lay, start, start_hosts
+from tests.training.algorithms import booster, channel, ended_hosts, failure, lay, start, start_hosts
 from tests.training.records import dense, sparse
 
 from treadle.training.algorithms import program
@@ -28,24 +28,8 @@ LABELS = (ROWS[:, 0] + ROWS[:, 2] > 0.2).astype(np.float32)
 GOOD = {"num_round": "3", "objective": "binary:logistic", "eval_metric": "error"}
 
 
-@pytest.fixture
-def ml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
-    return tmp_path
-
-
 def train() -> int:
     return program.run(job.train, ["train"])
-
-
-def failure(ml: Path) -> str:
-    return (ml / "output/failure").read_text()
-
-
-def model(ml: Path) -> Any:
-    booster = xgb.Booster()
-    booster.load_model(bytearray((ml / "model/xgboost-model").read_bytes()))
-    return booster
 
 
 def csv(rows: slice = slice(None)) -> bytes:
@@ -97,7 +81,7 @@ def test_each_format_makes_the_same_trees(ml: Path, content_type: str) -> None:
     halves = {"part-1": FORMATS[content_type](slice(0, 50)), "part-2": FORMATS[content_type](slice(50, 120))}
     lay(ml, GOOD, {"train": halves}, content_type)
     assert train() == 0, failure(ml)
-    assert model(ml).get_dump() == directly(in_memory(content_type))
+    assert booster(ml).get_dump() == directly(in_memory(content_type))
 
 
 @pytest.mark.parametrize("content_type", FORMATS)
@@ -108,7 +92,7 @@ def test_each_format_comes_through_a_pipe(ml: Path, content_type: str) -> None:
     writer = _writing(ml, {"train_0": written, "validation_0": written})
     assert train() == 0, failure(ml)
     writer.join(10)
-    assert model(ml).get_dump() == directly(in_memory(content_type))
+    assert booster(ml).get_dump() == directly(in_memory(content_type))
 
 
 def _writing(ml: Path, contents: Mapping[str, bytes]) -> threading.Thread:
@@ -136,7 +120,7 @@ def test_pipes_of_several_hosts(tmp_path: Path) -> None:
         _writing(ml, {"train_0": csv(rows)})
     ended = ended_hosts(places, started)
     assert [each.code for each in ended.values()] == [0, 0], ended
-    error = np.mean((model(places["algo-1"]).predict(xgb.DMatrix(ROWS)) > 0.5) != LABELS)
+    error = np.mean((booster(places["algo-1"]).predict(xgb.DMatrix(ROWS)) > 0.5) != LABELS)
     assert f"[2]\ttrain-error:{error:.5f}" in ended["algo-1"].log
 
 
@@ -181,7 +165,7 @@ def test_missing_values_of_parquet(ml: Path) -> None:
     """null is a missing value, as an empty field of CSV is."""
     lay(ml, GOOD, {"train": table(y=[1, 0] * 9, x=[None, 1.0] * 9)}, "application/x-parquet")
     assert train() == 0, failure(ml)
-    assert model(ml).predict(xgb.DMatrix([[np.nan], [1.0]])) == pytest.approx([0.7, 0.3], abs=0.2)
+    assert booster(ml).predict(xgb.DMatrix([[np.nan], [1.0]])) == pytest.approx([0.7, 0.3], abs=0.2)
 
 
 def test_parquet_of_other_widths_is_refused(ml: Path) -> None:
@@ -263,7 +247,7 @@ def test_metrics_of_classes(ml: Path, capsys: pytest.CaptureFixture[str], object
     text = "".join(f"{label}," + ",".join(map(str, row)) + "\n" for label, row in zip(labels, ROWS, strict=True))
     lay(ml, given | ({"num_class": "3"} if several else {}), {"train": text})
     assert train() == 0, failure(ml)
-    said = model(ml).predict(xgb.DMatrix(ROWS))
+    said = booster(ml).predict(xgb.DMatrix(ROWS))
     decided = said.argmax(axis=1) if said.ndim > 1 else said if several else said > (0 if "raw" in objective else 0.5)
     want = of_classes(labels.astype(int).tolist(), decided.astype(int).tolist())
     told = last(capsys.readouterr().out)
@@ -277,7 +261,7 @@ def test_metrics_of_errors(ml: Path, capsys: pytest.CaptureFixture[str]) -> None
     text = "".join(f"{label}," + ",".join(map(str, row)) + "\n" for label, row in zip(labels, ROWS, strict=True))
     lay(ml, {"num_round": "4", "objective": "reg:squarederror", "eval_metric": "mae,mse,rmse,r2"}, {"train": text})
     assert train() == 0, failure(ml)
-    errors = labels.astype(float) - model(ml).predict(xgb.DMatrix(ROWS))
+    errors = labels.astype(float) - booster(ml).predict(xgb.DMatrix(ROWS))
     squares = float((errors**2).mean())
     want = {
         "train-mae": float(np.abs(errors).mean()),

@@ -94,13 +94,13 @@ def joined(
     """
     attempt = directory.parent
     with (attempt / _LOCK).open("wb") as held:
-        with _locked(attempt):
+        with network.locked(attempt):
             found = _found(its, name) or _made(its, name, labels, several=len(hosts) > 1, apart=apart)
             fcntl.flock(held, fcntl.LOCK_SH)
         try:
             yield _joined(name, found, hosts, host)
         finally:
-            with _locked(attempt):
+            with network.locked(attempt):
                 fcntl.flock(held, fcntl.LOCK_UN)
                 _left(its, name, directory, last=_nobody_has(held))
 
@@ -121,16 +121,6 @@ def _nobody_has(held: Any) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-@contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _found(its: Engine, name: str) -> dict[str, Json] | None:

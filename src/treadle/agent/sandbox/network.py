@@ -40,7 +40,7 @@ from urllib.parse import urlsplit
 from treadle.agent.sandbox import netlink
 from treadle.errors import LaunchError
 
-__all__ = ["Membership", "Relay", "addresses", "endpoints", "is_endpoint", "problem", "target"]
+__all__ = ["Membership", "Relay", "addresses", "endpoints", "is_endpoint", "locked", "problem", "target"]
 
 _NETWORK = ipaddress.ip_network("10.0.0.0/16")
 _BRIDGE = "hosts"
@@ -165,7 +165,7 @@ def _digest(secret: str) -> str:
 
 def _bind_or_connect(name: str, meeting_place: Path) -> tuple[socket.socket, bool]:
     """Be the first, who listens, or reach who was. Under a lock: nobody meets a name that does not listen yet."""
-    with _locked(meeting_place):
+    with locked(meeting_place):
         ours = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             ours.bind(name)
@@ -177,7 +177,8 @@ def _bind_or_connect(name: str, meeting_place: Path) -> tuple[socket.socket, boo
 
 
 @contextlib.contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
+    """Be the only one who has the lock of a directory, among all agents of the machine."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)

@@ -1,0 +1,14 @@
+"""Fixtures of the training service's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def ml(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give the directory that a built-in algorithm of this process takes for /opt/ml."""
+    monkeypatch.setenv("SAGEMAKER_BASE_DIR", str(tmp_path))
+    return tmp_path
