@@ -7,6 +7,7 @@ here, without a registry: what the machine has is put into an archive.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import io
 import os
 import resource
@@ -21,7 +22,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import IO, Any, Self
 
 import botocore
 import pytest
@@ -175,7 +176,9 @@ def running() -> Iterator[Service]:
     port = _free_port()
     directory = Path(tempfile.mkdtemp(prefix="treadle-engine-", dir="/tmp"))
     _forget_names()
-    before, bridges = _rules(), _bridges()
+    turn = (Path(tempfile.gettempdir()) / "treadle-engines.lock").open("wb")
+    fcntl.flock(turn, fcntl.LOCK_SH)
+    before = _rules()
     address = f"unix://{directory}/engine.sock"
     try:
         with _Process(directory, address, port) as process:
@@ -188,10 +191,19 @@ def running() -> Iterator[Service]:
                 _remove_everything(service.engine)
     finally:
         _unmount(directory)
-        _restore(before)
-        for each in _bridges() - bridges:  # dockerd's own
-            subprocess.run(["ip", "link", "delete", each], check=True)
+        if _alone(turn):
+            _restore(before)
+        turn.close()
         shutil.rmtree(directory)
+
+
+def _alone(turn: IO[bytes]) -> bool:
+    """Tell whether no other run of the tests has an engine: what engines leave on the machine, they leave together."""
+    try:
+        fcntl.flock(turn, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _listens(port: int) -> bool:
@@ -286,10 +298,6 @@ def _unmount(directory: Path) -> None:
         subprocess.run(["umount", "--lazy", each], check=True)
 
 
-def _bridges() -> set[str]:
-    return {each.name for each in Path("/sys/class/net").iterdir() if (each / "bridge").is_dir()}
-
-
 # Engines leave chains behind, on purpose: what was not there before is taken away.
 _TABLES = ("filter", "nat", "mangle", "raw")
 
@@ -305,6 +313,8 @@ def _rules() -> dict[str, list[str]]:
 
 
 def _restore(before: Mapping[str, list[str]]) -> None:
+    if _kind() == "docker":
+        subprocess.run(["ip", "link", "delete", "docker0"], check=True)
     for table, lines in _rules().items():
         new = [shlex.split(line) for line in lines if line not in before[table]]
         for words in (each for each in new if each[0] == "-A"):
