@@ -77,12 +77,17 @@ async def test_how_an_image_is_started(
 
 
 async def test_image_environment_and_directory(contain: Contain, container_engine: Service) -> None:
-    """ENV, WORKDIR and USER are the image's; a user who is not root can write where the contract says."""
+    """ENV, WORKDIR and USER are the image's; a user who is not root reads and writes where the contract says."""
     name = container_engine.image("localhost/treadle-user:1", ENV="WORD=w", WORKDIR="/tmp", USER="1234")
     plane = await contain(
-        "echo $WORD; pwd; id -u; echo m > /opt/ml/model/m; echo d > /opt/ml/output/data/d", reference=name
+        """
+        echo $WORD; pwd; id -u; cat /opt/ml/input/data/*/1.csv
+        echo m > /opt/ml/model/m; echo d > /opt/ml/output/data/d
+        """,
+        reference=name,
+        request={"InputDataConfig": [channel("fast", "FastFile"), channel("file", "File")]},
     )
-    assert plane.program == ["w", "/tmp", "1234"]
+    assert plane.program == ["w", "/tmp", "1234", "3,4", "3,4"]
     assert model(plane) == {"m": b"m\n"}
 
 

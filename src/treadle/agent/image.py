@@ -30,9 +30,16 @@ Say = Callable[[str], None]
 
 
 def bring(
-    its: Engine, reference: str, say: Say, progress: Say, cancelled: threading.Event, environment: Mapping[str, str]
+    its: Engine,
+    reference: str,
+    say: Say,
+    progress: Say,
+    cancelled: threading.Event,
+    environment: Mapping[str, str],
+    *,
+    period: float = _PERIOD,
 ) -> str:
-    """Give the id of an image, pulled if need be; `progress` hears how far that is. Blocks.
+    """Give the id of an image, pulled if need be; `progress` hears how far that is, each `period` seconds. Blocks.
 
     Gives "" when it is cancelled meanwhile. Raises `PullError`, `LaunchError`.
     """
@@ -42,7 +49,7 @@ def bring(
         return found
     began = time.monotonic()
     progress("")
-    for note in _pull(its, reference, environment, cancelled):
+    for note in _pull(its, reference, environment, cancelled, period):
         progress(note)
     if cancelled.is_set():
         return ""
@@ -67,7 +74,9 @@ def _found(its: Engine, reference: str) -> str:
             return ""
 
 
-def _pull(its: Engine, reference: str, environment: Mapping[str, str], cancelled: threading.Event) -> Iterator[str]:
+def _pull(
+    its: Engine, reference: str, environment: Mapping[str, str], cancelled: threading.Event, period: float
+) -> Iterator[str]:
     """Pull, and give from time to time how far it is."""
     import docker.errors  # as above
 
@@ -82,7 +91,7 @@ def _pull(its: Engine, reference: str, environment: Mapping[str, str], cancelled
                     return
                 if "error" in line:
                     raise docker.errors.DockerException(line["error"])
-                if _counted(line, layers) and time.monotonic() - told >= _PERIOD:
+                if _counted(line, layers) and time.monotonic() - told >= period:
                     told = time.monotonic()
                     yield _progress(layers)
     except LaunchError as error:

@@ -175,11 +175,10 @@ class ImageRegistry:
         By hyperparameters some of AWS's images run a program of the user's instead of their own.
         """
         image = self.find(reference, hyperparameters)
-        if image.kind == "container":
-            return _plain(msgspec.structs.replace(image, entrypoint=tuple(entrypoint) or None)), cmd(
-                entrypoint, arguments
-            )
-        return _plain(image), argv(image, entrypoint, arguments)
+        if image.kind != "container":
+            return _plain(image), argv(image, entrypoint, arguments)
+        image = msgspec.structs.replace(image, entrypoint=tuple(entrypoint) or None)
+        return _plain(image), cmd(entrypoint, arguments)
 
     # -- the file -----------------------------------------------------------------------------------------------------
 

@@ -24,7 +24,8 @@ import logging
 import os
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit, urlunsplit
@@ -53,13 +54,12 @@ _NO_ADDRESS: Final = {"com.docker.network.bridge.inhibit_ipv4": "true"}
 class JobNetwork:
     """Where the container of a host belongs: `mode` is Docker's NetworkMode, `address` its own in there, "" for any.
 
-    `addresses` by host name. `endpoints` says under which URL the program reaches what it was told of by another.
+    `addresses` by host name. `subnet` and `gateway`, the address of the bridge, are those of a network of the engine's.
     """
 
     mode: str
     addresses: Mapping[str, str]
     address: str = ""
-    endpoints: Mapping[str, str] = field(default_factory=dict)
     notices: tuple[str, ...] = ()
     subnet: ipaddress.IPv4Network | None = None
     gateway: str = ""
@@ -136,26 +136,29 @@ def _made(its: Engine, name: str, labels: Mapping[str, str], *, several: bool, a
     Docker lets containers choose their addresses only in subnets that were chosen, too: so there the engine's choice is
     made ours.
     """
-    what = f"The network {name} cannot be made"
-    options = _NO_ADDRESS if apart and not its.podman else None
-    for last in (False,) * (_TRIES - 1) + (True,):
-        found = _create(its, what, name, labels, apart, options, None)
-        if its.podman or not several:
-            return found
+    make = partial(_create, its, name, labels, apart, _NO_ADDRESS if apart and not its.podman else None)
+    found = make()
+    if its.podman or not several:
+        return found
+    for _ in range(_TRIES - 1):
         containers.remove_network(its, name)
-        try:
-            return _create(its, what, name, labels, apart, options, found["IPAM"]["Config"][0])
-        except LaunchError:
-            if last:
-                raise
-    raise LaunchError(f"{what}.")
+        with contextlib.suppress(LaunchError):
+            return make(found["IPAM"]["Config"][0])
+        found = make()
+    containers.remove_network(its, name)
+    return make(found["IPAM"]["Config"][0])
 
 
 def _create(
-    its: Engine, what: str, name: str, labels: Mapping[str, str], internal: bool, options: Any, chosen: Any
+    its: Engine,
+    name: str,
+    labels: Mapping[str, str],
+    internal: bool,
+    options: Mapping[str, str] | None,
+    chosen: Mapping[str, str] | None = None,
 ) -> dict[str, Json]:
     ipam = {"Config": [{"Subnet": chosen["Subnet"], "Gateway": chosen["Gateway"]}]} if chosen else None
-    with its.speaking(what) as client:
+    with its.speaking(f"The network {name} cannot be made") as client:
         made = client.create_network(
             name,
             driver="bridge",
