@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import math
-from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 import botocore.model
 import botocore.parsers
 import pytest
+from tests.conformance.aws_suite import cases, from_suite, plain
 
 from treadle.aws.query import decode_call, encode_answer, read_form
 from treadle.aws.shapes import ServiceModel
 
 pytestmark = pytest.mark.suite
-
-SUITE = Path(__file__).resolve().parents[3] / "shared" / "suites" / "aws-protocols"
-if not SUITE.is_dir():
-    pytest.skip("the AWS protocol cases do not stand beside the checkout", allow_module_level=True)
 
 
 def _skipped(suite: dict[str, Any], case: dict[str, Any]) -> str:
@@ -34,16 +28,6 @@ def _skipped(suite: dict[str, Any], case: dict[str, Any]) -> str:
     return ""
 
 
-def _cases(direction: str) -> list[Any]:
-    cases: list[Any] = []
-    for suite in json.loads((SUITE / direction / "query.json").read_bytes()):
-        for case in suite["cases"]:
-            reason = _skipped(suite, case)
-            marks = [pytest.mark.skip(reason=reason)] if reason else []
-            cases.append(pytest.param(suite, case, id=case["id"], marks=marks))
-    return cases
-
-
 def _document(suite: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     given = dict(case["given"])
     if "output" in given:
@@ -56,51 +40,24 @@ def _document(suite: dict[str, Any], case: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _plain(value: Any) -> Any:
-    """Give a value as the suite writes it."""
-    match value:
-        case dict():
-            return {key: _plain(item) for key, item in value.items() if item is not None}
-        case list():
-            return [_plain(item) for item in value]
-        case bytes():
-            return value.decode()
-        case datetime():
-            return value.timestamp()
-        case float() if not math.isfinite(value):
-            return {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}[str(value)]
-    return value
-
-
-def _from_suite(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _from_suite(item) for key, item in value.items()}
-        case list():
-            return [_from_suite(item) for item in value]
-        case "NaN" | "Infinity" | "-Infinity":
-            return float(value)
-    return value
-
-
-@pytest.mark.parametrize(("suite", "case"), _cases("input"))
+@pytest.mark.parametrize(("suite", "case"), cases("input", ("query",), _skipped))
 def test_a_server_reads_the_form(suite: dict[str, Any], case: dict[str, Any]) -> None:
     """The form of a case gives the parameters that the client was called with."""
     operation = ServiceModel("suite", json.dumps(_document(suite, case)).encode()).operation(case["given"]["name"])
     form = read_form(case["serialized"].get("body", "").encode())
     assert form["Action"] == case["given"]["name"]
-    assert _plain(decode_call(operation, form)) == _plain(case["params"])
+    assert plain(decode_call(operation, form)) == plain(case["params"])
 
 
-@pytest.mark.parametrize(("suite", "case"), _cases("output"))
+@pytest.mark.parametrize(("suite", "case"), cases("output", ("query",), _skipped))
 def test_botocore_reads_what_a_server_writes(suite: dict[str, Any], case: dict[str, Any]) -> None:
     """The result of a case comes through our XML and botocore's parser as it was."""
     document = _document(suite, case)
     model = ServiceModel("suite", json.dumps(document).encode())
     operation = model.operation(case["given"]["name"])
-    body = encode_answer(model, operation, _from_suite(case["result"]), "an-id")
+    body = encode_answer(model, operation, from_suite(case["result"]), "an-id")
     parser = botocore.parsers.create_parser("query")
     theirs = botocore.model.ServiceModel(document).operation_model(case["given"]["name"])
     parsed = parser.parse({"status_code": 200, "headers": {}, "body": body}, theirs.output_shape)
     assert parsed.pop("ResponseMetadata")["RequestId"] == "an-id"
-    assert _plain(parsed) == _plain(case["result"])
+    assert plain(parsed) == plain(case["result"])
