@@ -6,23 +6,18 @@ cannot be stored now is answered with 503: the agent keeps it and sends it again
 
 from __future__ import annotations
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, Protocol, TypeAlias, TypeVar
 
 import msgspec
 
 from treadle.errors import StoreError
 from treadle.seams import ClaimAnswer, Report, ReportAnswer
+from treadle.training.api.asgi import Asgi, BodyRefusedError, GoneError, Receive, Scope, Send, read_body
 from treadle.training.supervisor import AttemptOverError, WrongTokenError
 
 __all__ = ["Claim", "Control", "Handler", "agents_app", "agents_handler"]
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _T = TypeVar("_T")
 
@@ -60,10 +55,6 @@ class _RefusedError(Exception):
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
         self.status = status
-
-
-class _GoneError(Exception):
-    """The agent has closed the connection."""
 
 
 Handler: TypeAlias = Callable[[str, str, bytes], Awaitable[tuple[int, bytes]]]
@@ -109,10 +100,11 @@ def agents_app(control: Control) -> Asgi:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         try:
             token = _token(scope)
-            status, body = await handle(str(scope["path"]), token, await _body(receive))
-        except _RefusedError as refused:
+            asked = await read_body(receive, limit=_BODY_LIMIT, seconds=_BODY_SECONDS)
+            status, body = await handle(str(scope["path"]), token, asked)
+        except (BodyRefusedError, _RefusedError) as refused:
             status, body = refused.status, _message(str(refused))
-        except _GoneError:
+        except GoneError:
             return
         await _answer(send, status, body)
 
@@ -126,29 +118,6 @@ def _token(scope: Scope) -> str:
         if name == b"authorization" and value[:7].lower() == b"bearer ":
             return bytes(value[7:]).decode("utf-8", "surrogateescape")
     raise _RefusedError(401, "The token of the attempt is missing.")
-
-
-async def _body(receive: Receive) -> bytes:
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            return await _collected(receive)
-    except TimeoutError:
-        raise _RefusedError(408, f"The body did not arrive within {_BODY_SECONDS:g} seconds.") from None
-
-
-async def _collected(receive: Receive) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _GoneError
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > _BODY_LIMIT:
-            raise _RefusedError(413, f"The body is larger than {_BODY_LIMIT} bytes.")
-        if not message.get("more_body", False):
-            return b"".join(parts)
 
 
 def _read(body: bytes, kind: type[_T]) -> _T:

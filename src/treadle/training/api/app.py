@@ -16,14 +16,13 @@ is told as it is, as ServiceUnavailable: clients come again.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 import uuid
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol, TypeAlias
+from typing import Final, Protocol
 
 import msgspec
 
@@ -33,15 +32,11 @@ from treadle.aws.sigv4 import claimed_scope, payload_hash, verify
 from treadle.errors import ServiceError, TreadleError
 from treadle.seams import Headers
 from treadle.training.access import Identity, allows
+from treadle.training.api.asgi import Asgi, BodyRefusedError, GoneError, Receive, Scope, Send, read_body
 from treadle.training.api.operations import Api, Caller, Handler, Values
 from treadle.training.api.s3.request import speaks_s3
 
 __all__ = ["AGENT_PATH", "HEALTH_PATH", "Api", "Caller", "Handler", "Values", "build_app"]
-
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 AGENT_PATH: Final = "/_treadle/agent"
 HEALTH_PATH: Final = "/_treadle/health"
@@ -139,10 +134,6 @@ class _Answer:
     media_type: str
     body: bytes
     headers: tuple[tuple[bytes, bytes], ...] = ()
-
-
-class _GoneError(Exception):
-    """The client has closed the connection; there is nobody to answer."""
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -323,11 +314,11 @@ class _App:
         try:
             head = _Head.of(scope)
             wire = self._query if head.is_query else self._json
-            body = await _read_body(head, receive, self._limits)
+            body = await self._body(head, receive)
             api = wire.api(head)
             caller = self._gate.admit(head, body, api.model.signing_name if api else None)
             answer = await wire.call(api, head, body, caller, request_id)
-        except _GoneError:
+        except GoneError:
             return
         except ServiceError as error:
             answer = wire.error(error, request_id)
@@ -341,6 +332,13 @@ class _App:
             message = f"The request failed because of an error in the service; its log has more, at {request_id}."
             answer = wire.error(ServiceError("InternalFailure", message, status=500), request_id)
         await _send(send, answer, request_id)
+
+    async def _body(self, head: _Head, receive: Receive) -> bytes:
+        limits = self._limits
+        try:
+            return await read_body(receive, limit=limits.body, seconds=limits.seconds, announced=head.length)
+        except BodyRefusedError as refused:
+            raise ServiceError(_REFUSED[refused.status], str(refused), status=refused.status) from None
 
     async def _own(self, scope: Scope, receive: Receive, send: Send) -> None:
         path = scope["path"]
@@ -359,36 +357,7 @@ class _App:
             await _send(send, _Answer(404, "application/json", b'{"message":"There is nothing here."}'), "")
 
 
-async def _read_body(head: _Head, receive: Receive, limits: _Limits) -> bytes:
-    if head.length > limits.body:
-        raise _too_large(limits)
-    try:
-        async with asyncio.timeout(limits.seconds):
-            return await _collect(receive, limits)
-    except TimeoutError:
-        message = f"The body of the request did not arrive within {limits.seconds:g} seconds."
-        raise ServiceError("RequestTimeout", message, status=408) from None
-
-
-async def _collect(receive: Receive, limits: _Limits) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _GoneError
-        parts.append(message.get("body", b""))
-        size += len(parts[-1])
-        if size > limits.body:
-            raise _too_large(limits)
-        if not message.get("more_body", False):
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-
-
-def _too_large(limits: _Limits) -> ServiceError:
-    message = f"The body of the request is larger than {limits.body} bytes."
-    return ServiceError("RequestEntityTooLargeException", message, status=413)
-
+_REFUSED: Final = {408: "RequestTimeout", 413: "RequestEntityTooLargeException"}
 
 # The rest of such a request is not read, so the connection cannot serve another.
 _CLOSING: Final = frozenset({408, 413, 431})

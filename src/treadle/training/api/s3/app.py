@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import secrets
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +20,7 @@ from treadle.aws import sigv4
 from treadle.errors import ObjectError, ServiceError
 from treadle.seams import Objects, Uploads
 from treadle.training.access import Identity
+from treadle.training.api.asgi import Asgi, Receive, Scope, Send
 from treadle.training.api.s3 import buckets, listing, reading, uploading, writing, xml
 from treadle.training.api.s3.answers import Answer
 from treadle.training.api.s3.checks import body_checks
@@ -34,10 +35,6 @@ __all__ = ["OPERATIONS", "s3_app"]
 
 T = TypeVar("T")
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send: TypeAlias = Callable[[MutableMapping[str, Any]], Awaitable[None]]
-Asgi: TypeAlias = Callable[[Scope, Receive, Send], Awaitable[None]]
 Handler: TypeAlias = Callable[[Store, Call], Awaitable[Answer]]
 
 _log: Final = logging.getLogger(__name__)
