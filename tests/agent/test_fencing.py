@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 from pathlib import Path
@@ -77,3 +78,6 @@ async def test_an_agent_that_was_cut_off_changes_nothing(place: Path, sandbox: s
         assert cluster.output() == {"m": b"attempt 2\n"}
         assert cluster.output("output.tar.gz") == {"o": b"attempt 2\n"}
         assert cluster.keys("out/") == ["out/j/output/model.tar.gz", "out/j/output/output.tar.gz"]
+        async with asyncio.timeout(20):
+            await cluster.supervisor.quiet()  # what the hosts left is gone, too
+        assert not (cluster.home.jobs / "j").exists()

@@ -49,6 +49,19 @@ def test_who_runs_other_images(
     assert capsys.readouterr().err == f"Other names are images for {container_engine.engine.name}.\n"
 
 
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [("", "the Python of Treadle"), ('command = ["/opt/my python"]', "'/opt/my python'")],
+)
+def test_an_image_for_scripts(image: Path, capsys: pytest.CaptureFixture[str], more: str, said: str) -> None:
+    """What it runs comes with each job; the interpreter is the image's, or ours."""
+    (image / "image.toml").write_text(f'name = "scripts"\nscript_mode = true\n{more}\n')
+    assert run(["images", "add", str(image)]) == 0
+    assert capsys.readouterr().out == f"scripts runs the scripts of its jobs with {said} in {image}\n"
+    assert run(["images", "ls"]) == 0
+    assert capsys.readouterr().out.splitlines()[1].split("  ")[1] == f"the scripts of its jobs with {said}"
+
+
 def test_an_image_that_has_gone_is_shown(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """ls lists it with a warning."""
     assert run(["images", "add", str(image)]) == 0

@@ -11,13 +11,21 @@ from treadle.cli.options import examples, json_option
 from treadle.errors import LaunchError
 from treadle.home import Home
 from treadle.reporters.text import plain, table
-from treadle.training.images import ImageRegistry
+from treadle.training.images import ImageRegistry, LocalImage
 
 __all__ = ["images"]
 
 
 def _registry() -> ImageRegistry:
     return ImageRegistry(Home.find().images_file)
+
+
+def _runs(image: LocalImage) -> str:
+    """Say what an image runs; "" when that is not known, because there is something wrong with it."""
+    command = plain(shlex.join(image.command))
+    if not image.script_mode:
+        return command
+    return f"the scripts of its jobs with {command or 'the Python of Treadle'}"
 
 
 @click.group(epilog=examples("treadle images add ./my-image", "treadle images ls", "treadle images rm my-image"))
@@ -32,7 +40,7 @@ def add(directories: tuple[Path, ...]) -> None:
     Home.find().prepare()
     for directory in directories:
         image = _registry().add(directory)
-        click.echo(f"{image.name} runs {plain(shlex.join(image.command))} in {plain(image.directory)}")
+        click.echo(f"{image.name} runs {_runs(image)} in {plain(image.directory)}")
 
 
 @images.command("ls")
@@ -47,7 +55,7 @@ def ls(as_json: bool) -> None:
     elif not found:
         click.echo("No images. `treadle images add DIRECTORY` registers one.", err=True)
     else:
-        rows = [(each.name, plain(shlex.join(each.command)) or "-", plain(each.directory)) for each in found]
+        rows = [(each.name, _runs(each) or "-", plain(each.directory)) for each in found]
         for line in table(("NAME", "COMMAND", "DIRECTORY"), rows):
             click.echo(line)
         for each in found:
