@@ -253,7 +253,8 @@ def _look(name: str, directory: str) -> LocalImage:
     return LocalImage(
         name=_short(name),
         directory=directory,
-        command=image.command,
+        # As image.toml has it: of an image for scripts, the interpreter.
+        command=image.command[len(_SCRIPT_COMMAND) :] if image.script_mode else image.command,
         environment=image.environment,
         script_mode=image.script_mode,
     )
