@@ -46,9 +46,10 @@ test-container: .venv/.dev ## Run the tests that need a container engine (root, 
 	$(BIN)/python -m pytest -m container tests/contracts tests/containers tests/cli/test_images.py
 
 # Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
-test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made ## Run the tests with the real SageMaker Python SDKs, 2 and 3.
+test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made ## Run the tests with the real SageMaker SDKs and toolkit.
 	.venv-sdk2/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v2.py
 	.venv-sdk3/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v3.py
+	.venv-toolkit/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_toolkit.py
 
 check: .venv/.dev ## Lint, format, types, import layers.
 	$(BIN)/ruff check
@@ -66,7 +67,7 @@ bench: .venv/.dev ## Measure the engine beside its floor.
 	$(BIN)/python -m bench
 
 clean: ## Remove what was installed, built and trained here.
-	rm -rf .venv .venv-peers .venv-sdk2 .venv-sdk3 .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-peers .venv-sdk2 .venv-sdk3 .venv-toolkit .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps stand inside .venv and are younger than what they depend on; so a second run installs nothing and needs no
@@ -95,7 +96,9 @@ clean: ## Remove what was installed, built and trained here.
 
 .venv-sdk2/.made: SDK := sagemaker<3
 .venv-sdk3/.made: SDK := sagemaker>=3
-.venv-sdk2/.made .venv-sdk3/.made: | .venv/.made
+# It has a part in C: a compiler is needed.
+.venv-toolkit/.made: SDK := sagemaker-training
+.venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made: | .venv/.made
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check '$(SDK)' pytest
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check '$(SDK)' boto3 pytest
 	@touch $@
