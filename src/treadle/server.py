@@ -389,7 +389,7 @@ def _told(host: str, port: int) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"The service cannot listen on {host}, port {port}: {error.strerror or error}.",
+            f"The service cannot listen on {host}, port {port}: {os.strerror(error.errno) if error.errno else error}.",
             hint="Choose another port, or 0 for any that is free.",
         ) from error
 

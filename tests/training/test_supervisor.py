@@ -63,7 +63,7 @@ async def test_a_job_completes(control: Control) -> None:
         assert not await supervisor.add(new_job())
         job = await control.ended()
         assert path_of(job) == HAPPY
-        assert texts(control) == ["a note", "epoch 1", "epoch 2"]
+        assert texts(control) == ["[treadle] a note", "epoch 1", "epoch 2"]
         await supervisor.quiet()
     assert [info.key for info in control.objects.list("data")] == ["out/j/output/model.tar.gz", "train/a.csv"]
     assert not (control.home.jobs / "j").exists()

@@ -443,7 +443,7 @@ class Supervisor:
             return 0
         job = live.job
         now = int(self._clock() * 1000)
-        notices = [(now, note) for note in job.notes]
+        notices = [(now, f"[treadle] {note}") for note in job.notes]
         # One caller per stream; and the write goes on when the one who sent the report is gone.
         async with live.streams.setdefault(f"{report.host}-{report.attempt}", asyncio.Lock()):
             writing = asyncio.to_thread(
@@ -654,7 +654,7 @@ class Supervisor:
     def _remark(self, job: Job, text: str) -> None:
         """Add a line to the log of the job's first host; called in a thread."""
         _log.info("%s: %s", job.name, text)
-        self._logs.remark(job.name, job.hosts[0].name, [(int(self._clock() * 1000), text)])
+        self._logs.remark(job.name, job.hosts[0].name, [(int(self._clock() * 1000), f"[treadle] {text}")])
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
