@@ -7,9 +7,11 @@ import contextlib
 import ipaddress
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 
+from tests.waiting import until
 from treadle.agent.sandbox import job_network, network
 from treadle.agent.sandbox.job_network import JobNetwork, relayed, retold
 
@@ -57,6 +59,27 @@ async def test_who_is_in_the_network_is_passed_on(service: str) -> None:
     assert await ask(environment, moved) == b"abc"
     assert retold(environment, moved)["OTHER"] == service
     await relay.stop()
+
+
+# In the turn before, the loop is between accepting and telling us, and asyncio (gh-109564) loses the socket.
+@pytest.mark.parametrize("turns", range(3, 30))
+async def test_who_stops_at_any_moment_leaves_nothing_open(service: str, turns: int) -> None:
+    """A job may end while a connection is accepted, passed on or closed: both its ends are let go of."""
+
+    def opened() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    relay = network.Relay()
+    before = opened()
+    moved = await relayed(relay, within("127.0.0.0/24"), {"AWS_ENDPOINT_URL": service})
+    port = int(next(iter(moved.values())).rpartition(":")[2])
+    with socket.create_connection(("127.0.0.1", port)) as asking:
+        asking.sendall(b"abc")
+        asking.shutdown(socket.SHUT_WR)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await relay.stop()
+    await asyncio.to_thread(until, lambda: opened() <= before, what="closed")
 
 
 async def test_who_is_not_in_it_hears_nothing(service: str) -> None:

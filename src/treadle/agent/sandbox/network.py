@@ -270,27 +270,28 @@ class Relay:
         serve = partial(self._serve, target, callers)
         self._servers.append(await asyncio.start_server(serve, sock=listener, limit=_PIECE))
 
-    async def _serve(
+    def _serve(
         self,
         target: tuple[str, int],
         callers: ipaddress.IPv4Network | None,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> None:
-        task = asyncio.current_task()
-        if task is not None:
-            self._open.add(task)
-            task.add_done_callback(self._open.discard)
-        if callers is not None and ipaddress.ip_address(writer.get_extra_info("peername")[0]) not in callers:
+        stranger = callers is not None and ipaddress.ip_address(writer.get_extra_info("peername")[0]) not in callers
+        if stranger or not self._servers:
             _break(writer)
             return
-        await _pass_on(*target, reader, writer)
+        task = asyncio.create_task(_pass_on(*target, reader, writer))
+        self._open.add(task)
+        task.add_done_callback(self._open.discard)
+        task.add_done_callback(lambda _: writer.close())  # who is stopped before the first step closes nothing
 
     async def stop(self) -> None:
         """Listen no more, and break what is open: the programs at the ends are gone."""
         for server in self._servers:
             server.close()
-        for each in list(self._open):
+        self._servers.clear()
+        for each in self._open:
             each.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
 
@@ -320,7 +321,8 @@ async def _pass_on(address: str, port: int, reader: asyncio.StreamReader, writer
             _break(each)  # as it would be without us: nobody answers, or the connection breaks
     finally:
         for each in ends:
-            each.close()
+            each.close()  # all, before the first wait, which may be broken off
+        for each in ends:
             with contextlib.suppress(OSError):
                 await each.wait_closed()
 
