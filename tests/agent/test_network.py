@@ -24,19 +24,28 @@ def possible() -> None:
         pytest.skip(f"no private network here: {problem}")
 
 
-def sockets() -> set[str]:
-    return {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines() if "@treadle-" in line}
+@pytest.fixture
+def secret(tmp_path: Path) -> str:
+    """Give one that no test beside this one has: names of sockets are the whole machine's."""
+    return str(tmp_path)
 
 
-async def test_join(tmp_path: Path) -> None:
+def sockets(*secrets: str) -> set[str]:
+    """Give the names of those that listen for attempts with these secrets."""
+    names = {f"@treadle-{network._digest(each)}" for each in secrets}
+    return {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()} & names
+
+
+async def test_join(tmp_path: Path, secret: str) -> None:
     """All hosts of an attempt meet, whoever is first; another attempt, with the same addresses, is another network."""
     hosts = network.addresses([f"algo-{number}" for number in range(1, 5)])
     before = len(list(Path("/proc/self/fd").iterdir()))
     joined = await asyncio.gather(
-        *(network.Membership.join("secret", host, address, tmp_path) for host, address in hosts.items())
+        *(network.Membership.join(secret, host, address, tmp_path) for host, address in hosts.items())
     )
-    stranger = await network.Membership.join("another", "algo-1", hosts["algo-1"], tmp_path)
-    assert len(sockets()) == 2
+    another = f"{secret} of another attempt"
+    stranger = await network.Membership.join(another, "algo-1", hosts["algo-1"], tmp_path)
+    assert len(sockets(secret, another)) == 2
     listener = netlink.within(joined[3].namespace, lambda: socket.create_server((hosts["algo-4"], 80)))
     with closing(listener):
         asked = netlink.within(joined[0].namespace, lambda: socket.create_connection((hosts["algo-4"], 80), timeout=5))
@@ -45,37 +54,37 @@ async def test_join(tmp_path: Path) -> None:
             netlink.within(stranger.namespace, lambda: socket.create_connection((hosts["algo-4"], 80), timeout=0.1))
     for each in (*joined, stranger):
         await each.leave()
-    assert sockets() == set()
+    assert sockets(secret, another) == set()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
-async def test_join_when_the_first_has_gone(tmp_path: Path) -> None:
+async def test_join_when_the_first_has_gone(tmp_path: Path, secret: str) -> None:
     """Its name is free again at once, and others make a new network."""
     for _ in range(2):
-        async with await network.Membership.join("secret", "algo-1", "10.0.0.1", tmp_path):
+        async with await network.Membership.join(secret, "algo-1", "10.0.0.1", tmp_path):
             pass
 
 
-async def test_a_silent_owner(tmp_path: Path) -> None:
+async def test_a_silent_owner(tmp_path: Path, secret: str) -> None:
     """Somebody who has the name and hands nothing over is an error, not a wait for ever."""
-    name = f"\0treadle-{network._digest('secret')}"
+    name = f"\0treadle-{network._digest(secret)}"
     with closing(socket.socket(socket.AF_UNIX)) as owner:
         owner.bind(name)
         owner.listen()
-        joining = asyncio.create_task(network.Membership.join("secret", "algo-1", "10.0.0.1", tmp_path))
+        joining = asyncio.create_task(network.Membership.join(secret, "algo-1", "10.0.0.1", tmp_path))
         channel, _ = await asyncio.to_thread(owner.accept)
         channel.close()
         with pytest.raises(LaunchError, match="network of the job's hosts cannot be made for algo-1"):
             await joining
 
 
-async def test_another_user_gets_nothing(tmp_path: Path) -> None:
+async def test_another_user_gets_nothing(tmp_path: Path, secret: str) -> None:
     """The name is no secret to who looks; the network is handed to processes of the same user alone."""
     if os.geteuid() != 0 or not Path("/usr/bin/python3").exists():
         pytest.skip("it takes root to become somebody else, and an interpreter that everybody may run")
     script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('\\0' + sys.argv[1]); print(socket.recv_fds(s, 1, 1)[1])"
-    async with await network.Membership.join("secret", "algo-1", "10.0.0.1", tmp_path):
-        (name,) = sockets()
+    async with await network.Membership.join(secret, "algo-1", "10.0.0.1", tmp_path):
+        (name,) = sockets(secret)
         process = await asyncio.create_subprocess_exec(
             "/usr/bin/python3", "-c", script, name.removeprefix("@"), user=65534, stdout=subprocess.PIPE, cwd="/"
         )
