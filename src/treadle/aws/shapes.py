@@ -612,8 +612,10 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
 def _slow_matcher(pattern: str) -> Callable[[str], bool]:
     import regex
 
-    # AWS writes the characters beyond the basic plane as a range of surrogate pairs, which is none in Python.
-    compiled = regex.compile(pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF"))
+    # AWS writes the characters beyond the basic plane as a range of surrogate pairs, which is none in Python. `\d` and
+    # its like are ASCII in Java as in RE2; here that flag would take `\p{…}` in, too.
+    readable = pattern.replace(r"\uD800\uDC00-\uDBFF\uDFFF", r"\U00010000-\U0010FFFF")
+    compiled = regex.compile(readable, 0 if r"\p" in pattern else regex.ASCII)
 
     def matches(text: str) -> bool:
         try:
