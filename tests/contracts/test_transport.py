@@ -120,6 +120,13 @@ async def test_gives_status_headers_in_order_body_and_url(peer: Peer) -> None:
     assert response.header("content-TYPE") == "application/json"
 
 
+async def test_headers_are_plain_texts(peer: Peer) -> None:
+    """Names and values are texts and nothing more: a retry that runs another step first stores them with the run."""
+    response = await peer.transport.send(Request("GET", f"{peer.url}/thing"))
+
+    assert {type(text) for header in response.headers for text in header} == {str}
+
+
 async def test_an_error_status_is_an_answer(peer: Peer) -> None:
     """Whatever the status, an answer that was read to its end is no fault."""
     response = await peer.transport.send(Request("GET", f"{peer.url}/missing"))

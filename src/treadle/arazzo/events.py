@@ -175,7 +175,8 @@ class RunFinished(_Fact, frozen=True, kw_only=True, tag=True):
 
     `status`: "succeeded"; "failed" (the workflow's doing); "suspended" (a fault outlasted its patience; it can be
     resumed); "in-doubt" (a request with effects has no known outcome); "interrupted" (the user's doing; resumable).
-    `failed_answer` is the decoded body of the last answer, for reports of failures.
+    `handled`: it failed, and an `end` of its onFailure said so. `recovered`: it succeeded after a failure that an
+    action took care of. `last_body` is the decoded body of the last answer, for reports of failures.
     """
 
     status: Literal["succeeded", "failed", "suspended", "in-doubt", "interrupted"]

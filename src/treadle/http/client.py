@@ -199,8 +199,11 @@ def _same_origin(one: str, other: str) -> bool:
 
 
 def _headers(answer: aiohttp.ClientResponse) -> Headers:
-    """Give the headers; bytes that are no UTF-8 become replacement characters, so that every value can be stored."""
-    items = tuple(answer.headers.items())
+    """Give the headers as plain texts, so that they can be stored.
+
+    Names are of a class of aiohttp's own that no encoder knows; bytes that are no UTF-8 become replacement characters.
+    """
+    items = tuple([(str(name), value) for name, value in answer.headers.items()])
     if all(value.isascii() for _, value in items):
         return items
     return tuple((name, value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")) for name, value in items)

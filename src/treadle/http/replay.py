@@ -144,7 +144,7 @@ class _Masking:
         return self._masked(value)
 
     def _headers(self, headers: Headers) -> list[tuple[str, str]]:
-        return [(str(name), str(value)) for name, value in redact_headers(headers, self._known)]
+        return list(redact_headers(headers, self._known))
 
     def _body(self, data: bytes) -> _Body:
         try:

@@ -142,7 +142,7 @@ class Move(Patience):
                 reason=reason,
                 step_id=self.frame.step if self.state.frames else "",
                 handled=handled,
-                recovered=self.state.recovered,
+                recovered=self.state.recovered and status == "succeeded",
                 last_body=self.last_body,
             )
         )
