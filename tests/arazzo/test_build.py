@@ -229,7 +229,7 @@ CASES = [
     Case("quoted-number", STEPS + "    onFailure: [{name: a, type: retry, retryAfter: '5'}]\n", "10:52", "error", "wrong-type", "a number", "quotes"),
     Case("broken-number", STEPS + "    onFailure: [{name: a, type: retry, retryLimit: 1.5}]\n", "10:52", "error", "wrong-type", "a whole number"),
     Case("criteria-is-text", STEPS + "    successCriteria: $statusCode == 200\n", "10:22", "error", "wrong-type", "a list"),
-    Case("output-is-list", STEPS + "    outputs: {a: [1]}\n", "10:18", "error", "wrong-type", "Selector Object"),
+    Case("output-is-empty", STEPS + "    outputs: {a: }\n", "10:15", "error", "wrong-type", "Selector Object"),
     Case("schema-is-text", WORKFLOW + "  inputs: object\n  steps: [{stepId: a, operationId: b}]\n", "7:11", "error", "wrong-type", "JSON Schema"),
     Case("newer-field", STEPS + "    timeout: 5\n", "10:5", "warning", "newer-feature", "1.0.1", "1.1.0"),
     Case("newer-place", STEPS + "    parameters: [{name: a, in: querystring, value: b}]\n", "10:32", "warning", "newer-feature", "`querystring`"),

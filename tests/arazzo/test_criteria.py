@@ -158,7 +158,9 @@ def test_a_step_with_spaces_in_its_name_can_be_an_operand() -> None:
         ("(true && true) == true", "cannot be compared"),
         ("status == 'x'", "neither an expression nor a value"),
         ("(true", "not closed"),
-        ("true)", "cannot stand here"),
+        ("true)", "no partner"),
+        ("length($response.body#/items) > 1", "no functions"),
+        ("$response.body#/at < now()", "no functions"),
         ("'open", "not closed"),
         ("$nope.x == 1", "there is no '$nope'"),
         ("$response.boddy == 1", "there is no part 'boddy'"),
@@ -646,6 +648,35 @@ def test_what_is_refused_is_not_said_to_be_evaluated() -> None:
         known = replace(scope(), strict=strict)
         compile_criterion('$.Name == "x"', known, type="jsonpath", context="$response.body")
         assert known.notes[0].message.endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("condition", "context", "passes"),
+    [
+        pytest.param("$.Name == 'Available'", None, True, id="a comparison"),
+        pytest.param("$.data[?@.id == 'z']", "$response.body", False, id="a query"),
+        pytest.param("!$.gone && ($.zero == 0)", "$response.body", True, id="a chain"),
+        pytest.param("^2\\d\\d$", "$statusCode", True, id="a pattern"),
+        pytest.param("#/nested/deep/v == 7", "$response.body", True, id="a pointer"),
+    ],
+)
+def test_a_condition_in_another_language_has_its_type(condition: str, context: str | None, passes: bool) -> None:
+    """No simple condition begins like this; by the letter it is none."""
+    known = scope()
+    criterion = compile_criterion(condition, known, context=context)
+    assert "forgotten-type" in {note.rule for note in known.notes}
+    assert criterion.judge(CONTEXT).passed is passes
+    refused = scope(strict=True)
+    compile_criterion(condition, refused, context=context)
+    assert {note.severity for note in refused.notes if note.rule == "forgotten-type"} == {"error"}
+
+
+def test_a_pointer_in_a_comparison_finds_elements_and_names() -> None:
+    """As one other engine has it; what it reaches into must be there."""
+    assert judge("#/data/1/n > $.data[0].n", "jsonpath").passed
+    assert judge("#/items/0 == 1 && #/access-token == 't'", "jsonpath").passed
+    assert not judge("#/data/7/n == 1", "jsonpath").passed
+    assert judge("#/Name != 'x'", "jsonpath", context="$statusCode").problem
 
 
 def test_a_braced_context_is_the_expression() -> None:

@@ -1,4 +1,4 @@
-"""Three ways of writing that public documents share, run as their authors mean them (`rules.dialect`)."""
+"""Ways of writing that public documents share, run as their authors mean them (`rules.dialect`)."""
 
 from __future__ import annotations
 
@@ -191,3 +191,70 @@ def test_strict_refuses_an_output_that_is_not_declared(tmp_path: Path) -> None:
     """By the letter there is no such output."""
     shelf = Shelf(tmp_path, {"main.yaml": USES.format("", "$steps.find.outputs.id")})
     assert {each.rule for each in shelf.check(strict=True) if each.severity == "error"} == {"undeclared-output"}
+
+
+@pytest.mark.parametrize(
+    ("output", "made"),
+    [
+        pytest.param("true", True, id="a truth value"),
+        pytest.param("7.5", 7.5, id="a number"),
+        pytest.param("[$response.body#/id, none]", [7, "none"], id="a list"),
+        pytest.param("{id: $response.body#/id, as: 'pet {$response.body#/id}'}", {"id": 7, "as": "pet 7"}, id="object"),
+    ],
+)
+def test_an_output_that_is_a_value_is_that_value(output: str, made: object, tmp_path: Path) -> None:
+    """And not an error: everybody sees what is meant."""
+    shelf = Shelf(tmp_path, {"main.yaml": USES.format(f", outputs: {{made: {output}}}", "$steps.find.outputs.made")})
+    assert {each.rule for each in shelf.check() if each.severity == "warning"} == {"output-value"}
+    assert shelf.tell([(200, {"id": 7}), 200]).end.outputs == {"end": made}
+    assert {each.rule for each in shelf.check(strict=True) if each.severity == "error"} == {"output-value"}
+
+
+PATHS = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "http://127.0.0.1:9"}],
+    "paths": {"/pets": {"get": {"operationId": "list"}, "post": {}}, "/pets/{petId}/photo": {"get": {}}},
+}
+TARGET = """
+sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
+workflows:
+- workflowId: w
+  steps: [{{stepId: s, {0}, parameters: [{{name: petId, in: path, value: 1}}]}}]
+"""
+PHOTO = "loose-operation-path", "write {$sourceDescriptions.api.url}#/paths/~1pets~1{petId}~1photo/get"
+LIST = "loose-operation-path", "write {$sourceDescriptions.api.url}#/paths/~1pets/get"
+TWO = "operation-path", "write one of "
+
+
+@pytest.mark.parametrize(
+    ("target", "rule", "hint"),
+    [
+        pytest.param("operationPath: GET /pets", *LIST, id="a line"),
+        pytest.param("operationPath: get /pets", *LIST, id="a line in lower case"),
+        pytest.param("operationPath: '/pets/{petId}/photo'", *PHOTO, id="the path alone"),
+        pytest.param("operationPath: /pets", *TWO, id="the path alone, of two operations"),
+        pytest.param("operationPath: DELETE /pets", "operation-path", "the form is", id="a line of none"),
+        pytest.param("operationPath: '{$sourceDescriptions.api.url}#/paths/pets/get'", *LIST, id="bare slashes"),
+        pytest.param("operationPath: '{$sourceDescriptions.api.url}#/pets/get'", *LIST, id="bare slashes, no paths"),
+        pytest.param("operationPath: '$sourceDescriptions.api.url#GET /pets'", *LIST, id="a line behind the source"),
+        pytest.param("operationPath: '{$sourceDescriptions.api.url}/pets/get'", *LIST, id="no number sign"),
+        pytest.param("operationPath: '{api}./pets/{petId}/photo'", *PHOTO, id="the name of the source alone"),
+        pytest.param(
+            "operationPath: '{$sourceDescriptions.api.url}#/paths/~1pets~1{petId}~1photo'", *PHOTO, id="no method"
+        ),
+        pytest.param(
+            "operationPath: '{$sourceDescriptions.api.url}#/paths/pets'", "unknown-operation", TWO[1], id="which of two"
+        ),
+        pytest.param("operationId: LIST", "operation-id-case", "write list", id="in another case"),
+        pytest.param("operationId: $sourceDescriptions.api.List", "operation-id-case", "write list", id="qualified"),
+    ],
+)
+def test_an_operation_is_found_by_the_only_thing_that_can_be_meant(
+    target: str, rule: str, hint: str, tmp_path: Path
+) -> None:
+    """What names one operation and is no JSON Pointer is taken for it; what could be two is not."""
+    found = Shelf(tmp_path, {"main.yaml": TARGET.format(target), "api.json": PATHS}).check()
+    about = [each for each in found if each.rule not in {"unknown-parameter", "prefer-operation-id"}]
+    assert [each.rule for each in about] == [rule]
+    assert about[0].hint.startswith(hint)
+    assert about[0].severity == ("error" if rule in {"operation-path", "unknown-operation"} else "warning")

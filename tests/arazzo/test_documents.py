@@ -706,8 +706,8 @@ FAULTY = [
           - {stepId: f, operationPath: '{$sourceDescriptions.shop.url}#/paths/orders/get'}
           - {stepId: g, operationPath: '/orders'}
         """,
-        ["8:30 error unknown-operation", "9:30 error unknown-operation", "10:30 error unknown-source", "11:32 error unknown-operation", "12:32 error operation-path", "13:32 error unknown-operation", "14:32 error operation-path"],
-        "did you mean {$sourceDescriptions.shop.url}#/paths/~1orders/get?",
+        ["8:30 warning operation-id-case", "9:30 error unknown-operation", "10:30 error unknown-source", "11:32 error unknown-operation", "12:5 warning missing-parameter", "12:32 warning loose-operation-path", "12:32 note prefer-operation-id", "13:5 warning missing-parameter", "13:32 warning loose-operation-path", "13:32 note prefer-operation-id", "14:32 error operation-path"],
+        "write one of {$sourceDescriptions.shop.url}#/paths/~1orders/get, {$sourceDescriptions.shop.url}#/paths/~1orders/post",
     ),
     Case(
         "conditions",
@@ -742,7 +742,7 @@ FAULTY = [
             - {context: $response.body, condition: '$.a', type: JSONPATH}
             - {context: $response.body, condition: '^a', type: {type: regex, version: '1'}}
         """,
-        ["12:18 error bad-condition", "13:18 error bad-condition", "14:18 error bad-condition", "15:18 error bad-condition", "16:18 note dotted-navigation", "17:18 error bad-condition", "18:18 error bad-condition", "19:18 error bad-condition", "20:18 error bad-condition", "21:18 error bad-condition", "22:18 error bad-condition", "23:18 error bad-condition", "24:18 error wrong-type", "25:18 note criterion-always-true", "26:18 error bad-condition", "27:18 error bad-condition", "28:44 error bad-condition", "29:44 error bad-condition", "30:44 error bad-condition", "31:44 error bad-condition", "32:44 note unknown-response-field", "32:57 error wrong-value", "33:44 note unknown-response-field", "33:57 error wrong-value", "34:44 error bad-condition", "34:63 error wrong-value"],
+        ["12:18 error bad-condition", "13:18 error bad-condition", "14:18 error bad-condition", "15:18 error bad-condition", "16:18 note dotted-navigation", "17:18 error bad-condition", "18:18 error bad-condition", "19:18 error bad-condition", "20:18 error bad-condition", "21:18 error bad-condition", "22:18 error bad-condition", "23:18 error bad-condition", "24:18 error wrong-type", "25:18 note criterion-always-true", "26:18 error bad-condition", "27:18 warning forgotten-type", "27:18 warning implied-context", "27:18 warning jsonpath-comparison", "28:44 error bad-condition", "29:44 error bad-condition", "30:44 error bad-condition", "31:44 error bad-condition", "32:44 note unknown-response-field", "32:57 error wrong-value", "33:44 note unknown-response-field", "33:57 error wrong-value", "34:44 warning forgotten-type", "34:63 error wrong-value"],
         "compare with each",
     ),
     Case(
@@ -769,7 +769,7 @@ FAULTY = [
             parameters: [{name: orderId, in: path, value: a}]
             outputs: {"the id": $response.body#/id, lit: hello, num: 5, bad: '$response.body.', ok: '{$response.body#/id}', pointer: $response.body/id, dollar: $.id, jp: $response.body.$.id}
         """,
-        ["11:15 warning free-output-name", "11:50 warning bad-expression", "11:62 error wrong-type", "11:70 error bad-expression", "11:126 error bad-expression", "11:153 error bad-expression", "11:163 error bad-expression"],
+        ["11:15 warning free-output-name", "11:50 warning bad-expression", "11:62 warning output-value", "11:70 error bad-expression", "11:126 error bad-expression", "11:153 error bad-expression", "11:163 error bad-expression"],
     ),
     Case(
         "retry-without",

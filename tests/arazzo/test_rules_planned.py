@@ -200,9 +200,11 @@ CASES = [
     ),
     *of(
         "criterion-always-true",
-        Case("any-status", job("$statusCode >= 100"), ["note /successCriteria/0/condition"]),
-        Case("either-way", job(f"{STATUS} == 'a' || {STATUS} != 'a'"), ["note /successCriteria/0/condition"]),
+        Case("any-status", job("$statusCode >= 100"), ["warning /successCriteria/0/condition"]),
+        Case("either-way", job(f"{STATUS} == 'a' || {STATUS} != 'a'"), ["warning /successCriteria/0/condition"]),
         Case("some-status", job("$statusCode < 300")),
+        Case("number-alone", job("$statusCode == 200 || 201"), ["warning /successCriteria/0/condition"], "|| $statusCode == 201"),
+        Case("meant", job("true"), ["note /successCriteria/0/condition"]),
         Case("not-null", job("$response.body#/note != null")),
     ),
     *of(
@@ -316,7 +318,7 @@ def test_a_rule_finds_what_breaks_it(rule: str, case: Case, tmp_path: Path) -> N
     found = [each for each in checked(case.steps, tmp_path) if each.rule == rule]
     start = "/workflows/0/steps/0"
     assert [f"{each.severity} {each.place.pointer.removeprefix(start)}" for each in found if each.place] == case.want
-    assert not found or case.words in found[0].message
+    assert not found or case.words in f"{found[0].message} {found[0].hint}"
 
 
 def test_everything_is_told_once(tmp_path: Path) -> None:

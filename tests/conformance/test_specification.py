@@ -20,8 +20,7 @@ if not EXAMPLES.is_dir():
 
 MISTAKES: Mapping[str, str] = {
     "ExtendedParametersExample.arazzo.yaml": "its source, ./animals.yaml, is not published with it",
-    "LoginAndRetrievePets.arazzo.yaml": "its operationPath names a path and no method, and its source is elsewhere",
-    "FAPI-PAR.arazzo.yaml": "it calls PAR what its source calls Par, and operationIds have case",
+    "LoginAndRetrievePets.arazzo.yaml": "its source is elsewhere",
 }
 SOURCES = {"bnpl-arazzo.yaml": {"BnplApi": "bnpl-openapi.yaml"}}
 """Descriptions that are meant by their address on the web, and stand beside the example."""
@@ -62,7 +61,6 @@ def test_an_example_can_be_planned(path: Path, workflow: str) -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        pytest.param("FAPI-PAR.arazzo.yaml", "did you mean 'Par'", id="case"),
         pytest.param("ExtendedParametersExample.arazzo.yaml", "there is no file", id="no-source"),
     ],
 )

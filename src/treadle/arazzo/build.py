@@ -444,10 +444,10 @@ def _value(builder: _Builder, value: Json, at: _At) -> Json | model.Selector:
 
 
 def _output(builder: _Builder, value: Json, at: _At) -> Any:
-    if isinstance(value, dict) and not braced(value):
-        return _an(_SELECTOR)(builder, value, at)
-    if not isinstance(value, str):
+    if value is None or braced(value):
         return builder.wrong_type(value, at, "an expression or a Selector Object")
+    if isinstance(value, dict) and value.keys() & {"context", "selector", "type"}:
+        return _an(_SELECTOR)(builder, value, at)
     return value
 
 

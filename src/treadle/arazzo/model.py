@@ -101,7 +101,8 @@ class Selector(_Object, frozen=True, kw_only=True):
         return self.type.version if isinstance(self.type, ExpressionType) else DEFAULT_VERSIONS[self.type]
 
 
-OutputValue: TypeAlias = "str | Selector"
+OutputValue: TypeAlias = "Json | Selector"
+"""An expression or a Selector Object; any other value is kept for the dialect rule `output-value`."""
 
 
 class Parameter(_Object, frozen=True, kw_only=True):

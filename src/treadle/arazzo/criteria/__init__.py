@@ -6,6 +6,7 @@ and says why in the verdict's `problem`: it is never a silent false, since a pol
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Final
 
@@ -14,7 +15,7 @@ from treadle.arazzo.criteria.verdict import Broken, ConditionError, Criterion, V
 from treadle.arazzo.expressions import Expression, ExpressionError, Note, Scope, compile_expression, did_you_mean
 from treadle.arazzo.expressions.selectors import VERSIONS
 
-__all__ = ["Criterion", "Verdict", "compile_criterion"]
+__all__ = ["Criterion", "Verdict", "compile_criterion", "language_of"]
 
 
 def compile_criterion(
@@ -38,7 +39,11 @@ def compile_criterion(
     except ConditionError as error:
         where = f" ({place(condition, error.position)})" if 0 < error.position <= len(condition) else ""
         message = f"the condition '{condition[:200]}' can never be evaluated: {error.message}{where}"
-        scope.note("bad-condition", message, "error", hint=error.hint, instead=error.instead)
+        hint, instead = error.hint, error.instead
+        if context and _HALF.match(condition):
+            instead = f"{context} {condition.strip()}"
+            hint = f"say what is compared: {instead}"
+        scope.note("bad-condition", message, "error", hint=hint, instead=instead)
         made = Broken(condition, message)
     except ExpressionError as error:  # of the context
         scope.note("bad-expression", error.message, "error", _CONTEXT, error.hint, instead=error.meant)
@@ -55,6 +60,12 @@ def _of_condition(note: Note) -> Note:
 
 
 def _compile(condition: str, scope: Scope, kind: str, version: str | None, context: str | None) -> Criterion:
+    language = language_of(condition, kind, context)
+    if language != kind:
+        message = f"no condition of type simple begins like this; it is taken as one of type {language}"
+        scope.dialect("forgotten-type", message, hint=f"write type: {language}, or a simple condition")
+        if scope.allows("forgotten-type"):
+            kind = language
     if kind == "simple":
         return compile_simple(condition, scope)
     if kind not in ("regex", "jsonpath", "xpath"):
@@ -74,6 +85,19 @@ def _compile(condition: str, scope: Scope, kind: str, version: str | None, conte
     from treadle.arazzo.criteria.jsonpath import compile_jsonpath
 
     return compile_jsonpath(condition, subject, scope, draft=chosen.startswith("draft"))
+
+
+_HALF: Final = re.compile(r"\s*(?:[=!]=|[<>])")
+"""A condition that leaves out what it compares, since the context says it."""
+_FOREIGN: Final = re.compile(r"[\s!(]*(?:(?P<jsonpath>\$[.\[]|#/)|(?P<regex>\^))")
+
+
+def language_of(condition: str, kind: str, context: str | None) -> str:
+    """Give the type of a criterion: the one that is written, or that of the language which its condition speaks."""
+    foreign = _FOREIGN.match(condition) if kind == "simple" else None
+    if foreign is None or (foreign.lastgroup == "regex" and context is None):
+        return kind
+    return foreign.lastgroup or kind
 
 
 def _version(kind: str, version: str | None) -> str:

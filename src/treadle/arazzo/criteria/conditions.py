@@ -184,6 +184,7 @@ _FOREIGN: Final = {
     "not": "write '!' before an operand or a parenthesis, '!=' to compare",
 }
 """What other languages have, and Arazzo says otherwise."""
+_ANY: Final = "write an expression such as $response.body#/…, or a text in single quotes"
 
 
 def parse_condition(text: str, dialect: Dialect) -> Condition:
@@ -265,6 +266,8 @@ class _Parser:
         rest = self.text[self.at :]
         if not rest:
             return ConditionError("the condition ends where an operand should stand", position=self.at)
+        if rest[0] in "()":
+            return ConditionError(f"'{rest[0]}' has no partner, and conditions have no functions", position=self.at)
         foreign = _OPERATOR.match(rest) or _FOREIGN_SIGN.match(rest) or _WORD.match(rest)
         written = foreign.group() if foreign else ""
         own = _OWN.get(written.lower(), "")
@@ -356,15 +359,17 @@ class _Parser:
             return Literal(word, _CONSTANTS[word])
         if _NUMBER.match(word):
             return Literal(word, json.loads(word))
+        if self.text.startswith("(", self.at) and word.lower() not in ("and", "or", "not"):
+            raise ConditionError(f"conditions have no functions, and '{word}(' looks like one", position=start)
         if not right or word.lower() in ("and", "or", "not"):
             message = f"'{word}' is neither an expression nor a value"
             likely = self.dialect.likely(word) if self.dialect.likely else ""
             if likely:
                 instead = self.text[:start] + likely + self.text[self.at :]
                 raise ConditionError(message, position=start, hint=f"did you mean {likely}?", instead=instead)
-            hint = "write an expression such as $response.body#/…, or a text in single quotes"
             own = _OWN.get(word.lower())
-            raise ConditionError(message, position=start, hint=f"write '{own}'" if own else hint)
+            hint = f"write '{own}'" if own else _FOREIGN.get(word.lower(), _ANY)
+            raise ConditionError(message, position=start, hint=hint)
         self.dialect.found("bare-word", word)
         return Literal(word, word)
 

@@ -8,6 +8,7 @@ criterion is wrong, and says so.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,12 +21,12 @@ from treadle.arazzo.criteria.operands import extent, read_expression
 from treadle.arazzo.criteria.substitution import Substituted, find_json_path
 from treadle.arazzo.criteria.verdict import ConditionError, Verdict, look
 from treadle.arazzo.expressions import Context, EvaluationError, Expression, Scope, nodes
-from treadle.arazzo.expressions.pointer import print_pointer
+from treadle.arazzo.expressions.pointer import print_pointer, tokens_of
 from treadle.arazzo.expressions.text import brief
 from treadle.arazzo.jsonpath import JsonPathError, Query, compile_query, goessner, keys_of
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["JsonPath", "compile_jsonpath", "condition_tokens", "is_runtime", "with_quoted_names"]
+__all__ = ["JsonPath", "as_query", "compile_jsonpath", "condition_tokens", "is_runtime", "with_quoted_names"]
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -90,6 +91,9 @@ def _comparison(text: str, scope: Scope, refusal: JsonPathError, hint_for: Expre
             if _RUNTIME.match(text, start):
                 return read_expression(text, start, scope, "", expressions)
             return _query_operand(text, start)
+        pointer = _POINTER.match(text, start)
+        if pointer:
+            return _Selected(pointer.group(), _query(as_query(pointer.group()), start)), pointer.end()
         function = _FUNCTION.match(text, start)
         return _function_operand(text, function) if function else None
 
@@ -117,6 +121,7 @@ _RUNTIME: Final = re.compile(
     r"\$(?:(?:url|method|statusCode|self)\b(?![.\[(])|(?:request|response|message|inputs|outputs|steps|workflows"
     r"|sourceDescriptions|components)(?:[.#]|\b))"
 )
+_POINTER: Final = re.compile(r"#/[^\s=!<>&|()]+")
 _FUNCTION: Final = re.compile(r"(length|count)\s*\(\s*(?=\$)")
 _SIMPLE: Final = re.compile(r"\s*(\$[^\s=!<>&|]+)\s*(==|!=|<=|>=|<|>)\s*(.+?)\s*\Z", re.DOTALL)
 
@@ -213,6 +218,14 @@ def _query_operand(text: str, start: int) -> tuple[Operand, int]:
     return (_Length(source, query) if base != source else _Selected(source, query)), end
 
 
+def as_query(operand: str) -> str:
+    """Write `#/items/0/name` as a query, as which another engine for Arazzo takes it; what is one stays."""
+    if not operand.startswith("#/"):
+        return operand
+    keys = [token if token.isdigit() else json.dumps(token) for token in tokens_of(operand[1:])]
+    return "$" + "".join(f"[{key}]" for key in keys)
+
+
 def _function_operand(text: str, match: re.Match[str]) -> tuple[Operand, int]:
     start = match.end()
     end = _query_end(text, start)
@@ -252,6 +265,9 @@ def condition_tokens(text: str, scope: Scope) -> list[Token]:
     def end(text: str, start: int) -> int | None:
         if text.startswith("$", start):
             return extent(text, start, scope) if _RUNTIME.match(text, start) else _query_end(text, start)
+        pointer = _POINTER.match(text, start)
+        if pointer:
+            return pointer.end()
         function = _FUNCTION.match(text, start)
         return _function_operand(text, function)[1] if function else None
 
@@ -355,8 +371,8 @@ class JsonPath:
 
 
 # `$.length` of an array is the number of its elements.
-_NAMES_A_MEMBER: Final = re.compile(r"[\s!(]*\$\s*(?:\.\s*(?!length\b)[^\W\d]|\[\s*['\"])")
-_REACHES_INTO: Final = re.compile(r"[\s!(]*\$\s*[.\[]")
+_NAMES_A_MEMBER: Final = re.compile(r"[\s!(]*(?:#/(?!\d+\b)|\$\s*(?:\.\s*(?!length\b)[^\W\d]|\[\s*['\"]))")
+_REACHES_INTO: Final = re.compile(r"[\s!(]*(?:#/|\$\s*[.\[])")
 
 
 def compile_jsonpath(condition: str, context: Expression, scope: Scope, *, draft: bool = False) -> JsonPath:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from treadle.arazzo.criteria import compile_criterion, jsonpath
+from treadle.arazzo.criteria import compile_criterion, jsonpath, language_of
 from treadle.arazzo.criteria.conditions import Token, tokens
 from treadle.arazzo.criteria.operands import extent
 from treadle.arazzo.criteria.regex import slashed
@@ -32,12 +32,13 @@ def rewritten(criterion: Criterion, scope: Scope) -> Rewritten | None:
     """Give a criterion's condition as it is written properly, or None where there is nothing to do, or no sure way."""
     if _broken(criterion, scope):
         return None
-    if criterion.kind == "simple":
+    language = language_of(criterion.condition, criterion.kind, criterion.context)
+    if language == "simple":
         return _simple(criterion, scope)
-    if criterion.kind == "regex":
+    if language == "regex":
         pattern = slashed(criterion.condition) if "{$" not in criterion.condition else None
         return None if pattern is None else Rewritten(pattern, (), ("slashed-pattern",))
-    if criterion.kind == "jsonpath":
+    if language == "jsonpath":
         return _json_path(criterion, scope)
     return None
 
@@ -184,7 +185,7 @@ def _in_comparison(text: str, token: Token, index: int, found: Sequence[Token], 
     if jsonpath.is_runtime(source):
         better = proper(source, scope)
         return token.start, token.end, better.text if better is not None else source
-    keys = keys_of(jsonpath.with_quoted_names(source))
+    keys = keys_of(jsonpath.with_quoted_names(jsonpath.as_query(source)))
     if keys is None or not keys or keys[-1] == "length" or any(isinstance(key, int) and key < 0 for key in keys):
         raise _NoWay
     pointer = print_pointer([str(key) for key in keys])

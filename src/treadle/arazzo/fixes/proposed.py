@@ -10,6 +10,7 @@ import copy
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Any
 
+from treadle.arazzo.criteria import language_of
 from treadle.arazzo.effective import effective
 from treadle.arazzo.expressions import Scope
 from treadle.arazzo.fixes.conditions import rewritten
@@ -17,6 +18,7 @@ from treadle.arazzo.fixes.edits import Change, Editor
 from treadle.arazzo.fixes.expressions import in_text, proper
 from treadle.arazzo.location import Document, join, tokens
 from treadle.arazzo.model import Criterion, Description, FailureAction, Parameter, Step, SuccessAction, Workflow
+from treadle.arazzo.plan.operations import path_of
 from treadle.arazzo.plan.values import PlannedAction, PlannedStep, PlannedWorkflow
 from treadle.errors import Diagnostic
 from treadle.seams import MISSING, Json
@@ -198,23 +200,30 @@ class _Walk:
     def criterion(self, criterion: Criterion) -> list[Change]:
         """Give the changes of a criterion: of its condition, its members, its context."""
         better = rewritten(criterion, self.scope)
+        language = language_of(criterion.condition, criterion.kind, criterion.context)
         changes: list[Change] = []
+        simple = better is not None and "type" in better.gone
+        if language != criterion.kind and not simple and self.lacks(f"{criterion.pointer}/type"):
+            changes.append(Change(criterion.pointer, "forgotten-type", before=("type", language)))
         gone: set[str] = set()
         if better is not None:
             rule = better.rules[0]
             if better.condition != criterion.condition or criterion.split:
                 changes.append(Change(f"{criterion.pointer}/condition", rule, better.condition))
             members = ((name, f"{criterion.pointer}/{name}") for name in better.gone)
-            gone = {name for name, pointer in members if self.document.find(pointer) is not MISSING}
+            gone = {name for name, pointer in members if not self.lacks(pointer)}
             changes += [Change(f"{criterion.pointer}/{name}", rule) for name in sorted(gone)]
         if criterion.context is not None and "context" not in gone and not criterion.split:
             context = proper(criterion.context, self.scope)
             if context is not None:
                 changes.append(Change(f"{criterion.pointer}/context", context.rules[0], context.text))
-        elif criterion.context is None and criterion.kind in {"jsonpath", "xpath"} and "type" not in gone:
+        elif language in {"jsonpath", "xpath"} and not simple and self.lacks(f"{criterion.pointer}/context"):
             implied = ("context", "$response.body")
             changes.append(Change(criterion.pointer, "implied-context", before=implied))
         return changes
+
+    def lacks(self, pointer: str) -> bool:
+        return self.document.find(pointer) is MISSING
 
     # -- actions and targets ------------------------------------------------------------------------------------------
 
@@ -240,12 +249,13 @@ class _Walk:
             name = f"$sourceDescriptions.{operation.source}.{operation.operation_id}"
             known = self.description.source(operation.source) is not None and operation.operation_id
             yield pointer, [Change(pointer, "unqualified-operation-id", name)] if known else []
+        elif ("operation-id-case", pointer) in self.reported and operation is not None and step.operation_id:
+            head = step.operation_id[: len(step.operation_id) - len(operation.operation_id)]
+            yield pointer, [Change(pointer, "operation-id-case", head + operation.operation_id)]
         pointer = f"{step.pointer}/operationPath"
-        if ("operation-path-unbraced", pointer) in self.reported and step.operation_path is not None:
-            head, _, fragment = step.operation_path.partition("#")
-            name = head.strip("{}").removeprefix("$sourceDescriptions.").removesuffix(".url")
-            text = f"{{$sourceDescriptions.{name}.url}}#{fragment}"
-            yield pointer, [Change(pointer, "operation-path-unbraced", text)]
+        for rule in ("operation-path-unbraced", "loose-operation-path"):
+            if (rule, pointer) in self.reported and operation is not None:
+                yield pointer, [Change(pointer, rule, path_of(operation))]
         pointer = f"{step.pointer}/workflowId"
         if ("unqualified-workflow-id", pointer) in self.reported and planned.workflow is not None:
             yield pointer, self.qualified(pointer, planned.workflow)

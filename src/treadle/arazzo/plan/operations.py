@@ -12,7 +12,7 @@ from treadle.arazzo.plan.documents import OpenedSource, Part, did_you_mean
 from treadle.errors import DescriptionError, Diagnostic
 from treadle.seams import Operation
 
-__all__ = ["find_operation", "path_source"]
+__all__ = ["find_operation", "path_of", "path_source"]
 
 Found = tuple[str, OpenedSource]
 
@@ -50,7 +50,7 @@ def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) 
         for operation in opened.source.find(operation_id)
     ]
     readable = [match for match in matches if match[1].problem is None]
-    matches = readable or matches
+    matches = readable or matches or _in_another_case(part, operation_id, found, pointer)
     if not matches:
         _unresolved(part, step, operation_id, found, pointer)
         return None
@@ -84,6 +84,26 @@ def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) 
             hint=f"write $sourceDescriptions.{name}.{operation_id}",
         )
     return operation
+
+
+def _in_another_case(
+    part: Part, operation_id: str, found: Sequence[Found], pointer: str
+) -> list[tuple[str, OpenedSource, Operation]]:
+    """Find the only operation whose id is the same but for capital letters."""
+    same = [
+        (name, opened, operation)
+        for name, opened in found
+        if opened.source is not None and opened.problem is None
+        for operation in opened.source.operations()
+        if operation.operation_id.casefold() == operation_id.casefold()
+    ]
+    if len(same) != 1:
+        return []
+    known = same[0][2].operation_id
+    part.lenient(
+        "operation-id-case", f"{operation_id!r} is taken as {known!r}; names have case", pointer, hint=f"write {known}"
+    )
+    return same
 
 
 def _spelled_out(
@@ -120,13 +140,11 @@ def _unresolved(part: Part, step: model.Step, operation_id: str, found: Sequence
         return
     ids = [each.operation_id for _, opened in found if opened.source for each in opened.source.operations()]
     names = ", ".join(name for name, _ in found) or "no source"
-    same = [each for each in ids if each.casefold() == operation_id.casefold()]
     part.report(
         "unknown-operation",
         f"the step {step.step_id!r} needs the operation {operation_id!r}, which is not in {names}",
         pointer,
         hint=did_you_mean(operation_id, ids),
-        instead=(step.operation_id or "").removesuffix(operation_id) + same[0] if len(same) == 1 else "",
     )
 
 
@@ -134,63 +152,88 @@ def _by_path(part: Part, step: model.Step) -> Operation | None:
     """Find an operation by `operationPath`: the source, then a JSON Pointer into it."""
     written = step.operation_path or ""
     pointer = f"{step.pointer}/operationPath"
-    named = path_source(part, written, pointer, "'{$sourceDescriptions.<name>.url}#/paths/~1pets/get'")
-    if named is None:
+    head, _, fragment = written.partition("#")
+    opened = part.source(_source_name(head))
+    found = opened.source.at(fragment) if opened is not None and opened.source is not None else None
+    if found is None:
+        meant = _meant(part, written)
+        if len(meant) == 1:
+            message = f"{written!r} is taken as {meant[0].method} {meant[0].path}"
+            part.lenient("loose-operation-path", message, pointer, hint=f"write {path_of(meant[0])}")
+            return meant[0]
+        one_of = f"write one of {', '.join(path_of(each) for each in meant)}" if meant else ""
+        _nowhere(part, written, pointer, one_of)
         return None
+    path_source(part, written, pointer, _FORM)
+    return found if opened is not None and opened.problem is None else None
+
+
+_FORM: Final = "'{$sourceDescriptions.<name>.url}#/paths/~1pets/get'"
+
+
+def _nowhere(part: Part, written: str, pointer: str, hint: str) -> None:
+    """Report an `operationPath` that leads to no operation, and why."""
+    named = path_source(part, written, pointer, _FORM, hint)
+    if named is None:
+        return
     name, fragment = named
     opened = part.source(name)
-    if opened is None or opened.source is None or opened.problem is not None:
-        if opened and opened.problem:
-            part.findings.add(replace(opened.problem, severity="error"))
-        return None
-    operation = opened.source.at(fragment)
-    if operation is None:
-        paths = [f"/paths/{_escaped(each.path)}/{each.method.lower()}" for each in opened.source.operations()]
+    if opened is not None and opened.problem is not None:
+        part.findings.add(replace(opened.problem, severity="error"))
+    elif opened is not None and opened.source is not None:
+        paths = [path_of(each).partition("#")[2] for each in opened.source.operations()]
         part.report(
             "unknown-operation",
             f"the source {name!r} has no operation at {fragment!r}",
             pointer,
-            hint=did_you_mean(fragment, paths),
+            hint=hint or did_you_mean(fragment, paths),
         )
-    return operation
 
 
-def path_source(part: Part, written: str, pointer: str, form: str) -> tuple[str, str] | None:
+def path_source(part: Part, written: str, pointer: str, form: str, hint: str = "") -> tuple[str, str] | None:
     """Give the source and the fragment of an `operationPath` or `channelPath`, in any of the forms people write."""
     head, hash_sign, fragment = written.partition("#")
-    name = head.strip("{}").removeprefix("$sourceDescriptions.").removesuffix(".url")
+    name = _source_name(head)
     if not hash_sign or name not in part.source_fields:
-        meant = _by_line(part, written)
-        part.report(
-            "operation-path",
-            f"{written!r} does not name a source and a place in it",
-            pointer,
-            hint=f"did you mean {meant}?" if meant else f"the form is {form}",
-            instead=meant,
-        )
+        message = f"{written!r} does not name a source and a place in it"
+        part.report("operation-path", message, pointer, hint=hint or f"the form is {form}")
         return None
     if head != f"{{$sourceDescriptions.{name}.url}}":
         part.lenient("operation-path-unbraced", f"{head!r} is taken as the source {name!r}", pointer)
     return name, fragment
 
 
-_LINE: Final = re.compile(r"(?:([A-Za-z]+)\s+)?(/\S*)")
+def path_of(operation: Operation) -> str:
+    """Give the `operationPath` of an operation, as the specification has it."""
+    path = operation.path.replace("~", "~0").replace("/", "~1")
+    return f"{{$sourceDescriptions.{operation.source}.url}}#/paths/{path}/{operation.method.lower()}"
 
 
-def _by_line(part: Part, written: str) -> str:
-    """Give what `GET /pets` means, as people write it who know HTTP; "" where no source, or several, have that."""
-    found = _LINE.fullmatch(written.strip())
+def _source_name(head: str) -> str:
+    return head.strip("{}").removeprefix("$sourceDescriptions.").removesuffix(".url")
+
+
+_LOOSE: Final = re.compile(
+    r"(?P<head>\{[^{}]*\}|\$[\w.-]+)?[.#]*(?:(?P<method>[A-Za-z]+)\s+)?(?:/paths(?=/))?(?P<path>/.*)"
+)
+_METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"})
+
+
+def _meant(part: Part, written: str) -> list[Operation]:
+    """Find what `GET /pets`, `/pets` or a pointer with bare slashes can mean."""
+    found = _LOOSE.fullmatch(written.strip())
     if found is None:
-        return ""
-    meant = [
-        f"{{$sourceDescriptions.{name}.url}}#/paths/{_escaped(each.path)}/{each.method.lower()}"
-        for name in part.source_fields
-        if (opened := part.source(name)) is not None and opened.source is not None
+        return []
+    path = found["path"].replace("~1", "/").replace("~0", "~").replace("//", "/")
+    method = (found["method"] or "").lower()
+    wanted = {(path, method)}
+    start, _, end = path.rpartition("/")
+    if not method and end.lower() in _METHODS:
+        wanted.add((start, end.lower()))
+    return [
+        each
+        for name in ([_source_name(found["head"])] if found["head"] else part.source_fields)
+        if (opened := part.source(name)) is not None and opened.source is not None and opened.problem is None
         for each in opened.source.operations()
-        if each.path == found[2] and found[1] in {None, each.method, each.method.lower()}
+        if wanted & {(each.path, each.method.lower()), (each.path, "")}
     ]
-    return meant[0] if len(meant) == 1 else ""
-
-
-def _escaped(path: str) -> str:
-    return path.replace("~", "~0").replace("/", "~1")

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Final
 
 from treadle.arazzo import model
+from treadle.arazzo.build import described
 from treadle.arazzo.criteria import Criterion, compile_criterion
 from treadle.arazzo.effective import Effective, effective, expand_parameters
 from treadle.arazzo.expressions import Scope, Template, compile_value
@@ -481,8 +482,13 @@ def _outputs(part: Part, outputs: Mapping[str, model.OutputValue], scope: Scope,
     """Compile outputs."""
     compiled = {}
     for name, value in outputs.items():
-        compiled[name] = compile_value(_plain(value), scope, kind="expression")
-        part.taken(scope, join(pointer, name))
+        here = join(pointer, name)
+        usual = isinstance(value, str | model.Selector)
+        if not usual:
+            message = f"the output `{name}` is {described(value)}, not an expression; it is made as it stands"
+            part.lenient("output-value", message, here)
+        compiled[name] = compile_value(_plain(value), scope, kind="expression" if usual else "value")
+        part.taken(scope, here)
     return compiled
 
 

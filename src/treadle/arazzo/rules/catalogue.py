@@ -47,9 +47,12 @@ _FIXABLE: Final = frozenset(
         "braced-operand",
         "dotted-navigation",
         "double-quoted-string",
+        "forgotten-type",
         "implied-context",
         "implied-outputs",
         "jsonpath-comparison",
+        "loose-operation-path",
+        "operation-id-case",
         "operation-path-unbraced",
         "path-parameter",
         "plural-headers",
@@ -236,6 +239,7 @@ _OF_SOURCES: Final = (
 )  # fmt: skip
 
 _CLAUSE_OF_DIALECT: Final = {
+    "output-value": "Workflow Object, Step Object: outputs",
     "undeclared-output": "Step Object: outputs",
     "boolean-required": "Workflow Object: inputs",
     "undeclared-input": "Workflow Object: inputs",
@@ -243,6 +247,8 @@ _CLAUSE_OF_DIALECT: Final = {
     "unqualified-operation-id": "Step Object: operationId",
     "unqualified-workflow-id": "Step Object: workflowId",
     "operation-path-unbraced": "Step Object: operationPath",
+    "loose-operation-path": "Step Object: operationPath",
+    "operation-id-case": "Step Object: operationId",
     "path-key-fragment": "OpenAPI, Paths Object",
     "greedy-path-parameter": "OpenAPI, Paths Object",
     "source-unreadable": "Source Description Object: url",

@@ -63,6 +63,12 @@ _ALL = (
         "write it without the braces: $statusCode",
     ),
     Rule(
+        "forgotten-type",
+        "condition: $.status == 'ok', or ^2 with a context, without a type",
+        "a criterion of type jsonpath, or of type regex",
+        "write the type, or a simple criterion: $response.body#/status == 'ok'",
+    ),
+    Rule(
         "simple-without-context",
         "type: simple without a context",
         "a simple condition, which needs no context",
@@ -164,6 +170,12 @@ _ALL = (
         "write the names beside `properties`: required: [petId]",
     ),
     Rule(
+        "output-value",
+        "outputs: {found: true, pet: {id: $response.body#/id}}",
+        "that value, with what the expressions in it give",
+        "give one expression; what reads it takes the parts: $steps.get.outputs.pet#/id",
+    ),
+    Rule(
         "undeclared-output",
         "$steps.find.outputs.id, where the step does not declare an output `id`",
         "the member `id` of the answer's body",
@@ -192,6 +204,18 @@ _ALL = (
         "operation-path-unbraced",
         "operationPath: $sourceDescriptions.pets.url#/paths/~1pets/get",
         "the operation at that place in the source",
+        "write {$sourceDescriptions.pets.url}#/paths/~1pets/get",
+    ),
+    Rule(
+        "operation-id-case",
+        "operationId: getpets, while the description has getPets",
+        "the only operation that has this name but for capital letters",
+        "write it as the description does: getPets",
+    ),
+    Rule(
+        "loose-operation-path",
+        "operationPath: GET /pets, or a pointer whose slashes are bare: ...#/paths/pets/get",
+        "the only operation that can be meant",
         "write {$sourceDescriptions.pets.url}#/paths/~1pets/get",
     ),
     Rule(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, NamedTuple
 
-from treadle.arazzo.criteria import Criterion
+from treadle.arazzo.criteria import Criterion, language_of
 from treadle.arazzo.criteria.outline import Outline, outline
 from treadle.arazzo.effective import Effective, effective
 from treadle.arazzo.expressions import Context
@@ -106,7 +106,10 @@ def successes(operation: Operation, claims: Sequence[Claim]) -> list[str]:
 
 
 def _claims(written: Sequence[WrittenCriterion], planned: Sequence[Criterion]) -> list[Claim]:
-    return [(_outline(compiled), each.kind != "simple") for each, compiled in zip(written, planned, strict=False)]
+    return [
+        (_outline(compiled), language_of(each.condition, each.kind, each.context) != "simple")
+        for each, compiled in zip(written, planned, strict=False)
+    ]
 
 
 def _outline(criterion: Criterion) -> Outline | None:

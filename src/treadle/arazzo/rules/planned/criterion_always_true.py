@@ -5,6 +5,7 @@ Only what needs no description to see is found: `$statusCode >= 100`, `$x == 'a'
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
@@ -14,7 +15,7 @@ from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
 from treadle.errors import Diagnostic, Severity
 
 RULE: Final = "criterion-always-true"
-SEVERITY: Final[Severity] = "note"
+SEVERITY: Final[Severity] = "warning"
 CLAUSE: Final = "Criterion Object"
 
 
@@ -30,9 +31,24 @@ def _listed(step: CheckedStep, criteria: Sequence[Criterion], claims: Sequence[C
     for criterion, claim in zip(criteria, claims, strict=False):
         if _always([claim]):
             message = "this criterion holds whatever the answer is"
-            hint = "take it out, or say what must be different"
+            hint = _hint(criterion)
+            severity: Severity = "note" if criterion.condition.strip() == "true" else SEVERITY
             pointer = f"{criterion.pointer}/condition"
-            yield step.checked.finding(RULE, message, pointer, severity=SEVERITY, hint=hint)
+            yield step.checked.finding(RULE, message, pointer, severity=severity, hint=hint)
+
+
+_OPERAND: Final = re.compile(r"(\$\S+)\s*==")
+_NUMBER_ALONE: Final = re.compile(r"(?P<before>.*\|\|)?\s*(?P<number>\d+)\s*", re.DOTALL)
+
+
+def _hint(criterion: Criterion) -> str:
+    """Say what was forgotten: a number alone is compared with nothing."""
+    found = _NUMBER_ALONE.fullmatch(criterion.condition)
+    if found is None:
+        return "take it out, or say what must be different"
+    before = found["before"] + " " if found["before"] else ""
+    operand = next(iter(_OPERAND.findall(before)[-1:]), criterion.context or "$statusCode")
+    return f"compare it: {before}{operand} == {found['number']}"
 
 
 def _always(claims: Sequence[Claim]) -> bool:
