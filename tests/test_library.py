@@ -341,7 +341,7 @@ def test_on_mock_needs_no_server_and_no_inputs(path: Path, at_home: Home) -> Non
 def test_on_mock_the_document_must_be_good(path: Path) -> None:
     """A workflow that cannot be run is refused as anywhere else, also one that is not named."""
     path.write_text(ARAZZO + SECOND)
-    with pytest.raises(UsageError, match="the document has 2 workflows"):
+    with pytest.raises(DescriptionError, match="the document has 2 workflows"):
         run(path, on="mock")
     assert run(path, "once", {"id": "1"}, on="mock").ok
     path.write_text(ARAZZO.replace("operationId: getOrder", "operationId: getOrders"))

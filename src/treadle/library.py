@@ -21,7 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike, fspath
-from typing import Any, Final, Literal, Self, TypedDict, Unpack
+from typing import Any, Literal, Self, TypedDict, Unpack
 
 import msgspec
 
@@ -33,24 +33,20 @@ from treadle.arazzo.model import Description
 from treadle.arazzo.references import referring
 from treadle.arazzo.run import Clock, Interruption, Outcome, RunOptions
 from treadle.arazzo.run import run as engine
-from treadle.cli import fetching, local
+from treadle.cli import fetching, local, mocked
 from treadle.cli.configured import settings_for
 from treadle.cli.given import prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_description, open_plan, registry_of
 from treadle.cli.options import Where
 from treadle.cli.parts import options_for, parts
-from treadle.cli.tape import Still, Tape, Unsigned
+from treadle.cli.tape import Tape, Unsigned
 from treadle.errors import DescriptionError, Diagnostic, TreadleError, UsageError
 from treadle.seams import Authoriser, Json, MessageTransport, RunStore, Transport
 from treadle.settings import Settings
-from treadle.stores.memory import MemoryRunStore
 
 __all__ = ["Document", "Result", "Run", "RunError", "RunSettings", "Workflow", "load", "run"]
 
 Status = Literal["succeeded", "failed", "suspended", "in-doubt", "interrupted"]
-
-# Nothing is ever sent there: the mock answers whatever host a request names.
-_MOCK_URL: Final = "http://mock.invalid"
 
 
 class RunSettings(TypedDict, total=False):
@@ -196,7 +192,6 @@ class Document:
     text: Text = field(repr=False)
     description: Description = field(repr=False)
     settings: Settings = field(repr=False, default_factory=Settings)
-    mocked: bool = False
 
     @cached_property
     def workflows(self) -> Mapping[str, Workflow]:
@@ -269,13 +264,13 @@ def load(
     or `file:PATH`; `strict` makes errors of what is taken though the specification does not have it; `config`: the
     `treadle.toml` that holds, else the one that stands beside the document or above it.
     """
-    path, mocked = fspath(document), on == "mock"
+    path = fspath(document)
     settings = settings_for(path, None if config is None else fspath(config))
     setup = setup_of(
         path,
         None,
         Where(
-            on=None if mocked else on,
+            on=on,
             servers=[*(servers or {}).items()],
             sources=[*(sources or {}).items()],
             strict=strict,
@@ -287,7 +282,7 @@ def load(
     text, description, found = open_description(setup, registry_of(setup, _fetch))
     if description is None:
         raise DescriptionError(found)
-    return Document(setup, text, description, settings, mocked)
+    return Document(setup, text, description, settings)
 
 
 def run(
@@ -372,19 +367,15 @@ class _Driven:
 
     def _begin(self, tape: Tape, service: local.Service) -> _Begun:
         offline = tape.replays or self.settings.get("transport") is not None
+        setup, text = self._setup(tape), self.document.text
         opened = (
-            self._mocked()
-            if self.document.mocked
-            else open_plan(
-                self._setup(tape),
-                local=tape.nowhere if offline else service,
-                fetch=fetching.fetch,
-                document=self.document.text,
-            )
+            mocked.opened(setup, text)
+            if mocked.is_mocked(setup)
+            else open_plan(setup, local=tape.nowhere if offline else service, fetch=fetching.fetch, document=text)
         )
         entry = opened.plan.workflows[opened.plan.entry]
         given = dict(self.inputs or {})
-        if self.document.mocked and self.inputs is None:
+        if mocked.is_mocked(setup) and self.inputs is None:
             from treadle.mock import sample_inputs
 
             given = sample_inputs(entry)
@@ -408,24 +399,6 @@ class _Driven:
             **chosen,
         )
 
-    def _mocked(self) -> Opened:
-        """Open the workflow with the mock as every server."""
-        from treadle.cli.mock import open_all  # the mock, which other runs do not need
-
-        setup = self.document.setup
-        workflow = self.workflow or _only(self.document)
-        sources = tuple(setup.sources.items())
-        served, refused = open_all([setup.document], [workflow], sources, _MOCK_URL, strict=setup.strict)
-        if not served:
-            raise DescriptionError([], "\n".join(refused))
-        opened = served[0].opened
-        bases = dict(served[0].servers)
-        kept = self._setup(Tape())
-        times = msgspec.structs.replace(
-            opened.setup, poll=kept.poll, timeout=kept.timeout, request_timeout=kept.request_timeout, servers=bases
-        )
-        return Opened(times, opened.document, opened.description, opened.plan, opened.targets, opened.diagnostics)
-
     @contextlib.asynccontextmanager
     async def _parts(self, begun: _Begun, tape: Tape, service: local.Service) -> AsyncIterator[dict[str, Any]]:
         """Give transport, authoriser, store and clock: those that were given, else those of this machine."""
@@ -434,8 +407,8 @@ class _Driven:
             given: dict[str, Any]
             if tape.replays:
                 given = await stack.enter_async_context(tape.replayed(begun.options.secrets))
-            elif self.document.mocked:
-                given = _mock_parts(begun.opened)
+            elif mocked.is_mocked(begun.opened.setup):
+                given = mocked.parts(begun.opened)
             else:
                 given = await stack.enter_async_context(self._own(begun, service, wanted))
             if clock is not None:
@@ -460,20 +433,6 @@ class _Driven:
             if authoriser is not None:
                 given["authoriser"] = authoriser
             yield given
-
-
-def _mock_parts(opened: Opened) -> dict[str, Any]:
-    from treadle.mock import Mock, MockTransport
-
-    transport = MockTransport(Mock([opened.plan], opened.setup.servers))
-    return {"transport": transport, "authoriser": Unsigned(), "store": MemoryRunStore(), "clock": Still()}
-
-
-def _only(document: Document) -> str:
-    ids = list(document.workflows)
-    if len(ids) != 1:
-        raise UsageError(f"the document has {len(ids)} workflows", hint=f"name one of them: {', '.join(ids)}")
-    return ids[0]
 
 
 def _all_asked(tape: Tape, transport: Transport) -> None:

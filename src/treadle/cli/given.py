@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import click
@@ -11,6 +11,8 @@ import click
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.load import load
 from treadle.arazzo.references import prepared as judged
+from treadle.arazzo.slips import close_to
+from treadle.cli import mocked
 from treadle.cli.configured import settings_for
 from treadle.cli.errors import styled
 from treadle.cli.opening import Setup
@@ -34,7 +36,7 @@ def setup_of(
     where = where or Where()
     settings = settings_for(document, where.config) if settings is None else settings
     chosen = where.on or settings.on
-    target = settings.targets.get(chosen or "") or TargetSettings(chosen)
+    target = settings.targets.get(chosen or "") or TargetSettings(_place(chosen, settings.targets))
     return Setup(
         document=_located(document),
         label=document,
@@ -52,6 +54,18 @@ def setup_of(
             - {name for name, _ in (*where.servers, *where.sources)}
         ),
     )
+
+
+def _place(on: str | None, targets: Collection[str]) -> str | None:
+    """Give where `--on` says that requests go. Raises `UsageError`: a slip must not send them elsewhere."""
+    if on is None or on in {"local", "aws"} or "://" in on:
+        return on
+    if on == "mock":
+        return mocked.URL
+    known = ["local", "aws", "mock", *targets]
+    meant = f"http://{on}" if ":" in on or "." in on else close_to(on, known)
+    hint = f"did you mean {meant}?" if meant else f"it is one of {', '.join(known)}, or a URL"
+    raise UsageError(f"there is no place {on!r} to send requests to", hint=hint)
 
 
 def _merged(*every: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:

@@ -9,18 +9,18 @@ import shlex
 import signal
 import socket
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 import click
+import msgspec
 
-from treadle.arazzo.registry import Registry
 from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of
-from treadle.cli.opening import Opened, open_description, open_plan
+from treadle.cli.mocked import Served, served
+from treadle.cli.opening import open_description, open_plan, registry_of
 from treadle.cli.options import DOCUMENT, Pair, Where, examples
 from treadle.errors import DescriptionError, UsageError
 from treadle.seams import Json
@@ -28,16 +28,7 @@ from treadle.seams import Json
 if TYPE_CHECKING:
     from treadle.mock import Exchange, Mock, Rehearsal
 
-__all__ = ["mock", "open_all"]
-
-
-@dataclass(frozen=True, slots=True)
-class Served:
-    """A workflow that is served: how it was opened, and the servers that its sources are called at."""
-
-    document: str
-    opened: Opened
-    servers: Mapping[str, str]
+__all__ = ["mock"]
 
 
 @click.command(
@@ -107,89 +98,51 @@ def mock(
         raise UsageError(f"{host}:{port} cannot be listened on: {reason}", hint="choose another --port") from error
     with listening:
         url = f"http://{f'[{host}]' if ':' in host else host}:{listening.getsockname()[1]}"
-        served, refused = open_all(documents, workflows, sources, url)
+        opened, refused = _open_all(documents, workflows, sources, url)
         for message in refused:
             click.echo(message, err=True)
-        if not served:
+        if not opened:
             raise DescriptionError([], "There is no workflow that could be served.")
-        bases = {name: base for each in served for name, base in each.servers.items()}
-        made = Mock([each.opened.plan for each in served], bases, visits=visits, takes=dict(takes))
-        rehearsals = [made.rehearse(each.opened.plan) for each in served]
+        bases = {name: base for each in opened for name, base in each.servers.items()}
+        made = Mock([each.opened.plan for each in opened], bases, visits=visits, takes=dict(takes))
+        rehearsals = [made.rehearse(each.opened.plan) for each in opened]
         if rehearse:
-            sys.exit(_rehearsed(served, rehearsals, refused))
-        click.echo("\n".join(_greeting(url, made, served, rehearsals)))
+            sys.exit(_rehearsed(opened, rehearsals, refused))
+        click.echo("\n".join(_greeting(url, made, opened, rehearsals)))
         sys.stdout.flush()
         asyncio.run(_serve(made, listening, quiet=quiet))
 
 
-def open_all(
-    documents: Sequence[str],
-    workflows: Sequence[str],
-    sources: Sequence[tuple[str, str]],
-    url: str,
-    *,
-    strict: bool = False,
+def _open_all(
+    documents: Sequence[str], workflows: Sequence[str], sources: Sequence[tuple[str, str]], url: str
 ) -> tuple[list[Served], list[str]]:
     """Open every workflow, its servers below `url`; what cannot be run is told as texts.
 
     Raises `DescriptionError` where a document cannot be read.
     """
-    served: list[Served] = []
+    found: list[Served] = []
     refused: list[str] = []
     several = len(documents) > 1
     known: list[str] = []
     for document in documents:
         place = f"/{quote(Path(document).stem)}" if several else ""
-        description = open_description(setup_of(document, None, Where(sources=sources)), Registry(fetch=fetch))[1]
+        setup = setup_of(document, None, Where(sources=sources))
+        text, description, _ = open_description(setup, registry_of(setup, fetch))
         for workflow in description.workflows if description else ():
             known.append(workflow.workflow_id)
             if workflows and workflow.workflow_id not in workflows:
                 continue
+            chosen = msgspec.structs.replace(setup, workflow=workflow.workflow_id)
             try:
-                served.append(_open(document, workflow.workflow_id, sources, url + place, strict=strict))
+                found.append(served(chosen, url + place, text))
             except DescriptionError as error:
                 refused.append(f"The workflow {workflow.workflow_id} of {document} is not served:\n{error.message}")
         if description is None:
-            open_plan(setup_of(document, None, Where(sources=sources, strict=strict)), fetch=fetch)
+            open_plan(setup, fetch=fetch)
     unknown = [each for each in workflows if each not in known]
     if unknown:
         raise UsageError(f"There is no workflow {', '.join(unknown)}.", hint=f"There are: {', '.join(known)}.")
-    return served, refused
-
-
-def _open(document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str, *, strict: bool) -> Served:
-    """Open a workflow with this server as that of every source, each below a path of its own if there are several.
-
-    Sources that cannot be read cannot be told apart: what cannot be opened so is tried with all of them at one place.
-    """
-    try:
-        return _opened(document, workflow, sources, url, apart=True, strict=strict)
-    except DescriptionError:
-        try:
-            return _opened(document, workflow, sources, url, apart=False, strict=strict)
-        except DescriptionError:
-            pass
-        raise
-
-
-def _opened(
-    document: str, workflow: str, sources: Sequence[tuple[str, str]], url: str, *, apart: bool, strict: bool
-) -> Served:
-    setup = setup_of(document, workflow, Where(sources=sources, strict=strict))
-    description = open_description(setup, Registry(fetch=fetch))[1]
-    described = [each.name for each in description.source_descriptions if each.type != "arazzo"] if description else []
-    apart = apart and len(described) > 1
-    servers = {name: f"{url}/{quote(name, safe='')}" if apart else url for name in described}
-    given = [each for each in sources if description is None or description.source(each[0]) is not None]
-    while True:
-        where = Where(servers=list(servers.items()), sources=given, strict=strict)
-        setup = setup_of(document, workflow, where)
-        opened = open_plan(setup, fetch=fetch)
-        # Other documents of it bring sources of their own.
-        brought = {name: f"{url}/{quote(name, safe='')}" for name in opened.targets if name not in servers}
-        if not brought:
-            return Served(document, opened, servers)
-        servers |= brought
+    return found, refused
 
 
 # ---------------------------------------------------------------------------------------------------------------------

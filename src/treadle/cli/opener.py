@@ -72,6 +72,11 @@ class _Sources(Mapping[str, OpenedSource]):
     def __len__(self) -> int:
         return len(self.description.source_descriptions)
 
+    @property
+    def only(self) -> bool:
+        """Whether there is but one source, in the document that the user named."""
+        return not self.name and len(self) == 1
+
     def called(self, source: SourceDescription) -> str:
         """Give the name of a source among those of all documents."""
         return f"{self.name}/{source.name}" if self.name else source.name
@@ -107,6 +112,19 @@ class Opener:
         if unknown:
             names = ", ".join(sorted(self._names))
             raise UsageError(f"the document has no source {', '.join(sorted(unknown))}", hint=f"it has: {names}")
+
+    def check_place(self) -> None:
+        """Raise `UsageError` where it was said where requests go (`on`), and all would go elsewhere."""
+        on, servers = self.setup.on, self.setup.servers
+        stay = {called: target.url for called, target in self.targets.items() if target.name == "described"}
+        if on is None or not stay or any(called not in {*stay, *servers} for called in self.targets):
+            return
+        name, url = next(iter(stay.items()))
+        what = "is for APIs of AWS" if on in {"local", "aws"} else "does not say which of the sources is meant"
+        raise UsageError(
+            f"`--on {on}` {what}: requests to {name} would go to {url}",
+            hint=f"name the server with --server {name}=URL",
+        )
 
     def open(self, sources: _Sources, source: SourceDescription) -> OpenedSource:
         """Open one source description. What cannot be read matters only if a step needs it: the planner says."""
@@ -251,8 +269,10 @@ class Opener:
 
     def _target(self, sources: _Sources, source: SourceDescription, described: str | None) -> Target | None:
         called = sources.called(source)
-        servers = self.setup.servers
+        servers, on = self.setup.servers, self.setup.on
         named = servers.get(called, servers.get(source.name))
+        if named is None and on is not None and "://" in on and sources.only:
+            named = on
         return target_for(
             called,
             described=described,

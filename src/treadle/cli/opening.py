@@ -210,6 +210,7 @@ def open_plan(
     if made is None or _errors(found):
         raise DescriptionError(found)
     opener.check_names()
+    opener.check_place()
     complete = msgspec.structs.replace(setup, digest=document.digest, digests=opener.digests, workflow=made.entry)
     schemed = _schemed(setup, opener)
     return Opened(complete, document, description, made, opener.targets, tuple(found), service, schemed)

@@ -198,9 +198,9 @@ def describes(command: _F) -> _F:
             _WHERE,
             "--on",
             "on",
-            metavar="local|aws|URL",
+            metavar="local|aws|mock|URL",
             help="Where to send requests: the training service of this machine (started when it does not run), AWS, "
-            "or a server. Default: the servers that the description names.",
+            "nowhere (what treadle mock would answer), or a server. Default: the servers that the description names.",
         ),
         option(
             _WHERE,

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedStep, PlannedWorkflow
-from treadle.cli import local
+from treadle.cli import local, mocked
 from treadle.cli.fetching import fetch
 from treadle.cli.given import inputs_of, setup_of, warned
 from treadle.cli.opening import open_plan
@@ -46,7 +46,8 @@ def plan(
     Inputs that are not given stand as their names; one that is wrong makes the exit code 2. WORKFLOW may be left out
     when there is only one.
     """
-    opened = open_plan(setup_of(document, workflow, where), local=local.known, fetch=fetch)
+    setup = setup_of(document, workflow, where)
+    opened = mocked.opened(setup) if mocked.is_mocked(setup) else open_plan(setup, local=local.known, fetch=fetch)
     warned(opened.diagnostics, notes=True)
     entry = opened.plan.workflows[opened.plan.entry].inputs
     values, found = entry.prepare(inputs_of(entry, inputs))

@@ -5,8 +5,11 @@ Used by `treadle plan`, and to tell a person what will be created before anythin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
+from urllib.parse import quote
 
 from treadle.arazzo.expressions import Context, EvaluationError
 from treadle.arazzo.plan import Plan, PlannedChannel, PlannedStep, PlannedWorkflow
@@ -81,11 +84,19 @@ def _preview(plan: Plan, step: PlannedStep, context: Context) -> Preview:
         step=step,
         operation=name,
         method=request.method,
-        url=plan.shown(request),
+        url=_legible(plan.shown(request)),
         headers=redact_headers(request.headers),
         body=call.payload,
         changes=not operation.read_only(call),
     )
+
+
+_STANDS_IN: Final = re.compile(r"%24(?=(?:inputs|steps)\.\w)")
+
+
+def _legible(url: str) -> str:
+    """Write names of values, and what is hidden, as a person reads them."""
+    return _STANDS_IN.sub("$", url).replace(quote(HIDDEN), HIDDEN)
 
 
 def _message(step: PlannedStep, use: PlannedChannel, context: Context) -> Preview:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +22,7 @@ import msgspec
 
 from treadle.arazzo.events import decode
 from treadle.arazzo.references import referring
-from treadle.cli import local
+from treadle.cli import local, mocked
 from treadle.cli.aftermath import Jobs, aftermath, interrupted, unsure
 from treadle.cli.errors import INTERRUPTED, problem
 from treadle.cli.expect import Expectation, expectations
@@ -35,6 +37,7 @@ from treadle.errors import UsageError
 from treadle.seams import Json, RunRecord
 
 if TYPE_CHECKING:
+    from treadle.arazzo.plan import PlannedWorkflow
     from treadle.arazzo.run import Interruption, Outcome, RunOptions
 
 __all__ = ["resume", "run"]
@@ -76,6 +79,7 @@ def _tells(command: Any) -> Any:
     cls=Sectioned,
     epilog=examples(
         "treadle run petstore.yml -i petId=7",
+        "treadle run petstore.yml --on mock",
         "treadle run train.yml --inputs inputs.json --on local",
         "treadle run train.yml --inputs inputs.json --on aws --timeout 2h \\",
         "    --expect 'trainingJobStatus == \"Completed\"'",
@@ -134,10 +138,13 @@ def run(
     )
     telling = Telling(**told)
     with local.using() as service:
-        opened = open_plan(setup, local=tape.nowhere if tape.replays else service, fetch=fetch)
+        opened = _opened(setup, tape, service)
         entry = opened.plan.workflows[opened.plan.entry]
         wanted = expectations(expected, entry.outputs)
-        values, references = referring(entry.inputs, tape.inputs(inputs_of(entry.inputs, inputs)))
+        given = inputs_of(entry.inputs, inputs)
+        if mocked.is_mocked(setup) and inputs == Given() and not tape.replays:
+            given = _made_up(entry, telling)
+        values, references = referring(entry.inputs, tape.inputs(given))
         # A replay needs no secrets: what they were for was answered already.
         references = () if tape.replays else references
         ready, found = prepared(entry.inputs, values, references)
@@ -207,6 +214,34 @@ def _stored_setup(record: RunRecord) -> Setup:
         ) from error
 
 
+def _opened(setup: Setup, tape: Tape, service: local.Service) -> Opened:
+    if mocked.is_mocked(setup):
+        return mocked.opened(setup)
+    return open_plan(setup, local=tape.nowhere if tape.replays else service, fetch=fetch)
+
+
+def _made_up(entry: PlannedWorkflow, telling: Telling) -> dict[str, Json]:
+    """Give inputs for a run that the mock answers, and say which."""
+    from treadle.mock import sample_inputs
+
+    made = sample_inputs(entry)
+    if made and not telling.quiet:
+        shown = ", ".join(f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in made.items())
+        click.echo(f"inputs are made up: {shown}", err=True)
+    return made
+
+
+def _driven(
+    opened: Opened, options: RunOptions, tape: Tape, service: local.Service
+) -> AbstractAsyncContextManager[dict[str, Any]]:
+    """Give what a run is driven with: the answers of a recording, those of the mock, or the network and the home."""
+    if tape.replays:
+        return tape.replayed(options.secrets)
+    if mocked.is_mocked(opened.setup):
+        return contextlib.nullcontext(mocked.parts(opened))
+    return parts(opened, options.run_id, service)
+
+
 async def _begin(
     opened: Opened,
     inputs: dict[str, Json],
@@ -226,17 +261,15 @@ async def _begin(
     options = options_for(opened, inputs, references)
     jobs = Jobs()
     async with contextlib.AsyncExitStack() as stack:
-        with_parts = await stack.enter_async_context(
-            tape.replayed(options.secrets) if tape.replays else parts(opened, options.run_id, service)
-        )
+        with_parts = await stack.enter_async_context(_driven(opened, options, tape, service))
         with_parts["transport"] = tape.recorder(with_parts["transport"], opened, inputs, options.secrets, references)
         stack.push_async_callback(with_parts["transport"].close)
         with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
             outcome = await engine.run(
                 opened.plan, inputs, **with_parts, reporter=reporter, options=options, interruption=interruption
             )
-    if tape.replays:
-        unasked = tape.unasked(with_parts["transport"])
+    if tape.replays or mocked.is_mocked(opened.setup):
+        unasked = tape.unasked(with_parts["transport"]) if tape.replays else ""
         if unasked:
             problem(unasked)
         # What else is told about a run would ask the training service.
