@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import asyncio
 import io
-import os
 import statistics
 import subprocess
 import sys
@@ -75,25 +74,12 @@ def medians(rounds: list[Spent]) -> Spent:
 
 @contextmanager
 def stub(polls: int, delay: float = 0.0, *, changing: bool = False) -> Iterator[str]:
-    """Start the stub server on a processor of its own; give its address."""
+    """Start the stub server; give its address."""
     command = [sys.executable, "-m", "bench.stub", str(polls), str(delay), "changing" if changing else "same"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process, _apart():
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield f"http://127.0.0.1:{process.stdout.readline().strip()}"
         process.communicate()
-
-
-@contextmanager
-def _apart() -> Iterator[None]:
-    mine = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set()
-    if len(mine) < 2:
-        yield
-        return
-    os.sched_setaffinity(0, mine - {max(mine)})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, mine)
 
 
 async def by_hand(session: aiohttp.ClientSession, url: str, name: str = "bench") -> None:

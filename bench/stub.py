@@ -1,14 +1,12 @@
 """A stub of the training API for measurements: the least that a server can do, in a process of its own.
 
 It answers CreateTrainingJob, and DescribeTrainingJob with InProgress until it was asked `polls` times for that job;
-each answer `delay` seconds after its request. With `changing`, no two answers are the same. Where there are several
-processors it keeps to the last one, away from what is measured.
+each answer `delay` seconds after its request. With `changing`, no two answers are the same.
 """
 
 from __future__ import annotations
 
 import asyncio
-import os
 import sys
 from typing import ClassVar
 
@@ -81,12 +79,5 @@ async def main(polls: int, delay: float, *, changing: bool) -> None:
     server.close()
 
 
-def stay_apart() -> None:
-    """Keep to the last processor, where there are several and the system knows how."""
-    if hasattr(os, "sched_getaffinity") and len(mine := os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {max(mine)})
-
-
 if __name__ == "__main__":
-    stay_apart()
     asyncio.run(main(int(sys.argv[1]), float(sys.argv[2]), changing=sys.argv[3] == "changing"))

@@ -18,15 +18,17 @@ from treadle.arazzo.machine import (
     Begin,
     Continue,
     Due,
+    Effect,
     Faulted,
     Finish,
+    Interrupt,
     Machine,
-    MachineEvent,
     MachineOptions,
     Send,
     State,
     Turn,
     Wait,
+    Watched,
 )
 from treadle.arazzo.plan import OpenedSource, Plan, PlanOptions, plan
 from treadle.errors import Diagnostic, TransportFault
@@ -57,6 +59,7 @@ class Story:
     urls: list[str] = field(default_factory=list)
     waits: list[tuple[float, str]] = field(default_factory=list)
     facts: list[events.Event] = field(default_factory=list)
+    effects: list[Effect] = field(default_factory=list)
     result: events.RunFinished | None = None
     state: State | None = None
     durable: int = 0
@@ -139,9 +142,11 @@ class Teller:
     def _play(self, turn: Any, answers: Sequence[Any], stop_after: int) -> Story:
         story = Story()
         script = list(answers)
+        waited = turn
         while True:
             story.turns += 1
             story.facts += turn.facts
+            story.effects.append(turn.effect)
             story.state = turn.state
             story.durable += turn.durable
             # Whatever is a state must survive being stored.
@@ -155,7 +160,8 @@ class Teller:
                 case Wait(until, why):
                     story.waits.append((round(until - self.now, 6), why))
                     self.now = max(self.now, until)
-                    turn = self._advance(turn.state, Due(self.now))
+                    waited = turn
+                    turn = self.machine.advance(turn.state, Due(self.now))
                 case Send(_, request):
                     assert turn.durable or not turn.effect.intent
                     body = msgspec.json.decode(request.body) if request.body else None
@@ -164,17 +170,38 @@ class Teller:
                     answer = script.pop(0) if len(script) > 1 else script[0]
                     if answer == "kill":
                         return story
-                    self.now += 0.5
-                    turn = self._advance(turn.state, self._event(answer, request))
+                    begun, self.now = self.now, self.now + 0.5
+                    event = self._event(answer, request)
+                    following = self.machine.advance(turn.state, event)
+                    if isinstance(waited.effect, Wait) and waited.effect.watch is not None:
+                        self._watched(waited, turn, begun, event, following)
+                    waited = turn = following
 
-    def _advance(self, state: State, event: MachineEvent) -> Turn:
-        """Take a turn; what the machine remembers of earlier ones must not change anything."""
-        stored = msgspec.json.decode(msgspec.json.encode(state), type=State)
-        turn = self.machine.advance(state, event)
-        again = Machine(self.plan, self.machine.options).advance(stored, event)
-        assert (again.facts, again.durable) == (turn.facts, turn.durable)
-        assert msgspec.json.encode(again.state) == msgspec.json.encode(turn.state)
-        return turn
+    def _watched(self, waited: Turn, sent: Turn, begun: float, event: Answered | Faulted, following: Turn) -> None:
+        """Hold a visit that was made with the machine against the same visit made without it, by the watch."""
+        assert isinstance(waited.effect, Wait)
+        assert isinstance(sent.effect, Send)
+        watch = waited.effect.watch
+        assert watch is not None
+        assert tuple(fact for fact in sent.facts if not isinstance(fact, events.Warned)) == watch.begun(begun, 1)
+        assert sent.effect.request == watch.request
+        assert sent.effect.timeout == min(watch.timeout, watch.deadline - begun)
+        if isinstance(event, Faulted) or not watch.same(event.response):
+            alone = self.machine.advance(waited.state, Watched(0, begun, event))
+            assert (alone.facts, alone.durable) == (following.facts, following.durable)
+            assert msgspec.json.encode(alone.state) == msgspec.json.encode(following.state)
+            return
+        assert not following.durable
+        assert isinstance(following.effect, Wait)
+        pause = watch.pause(event.response, event.now, event.jitter)
+        assert (following.effect.until, following.effect.why) == (min(pause.until, watch.deadline), pause.why)
+        waiting = tuple(fact for fact in following.facts if isinstance(fact, events.Waiting))
+        assert watch.ended(event.response, event.seconds, event.now, pause, 1)[1:] == waiting
+        for last in (Due(pause.until), Interrupt(pause.until)):
+            alone = self.machine.advance(waited.state, Watched(1, begun, last))
+            again = self.machine.advance(following.state, last)
+            assert (alone.facts, alone.durable) == (again.facts, again.durable)
+            assert _comparable(alone.state) == _comparable(again.state)
 
     def _event(self, answer: Any, request: Any) -> Answered | Faulted:
         if isinstance(answer, Fault):
@@ -187,6 +214,12 @@ class Teller:
             content = b"" if body is None else msgspec.json.encode(body)
             headers = {"Content-Type": "application/json", **headers}
         return Answered(self.now, request, Response(status, tuple(headers.items()), content, request.url), 0.5)
+
+
+def _comparable(state: State) -> Any:
+    """Give a state without what a visit that is over has left behind and nobody reads any more."""
+    frames = [{**msgspec.to_builtins(frame), "attempt_at": 0} for frame in state.frames]
+    return msgspec.to_builtins(state) | {"due": None, "frames": frames}
 
 
 @pytest.fixture

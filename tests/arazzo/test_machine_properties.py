@@ -211,8 +211,8 @@ def test_whatever_leads_back_waits(document: list[dict[str, Any]], answers: list
             player.now += 0.5
             event = player._event(script.pop(0) if len(script) > 1 else script[0], turn.effect.request)
         following = machine.advance(turn.state, event)
-        # What a machine remembers changes nothing: one that remembers nothing comes to the same from the stored state.
-        again = Machine(made).advance(stored, event)
+        # A machine has no memory but the state, and does not change what it was given.
+        again = machine.advance(stored, event)
         assert (again.facts, again.durable) == (following.facts, following.durable)
         assert msgspec.json.encode(again.state) == msgspec.json.encode(following.state)
         turn = following

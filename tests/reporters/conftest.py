@@ -87,6 +87,22 @@ class Script:
         else:
             yield events.ActionTaken(**self.about(), step_id=step, name="trainingTerminal", type="end")  # type: ignore[arg-type]
 
+    def same(self, wait: float = 5.0) -> Iterator[Event]:
+        """A visit that comes to what the last one came to."""
+        self.visits += 1
+        step = "pollTrainingJob"
+        yield events.StepStarted(**self.about(), step_id=step, visit=self.visits)  # type: ignore[arg-type]
+        yield events.RequestSent(**self.about(), step_id=step, method="POST", url=URL)  # type: ignore[arg-type]
+        yield events.Unchanged(**self.about(0.01), step_id=step, status=200, seconds=0.01, size=900)  # type: ignore[arg-type]
+        yield events.Waiting(
+            **self.about(),  # type: ignore[arg-type]
+            step_id=step,
+            until=self.at + wait,
+            why="poll",
+            visit=self.visits + 1,
+        )
+        self.at += wait
+
     def trouble(self, tries: int, wait: float = 1.0) -> Event:
         made = events.Trouble(
             **self.about(),  # type: ignore[arg-type]

@@ -46,12 +46,12 @@ def test_the_main_job_reads_like_a_story(script: Any) -> None:
     assert told(script.whole()) == (OUTPUTS, MAIN)
 
 
-def test_hours_of_polling_stay_readable(script: Any) -> None:
+@pytest.mark.parametrize("watched", [False, True], ids=["by the machine", "by a watch"])
+def test_hours_of_polling_stay_readable(script: Any, watched: bool) -> None:
     """Six hours of unchanged looks: a sign of life after 10 s, 20 s, 40 s …, and every ten minutes in the end."""
-    happened = [
-        *script.start(),
-        *(event for _ in range(720) for event in script.poll("InProgress", "Training", wait=30)),
-    ]
+    happened = [*script.start(), *script.poll("InProgress", "Training", wait=30)]
+    for _ in range(719):
+        happened += script.same(wait=30) if watched else script.poll("InProgress", "Training", wait=30)
     still = [line[14:] for line in told(happened)[1].splitlines() if "still " in line]
     assert still[:4] == [
         "pollTrainingJob  still InProgress, Training after 30 s (visit 2)",

@@ -28,6 +28,7 @@ __all__ = [
     "StepStarted",
     "StepSucceeded",
     "Trouble",
+    "Unchanged",
     "VerdictFact",
     "Waiting",
     "Warned",
@@ -139,6 +140,15 @@ class StepFailed(_Fact, frozen=True, kw_only=True, tag=True):
     status: int | None = None
 
 
+class Unchanged(_Fact, frozen=True, kw_only=True, tag=True):
+    """A visit of a poll came to the same as the one before: answer, verdicts, outputs and action are not told again."""
+
+    step_id: str
+    status: int
+    seconds: float
+    size: int
+
+
 class ActionTaken(_Fact, frozen=True, kw_only=True, tag=True):
     """An action matched. `target` is the step or workflow that it leads to."""
 
@@ -199,6 +209,7 @@ Event: TypeAlias = (
     | CriteriaJudged
     | StepSucceeded
     | StepFailed
+    | Unchanged
     | ActionTaken
     | Waiting
     | Warned

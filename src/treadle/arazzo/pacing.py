@@ -8,12 +8,23 @@ from __future__ import annotations
 
 import ipaddress
 from email.utils import parsedate_to_datetime
-from typing import Final
+from functools import lru_cache
+from typing import Final, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from treadle.seams import Answer, Json
 
-__all__ = ["backoff", "is_loopback", "is_throttled", "patience", "poll_floor", "poll_wait", "retry_after"]
+__all__ = [
+    "Pause",
+    "backoff",
+    "is_loopback",
+    "is_throttled",
+    "patience",
+    "pause",
+    "poll_floor",
+    "poll_wait",
+    "retry_after",
+]
 
 POLL_SHARE: Final = 0.05
 POLL_CEILING: Final = 30.0
@@ -49,6 +60,28 @@ def poll_wait(in_loop: float, floor: float, jitter: float) -> float:
     [0.2, 3.0, 30.0]
     """
     return min(max(POLL_SHARE * in_loop, floor), POLL_CEILING) * (1 + _JITTER * jitter)
+
+
+class Pause(NamedTuple):
+    """When to come back, a Unix time, and why then."""
+
+    until: float
+    why: Literal["poll", "Retry-After"]
+
+
+def pause(answer: Answer | None, now: float, *, since: float, url: str, poll: float | None, jitter: float) -> Pause:
+    """Give the pause of a loop that was entered at `since` and asks `url`: `poll` seconds, else what is due.
+
+    >>> pause(None, 100.0, since=40.0, url="http://127.0.0.1/", poll=None, jitter=0.0)
+    Pause(until=103.0, why='poll')
+    """
+    if poll is not None:
+        return Pause(now + poll, "poll")
+    asked = retry_after(answer, now)
+    if asked is not None:
+        return Pause(now + asked, "Retry-After")
+    floor = poll_floor(url) if url else FLOOR_LOOPBACK
+    return Pause(now + poll_wait(now - since, floor, jitter), "poll")
 
 
 def retry_after(answer: Answer | None, now: float) -> float | None:
@@ -121,6 +154,7 @@ def _error_code(body: Json) -> str:
     return code.rpartition("#")[2].partition(":")[0] if isinstance(code, str) else ""
 
 
+@lru_cache(maxsize=64)
 def is_loopback(url: str) -> bool:
     """Tell whether an address is this very machine."""
     host = urlsplit(url).hostname or ""

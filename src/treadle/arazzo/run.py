@@ -20,7 +20,7 @@ import secrets
 import time
 from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 
@@ -44,6 +44,8 @@ from treadle.arazzo.machine import (
     State,
     Turn,
     Wait,
+    Watch,
+    Watched,
 )
 from treadle.arazzo.plan import Plan, PlannedStep
 from treadle.arazzo.references import References
@@ -54,6 +56,7 @@ from treadle.seams import (
     Json,
     MessageTransport,
     Reporter,
+    Request,
     RunRecord,
     RunStore,
     Transport,
@@ -81,6 +84,9 @@ class Outcome:
     def resumable(self) -> bool:
         """Whether the run can go on."""
         return self.status in RESUMABLE
+
+
+_E = TypeVar("_E")
 
 
 class Clock:
@@ -120,15 +126,19 @@ class Interruption:
         if self._breaking is not None:
             self._breaking.cancel()
 
-    async def breakable(self, doing: Coroutine[Any, Any, MachineEvent]) -> MachineEvent | None:
+    async def breakable(self, doing: Coroutine[Any, Any, _E]) -> _E | None:
         """Do something that may be broken off; None where it was."""
         self._breaking = task = asyncio.current_task()
         try:
-            return await doing
+            done = await doing
+            if self.requested:
+                await asyncio.sleep(0)  # the cancellation comes now, where nothing was waited for
         except asyncio.CancelledError:
             if not self.requested or task is None or task.uncancel():
                 raise
             return None
+        else:
+            return done
         finally:
             self._breaking = None
 
@@ -287,22 +297,21 @@ class _Driver:
         await self.parts.messages.subscribe([channel for step in steps if (channel := _known_channel(step))])
 
     async def drive(self, turn: Turn) -> Outcome:
-        report = self.parts.reporter.report
         while True:
             effect, facts = turn.effect, turn.facts
             if turn.durable:
                 self.learn(turn.state)
-            if isinstance(effect, Finish):
-                facts = (*facts, effect.result)
-            if self.secrets.texts:
-                facts = tuple(self.secrets.mask(fact) for fact in facts)
+            facts = self.masked(*facts, effect.result) if isinstance(effect, Finish) else self.masked(*facts)
             if turn.durable:
                 await self.save(turn.state, facts)
             for fact in facts:
-                report(fact)
+                self.parts.reporter.report(fact)
             if isinstance(effect, Finish):
                 return _outcome(effect.result)
             turn = self.machine.advance(turn.state, await self.perform(effect))
+
+    def masked(self, *facts: events.Event) -> tuple[events.Event, ...]:
+        return tuple(self.secrets.mask(fact) for fact in facts) if self.secrets.texts else facts
 
     def learn(self, state: State) -> None:
         """Take notice of the secrets that workflows were given; only a turn that is stored can bring new ones."""
@@ -316,25 +325,52 @@ class _Driver:
     async def perform(self, effect: Send | Publish | Receive | Wait) -> MachineEvent:
         if self.interruption.requested:
             return Interrupt(self.clock.now())
-        doing = self.doing(effect)
-        if isinstance(effect, Publish) or (isinstance(effect, Send) and effect.intent):
-            return await doing  # its outcome would be unknown otherwise
+        match effect:
+            case Wait(watch=Watch() as watch):
+                return await self.watch(effect.until, watch)
+            case Wait():
+                return await self.breakable(self.wait(effect.until))
+            case Send(intent=False):
+                return await self.breakable(self.exchange(effect.request, effect.timeout))
+            case Receive():
+                return await self.breakable(self.receive(effect))
+            # The outcome of these would be unknown, so they are waited for.
+            case Send():
+                return await self.exchange(effect.request, effect.timeout)
+            case Publish():
+                return await self.publish(effect)
+
+    async def breakable(self, doing: Coroutine[Any, Any, _E]) -> _E | Interrupt:
+        if self.interruption.requested:  # by a reporter, say
+            doing.close()
+            return Interrupt(self.clock.now())
         return await self.interruption.breakable(doing) or Interrupt(self.clock.now())
 
-    def doing(self, effect: Send | Publish | Receive | Wait) -> Coroutine[Any, Any, MachineEvent]:
-        match effect:
-            case Send():
-                return self.exchange(effect)
-            case Wait():
-                return self.wait(effect)
-            case Publish():
-                return self.publish(effect)
-            case Receive():
-                return self.receive(effect)
-
-    async def wait(self, effect: Wait) -> MachineEvent:
-        await self.clock.sleep_until(effect.until)
+    async def wait(self, until: float) -> Due:
+        await self.clock.sleep_until(until)
         return Due(self.clock.now())
+
+    async def watch(self, until: float, watch: Watch) -> Watched:
+        """Make the visits of a poll until one of them comes to something else."""
+        visits = 0
+        while True:
+            due = await self.breakable(self.wait(min(until, watch.deadline)))
+            if isinstance(due, Interrupt) or due.now >= watch.deadline:
+                return Watched(visits, due.now, due)
+            self.tell(*watch.begun(due.now, visits + 1))
+            timeout = min(watch.timeout, watch.deadline - due.now)
+            came = await self.breakable(self.exchange(watch.request, timeout))
+            if not isinstance(came, Answered) or not watch.same(came.response):
+                return Watched(visits, due.now, came)
+            visits += 1
+            pause = watch.pause(came.response, came.now, came.jitter)
+            self.tell(*watch.ended(came.response, came.seconds, came.now, pause, visits))
+            until = pause.until
+
+    def tell(self, *facts: events.Event) -> None:
+        """Report what the machine has no part in."""
+        for fact in self.masked(*facts):
+            self.parts.reporter.report(fact)
 
     # -- messages -----------------------------------------------------------------------------------------------------
 
@@ -366,9 +402,9 @@ class _Driver:
 
     # -- requests -----------------------------------------------------------------------------------------------------
 
-    async def exchange(self, effect: Send) -> MachineEvent:
+    async def exchange(self, asked: Request, timeout: float) -> Answered | Faulted:  # noqa: ASYNC109  (the seam's)
         try:
-            request = await self.parts.authoriser.authorise(effect.request)
+            request = await self.parts.authoriser.authorise(asked)
         except UsageError as error:
             hint = f" ({error.hint})" if error.hint else ""
             return self.fault("credentials", f"{error.message}{hint}", sent=False)
@@ -377,12 +413,12 @@ class _Driver:
             return self.fault(error.fault, error.message, sent=False)
         begun = time.perf_counter()
         try:
-            response = await self.parts.transport.send(request, timeout=effect.timeout)
+            response = await self.parts.transport.send(request, timeout=timeout)
         except TransportError as error:
             return self.fault(error.fault, error.message, sent=error.sent)
         seconds = time.perf_counter() - begun
         # Expressions see the request without its signature: nothing of a document needs it, and it could be shown.
-        return Answered(self.clock.now(), effect.request, response, seconds, self.clock.jitter())
+        return Answered(self.clock.now(), asked, response, seconds, self.clock.jitter())
 
     def fault(self, fault: TransportFault, message: str, *, sent: bool) -> Faulted:
         return Faulted(self.clock.now(), fault, message, sent=sent, jitter=self.clock.jitter())

@@ -34,6 +34,7 @@ from treadle.arazzo.events import (
     StepStarted,
     StepSucceeded,
     Trouble,
+    Unchanged,
     VerdictFact,
     Waiting,
     Warned,
@@ -162,6 +163,12 @@ class Story:
         memory.said["seconds"] = event.seconds
         said = memory.news("problem", event.problem) and event.problem
         return [(f"{event.status}, unusable: {event.problem}", "warn")] if said else []
+
+    def _unchanged(self, event: Unchanged, memory: _Memory) -> _Told:
+        memory.said["seconds"] = event.seconds
+        if self.now.status != memory.status:
+            self.now = replace(self.now, status=memory.status)
+        return self._still(event.at, memory)
 
     def _received(self, event: MessageReceived, memory: _Memory) -> _Told:
         self._no_trouble()
@@ -295,6 +302,7 @@ _OF_STEPS: Final[Mapping[type, Callable[[Story, Any, _Memory], _Told]]] = {
     CriteriaJudged: Story._judged,  # noqa: SLF001
     StepSucceeded: Story._ended,  # noqa: SLF001
     StepFailed: Story._ended,  # noqa: SLF001
+    Unchanged: Story._unchanged,  # noqa: SLF001
     ActionTaken: Story._acted,  # noqa: SLF001
     Waiting: Story._wait,  # noqa: SLF001
 }

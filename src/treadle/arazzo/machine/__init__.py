@@ -8,7 +8,7 @@ the top one is. A workflow that is called is a frame, not an effect, and so is a
 `Send`     perform this request and come back with `Answered` or `Faulted`
 `Publish`  send this message and come back with `Published` or `Faulted`
 `Receive`  wait for a message and come back with `Received` or `Faulted`
-`Wait`     come back with `Due` when the time has come
+`Wait`     come back with `Due` when the time has come (or see `watch`)
 `Finish`   nothing more to do, for now or for ever
 =========  ====================================================================================================
 
@@ -19,7 +19,8 @@ known. A state that is found with it is *in doubt*, and is not repeated unless s
 
 Time and chance come in with the events. Deliberately elsewhere: what is resolved before the run (`plan`), how long to
 wait (`pacing`), performing effects (`run`). Here: `state` is what is stored, `effects` what comes in and goes out,
-`moves` the flow itself, `judging` what it sees and says, `patience` how long things may take, `words` its sentences.
+`moves` the flow itself, `judging` what it sees and says, `patience` how long things may take, `words` its sentences,
+`watch` the visits of a poll that change nothing.
 """
 
 from treadle.arazzo.machine.effects import (
@@ -40,9 +41,11 @@ from treadle.arazzo.machine.effects import (
     Send,
     Turn,
     Wait,
+    Watched,
 )
 from treadle.arazzo.machine.machine import Machine, masked_inputs
 from treadle.arazzo.machine.state import Detour, Finished, Frame, Held, State
+from treadle.arazzo.machine.watch import Watch
 
 __all__ = [
     "Answered",
@@ -68,5 +71,7 @@ __all__ = [
     "State",
     "Turn",
     "Wait",
+    "Watch",
+    "Watched",
     "masked_inputs",
 ]

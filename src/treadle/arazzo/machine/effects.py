@@ -10,6 +10,7 @@ import msgspec
 
 from treadle.arazzo import events
 from treadle.arazzo.machine.state import State
+from treadle.arazzo.machine.watch import Watch
 from treadle.errors import TransportFault
 from treadle.seams import Channel, Json, Message, Request, Response
 
@@ -31,6 +32,7 @@ __all__ = [
     "Send",
     "Turn",
     "Wait",
+    "Watched",
 ]
 
 
@@ -104,7 +106,23 @@ class Interrupt(msgspec.Struct, frozen=True, gc=False):
     now: float
 
 
-MachineEvent: TypeAlias = Begin | Continue | Due | Answered | Published | Received | Faulted | Interrupt
+class Watched(msgspec.Struct, frozen=True, gc=False):
+    """The end of the last `Watch`: so many visits changed nothing, then something else came.
+
+    With an answer or a fault that is one more visit, which began at `begun`.
+    """
+
+    visits: int
+    begun: float
+    event: Due | Answered | Faulted | Interrupt
+
+    @property
+    def now(self) -> float:
+        """When it came."""
+        return self.event.now
+
+
+MachineEvent: TypeAlias = Begin | Continue | Due | Answered | Published | Received | Faulted | Interrupt | Watched
 
 
 class Send(msgspec.Struct, frozen=True, gc=False):
@@ -135,10 +153,11 @@ class Receive(msgspec.Struct, frozen=True, gc=False):
 
 
 class Wait(msgspec.Struct, frozen=True, gc=False):
-    """Come back at `until`, a Unix time, possibly past."""
+    """Come back at `until`, a Unix time, possibly past; or go on by `watch`, and come back with what changes."""
 
     until: float
     why: Literal["poll", "retry", "Retry-After", "trouble", "resumed"]
+    watch: Watch | None = None
 
 
 class Finish(msgspec.Struct, frozen=True, gc=False):

@@ -16,14 +16,13 @@ from treadle.arazzo.criteria import Criterion, Verdict
 from treadle.arazzo.criteria.compare import ABSENT
 from treadle.arazzo.expressions import Context, EvaluationError, Template
 from treadle.arazzo.machine.effects import MachineOptions
-from treadle.arazzo.machine.memory import Choice, Memory
 from treadle.arazzo.machine.state import Frame, State
 from treadle.arazzo.machine.words import refusal, sentence, what_there_is
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedArgument, PlannedStep, PlannedWorkflow
-from treadle.errors import CallError, TransportFault
-from treadle.seams import MISSING, Answer, Call, Json, Request
+from treadle.errors import TransportFault
+from treadle.seams import MISSING, Answer, Call, Json, Request, Response
 
-__all__ = ["Failure", "Judging", "Seen"]
+__all__ = ["Choice", "Failure", "Judging", "Look", "Seen"]
 
 
 @dataclass(slots=True)
@@ -33,6 +32,25 @@ class Seen:
     context: Context
     answer: Answer | None = None
     url: str = ""
+    response: Response | None = None
+
+
+@dataclass(slots=True)
+class Choice:
+    """The action that matched, if one did, and those criteria that could not be evaluated."""
+
+    action: PlannedAction | None
+    problems: tuple[str, ...] = ()
+
+
+@dataclass(slots=True)
+class Look:
+    """What a step makes of what it sees: why it failed; or that it succeeded, its outputs and what comes next."""
+
+    passed: bool
+    reason: str = ""
+    outputs: dict[str, Json] = field(default_factory=dict)
+    choice: Choice = field(default_factory=lambda: Choice(None))
 
 
 @dataclass(slots=True)
@@ -55,10 +73,9 @@ class Failure:
 class Judging:
     """The working copy of one turn: where the run is, and what is said about it."""
 
-    def __init__(self, plan: Plan, options: MachineOptions, memory: Memory, state: State, now: float) -> None:
+    def __init__(self, plan: Plan, options: MachineOptions, state: State, now: float) -> None:
         self.plan = plan
         self.options = options
-        self.memory = memory
         self.state = state
         self.now = now
         self.facts: list[events.Event] = []
@@ -83,11 +100,6 @@ class Judging:
     def say(self, event: events.Event) -> None:
         """Put a fact on record."""
         self.facts.append(event)
-
-    def repeat(self, facts: Iterable[events.Event]) -> None:
-        """Put facts on record again: they are as true of this visit."""
-        about = self.about()
-        self.facts += [replace(fact, **about) for fact in facts]
 
     def about(self) -> dict[str, Json]:
         """Give what every fact begins with."""
@@ -122,8 +134,8 @@ class Judging:
         context, step = self.context(), self.step
         if step.reads_request:
             try:
-                call = self.memory.of(step).asked(context, self.plan.shown).call
-            except (EvaluationError, CallError):
+                call = step.call(context, [])
+            except EvaluationError:
                 call = Call()
             context.request_body = call.payload
             context.path_parameters = {each.name: each.value for each in call.arguments if each.location == "path"}

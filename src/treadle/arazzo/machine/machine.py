@@ -17,8 +17,8 @@ from treadle.arazzo.machine.effects import (
     Published,
     Received,
     Turn,
+    Watched,
 )
-from treadle.arazzo.machine.memory import Memory
 from treadle.arazzo.machine.moves import Move
 from treadle.arazzo.machine.state import Frame, State, copied
 from treadle.arazzo.plan import Plan
@@ -28,15 +28,11 @@ __all__ = ["Machine", "masked_inputs"]
 
 
 class Machine:
-    """The machine for one plan. It holds no state of a run: one machine serves any number of them.
-
-    What it remembers (`memory`) makes it faster, best with a machine for each run, and changes nothing.
-    """
+    """The machine for one plan. It holds no state of a run: one machine serves any number of them."""
 
     def __init__(self, plan: Plan, options: MachineOptions | None = None) -> None:
         self.plan = plan
         self.options = options or MachineOptions()
-        self._memory = Memory()
 
     def begin(self, event: Begin) -> Turn:
         """Start a run: a state with the entry workflow's frame."""
@@ -48,7 +44,7 @@ class Machine:
             frames=[frame],
             references=list(event.references),
         )
-        move = Move(self.plan, self.options, self._memory, state, event.now)
+        move = Move(self.plan, self.options, state, event.now)
         entry = self.plan.workflows[self.plan.entry]
         move.say(
             events.RunStarted(
@@ -65,7 +61,7 @@ class Machine:
         """Give what the event leads to; `state` itself is not changed."""
         if isinstance(event, Begin):
             return self.begin(event)
-        move = Move(self.plan, self.options, self._memory, copied(state), event.now)
+        move = Move(self.plan, self.options, copied(state), event.now)
         match event:
             case Due():
                 return move.play(move.due)
@@ -81,6 +77,8 @@ class Machine:
                 return move.play(lambda: move.resumed(resend=event.resend, took_effect=event.took_effect))
             case Interrupt():
                 return move.play(move.interrupted)
+            case Watched():
+                return move.play(lambda: move.watched(event))
 
 
 def masked_inputs(inputs: Mapping[str, Json], secrets: frozenset[str]) -> dict[str, Json]:

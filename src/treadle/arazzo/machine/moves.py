@@ -12,9 +12,11 @@ from treadle.arazzo import events, pacing
 from treadle.arazzo.expressions import Context, EvaluationError
 from treadle.arazzo.machine.effects import (
     Answered,
+    Due,
     Effect,
     Faulted,
     Finish,
+    Interrupt,
     MachineOptions,
     Publish,
     Published,
@@ -23,15 +25,16 @@ from treadle.arazzo.machine.effects import (
     Send,
     Turn,
     Wait,
+    Watched,
 )
-from treadle.arazzo.machine.judging import Failure, Seen
-from treadle.arazzo.machine.memory import Choice, Look, Memory
+from treadle.arazzo.machine.judging import Choice, Failure, Look, Seen
 from treadle.arazzo.machine.patience import Patience, throttled
 from treadle.arazzo.machine.state import Detour, Finished, Frame, State, held, released, with_own_top
+from treadle.arazzo.machine.watch import LARGEST, Watch
 from treadle.arazzo.machine.words import because, refusal, sentence
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedChannel, StepKey
 from treadle.errors import CallError
-from treadle.seams import MISSING, Answer, Json, Message
+from treadle.seams import MISSING, Answer, Json, Message, Request
 
 __all__ = ["MAX_DEPTH", "Move"]
 
@@ -46,8 +49,8 @@ Next: TypeAlias = "Callable[[], Next] | None"
 class Move(Patience):
     """The working copy of one turn, and what can be done to it."""
 
-    def __init__(self, plan: Plan, options: MachineOptions, memory: Memory, state: State, now: float) -> None:
-        super().__init__(plan, options, memory, state, now)
+    def __init__(self, plan: Plan, options: MachineOptions, state: State, now: float) -> None:
+        super().__init__(plan, options, state, now)
         self.durable = False
         self.effect: Effect | None = None
         self.last_body: Json = None
@@ -148,14 +151,19 @@ class Move(Patience):
         )
         return None
 
-    def wait(self, until: float, why: Literal["poll", "retry", "Retry-After", "trouble", "resumed"]) -> Next:
+    def wait(
+        self,
+        until: float,
+        why: Literal["poll", "retry", "Retry-After", "trouble", "resumed"],
+        watch: Watch | None = None,
+    ) -> Next:
         """Wait, but never beyond a deadline."""
         until = min(until, self._limit())
         self.state.due = until
         if why != "resumed" and until > self.now:
             visit = self.frame.visits.get(self.frame.step, 0) + (self.state.next == "visit")
             self.say(events.Waiting(**self.about(), step_id=self.frame.step, until=until, why=why, visit=visit))
-        self.effect = Wait(until, why)
+        self.effect = Wait(until, why, watch)
         return None
 
     # -- deadlines ----------------------------------------------------------------------------------------------------
@@ -249,8 +257,6 @@ class Move(Patience):
     def forward(self, step_id: str) -> Next:
         """Go to a step without closing a loop."""
         self.durable = True
-        if self.frame.visits.get(self.frame.step) == 1:  # else it is part of a loop, and will be back
-            self.memory.forget(self.step)
         self.frame.step = step_id
         self.frame.entered[step_id] = self.now
         return self.visit
@@ -309,14 +315,20 @@ class Move(Patience):
 
     def _request(self, context: Context) -> Next:
         step = self.step
-        asked = self.memory.of(step).asked(context, self.plan.shown)
-        for note in asked.notes:
+        notes: list[str] = []
+        call = step.call(context, notes)
+        request = step.bound.request(call)
+        for note in notes:
             self.note("missing", note)
-        self.announce(intent=not asked.read_only)
-        request = asked.request
-        self.say(events.RequestSent(**self.about(), step_id=step.step_id, method=request.method, url=asked.shown))
-        self.effect = Send(step.step_id, request, not asked.read_only, self._patience())
+        intent = not step.bound.read_only(call)
+        self.announce(intent=intent)
+        self.say(self._sent(request))
+        self.effect = Send(step.step_id, request, intent, self._patience())
         return None
+
+    def _sent(self, request: Request) -> events.RequestSent:
+        step_id, url = self.step.step_id, self.plan.shown(request)
+        return events.RequestSent(**self.about(), step_id=step_id, method=request.method, url=url)
 
     def announce(self, *, intent: bool) -> None:
         """Have the state say that something with effects is about to go out."""
@@ -397,7 +409,7 @@ class Move(Patience):
     def answered(self, event: Answered) -> Next:
         """Decode the answer and judge the success criteria."""
         step = self.step
-        answer = self.memory.of(step).answer(event.response)
+        answer = step.bound.answer(event.response)
         self.frame.last_status = answer.status
         if self.state.intent:
             self.state.intent = False
@@ -415,30 +427,14 @@ class Move(Patience):
                 problem=answer.problem,
             )
         )
-        seen = Seen(self.context_of(event.request, answer), answer, event.request.url)
-        look = self._look_at(answer, seen)
+        seen = Seen(self.context_of(event.request, answer), answer, event.request.url, event.response)
+        look = self.look(seen, default=200 <= answer.status < 300, otherwise=refusal(answer))
         if look.passed:
             self.state.tries = 0
             self.state.trouble_since = None
             return self.succeeded(seen, look, event.jitter)
         failure = Failure(look.reason, seen, jitter=event.jitter)
         return lambda: self.failed(failure)
-
-    def _look_at(self, answer: Answer, seen: Seen) -> Look:
-        """Look at an answer, or take what the last visit made of the same one."""
-        visit = self.memory.of(self.step)
-        sight = visit.sight(seen.context, answer)
-        as_ever = not self.frame.retries and self.frame.detour is None  # else the actions that are left are others
-        known = visit.looked_at(sight) if as_ever else None
-        if known is not None:
-            look, facts = known
-            self.repeat(facts)
-            return look
-        said = len(self.facts)
-        look = self.look(seen, default=200 <= answer.status < 300, otherwise=refusal(answer))
-        if as_ever:
-            visit.keep(sight, look, self.facts[said:])
-        return look
 
     def faulted(self, event: Faulted) -> Next:
         """No answer came. The document's own failure actions decide first, then whether the fault is a passing one."""
@@ -603,27 +599,75 @@ class Move(Patience):
             case "goto" if action.workflow:
                 return self.transfer(action, seen)
             case "goto":
-                return self.go_to(action.step, seen, jitter)
+                return self.go_to(action.step, seen, jitter, may_watch=failure is None)
             case _:
                 return self.retry(action, seen, jitter, failure)
 
-    def go_to(self, step_id: str, seen: Seen, jitter: float) -> Next:
+    def go_to(self, step_id: str, seen: Seen, jitter: float, *, may_watch: bool) -> Next:
         """Go to a step of this workflow; going back, or staying, closes a loop, which is paced."""
         frame, index = self.frame, self.workflow.index
         if index[step_id] > index[frame.step]:
             return self.forward(step_id)
         since = frame.entered.setdefault(step_id, self.now)
-        if frame.step != step_id:
+        stays = frame.step == step_id
+        if not stays:
             self.durable = True
         frame.step = step_id
         self.state.next = "visit"
-        if self.options.poll is not None:
-            return self.wait(self.now + self.options.poll, "poll")
-        asked = pacing.retry_after(seen.answer, self.now)
-        if asked is not None:
-            return self.wait(self.now + asked, "Retry-After")
-        floor = pacing.poll_floor(seen.url) if seen.url else pacing.FLOOR_LOOPBACK
-        return self.wait(self.now + pacing.poll_wait(self.now - since, floor, jitter), "poll")
+        until, why = pacing.pause(
+            seen.answer, self.now, since=since, url=seen.url, poll=self.options.poll, jitter=jitter
+        )
+        return self.wait(until, why, self._watch(seen, since) if stays and may_watch else None)
+
+    def _watch(self, seen: Seen, since: float) -> Watch | None:
+        """Say how the poll goes on while nothing changes; None where that cannot be told beforehand."""
+        step, frame, response = self.step, self.frame, seen.response
+        if not step.steady or response is None or len(response.body) > LARGEST:
+            return None
+        # Secrets that are looked up may change, and who waits for a workflow may have enough of it.
+        if self.state.references or any(each.expires is not None for each in self.state.frames):
+            return None
+        try:
+            call = step.call(self.context(), [])
+            request = step.bound.request(call)
+        except (EvaluationError, CallError):
+            return None
+        if not step.bound.read_only(call):
+            return None
+        return Watch(
+            request=request,
+            timeout=self.options.request_timeout,
+            known=response,
+            visits=frame.visits.get(frame.step, 0),
+            since=since,
+            deadline=self.state.deadline,
+            poll=self.options.poll,
+            started=events.StepStarted(**self.about(), step_id=step.step_id, visit=1),
+            sent=self._sent(request),
+        )
+
+    def watched(self, event: Watched) -> Next:
+        """Count the visits that changed nothing, and go on with what did."""
+        frame = self.frame
+        frame.visits[frame.step] = frame.visits.get(frame.step, 0) + event.visits
+        match event.event:
+            case Due():
+                return self.due()
+            case Interrupt():
+                return self.interrupted()
+            case Answered():
+                self._begun(event.begun)
+                return self.answered(event.event)
+            case Faulted():
+                self._begun(event.begun)
+                return self.faulted(event.event)
+
+    def _begun(self, at: float) -> None:
+        """Take notice of a visit that began without the machine."""
+        frame = self.frame
+        frame.visits[frame.step] += 1
+        frame.attempt, frame.attempt_at, frame.retries = 1, at, {}
+        self.state.next, self.state.due, self.state.tries, self.state.trouble_since = "send", None, 0, None
 
     def transfer(self, action: PlannedAction, seen: Seen) -> Next:
         """Go to another workflow: this one ends here, and the other's outcome is its outcome (a tail call)."""

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Literal, NamedTuple
 
 from treadle.arazzo.criteria import Criterion
-from treadle.arazzo.expressions import Context, EvaluationError, Expression, Template
+from treadle.arazzo.expressions import Context, EvaluationError, Expression, Template, nodes
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.replacements import Form, PlannedReplacement, replaced
@@ -124,6 +124,16 @@ class PlannedStep:
                 yield from criterion.expressions
 
     @property
+    def steady(self) -> bool:
+        """Whether the same answer always means the same: nothing but its status and body is looked at that may change.
+
+        Inputs and the outputs of other steps do not change while a step goes to itself; its own outputs may.
+        """
+        if self.operation is None or self.timeout is not None:
+            return False
+        return not any(_may_change(each, self.step_id) for each in self.judging)
+
+    @property
     def expressions(self) -> Iterator[Expression]:
         """Every expression of the step, for static checks."""
         actions = (*self.on_success, *self.on_failure)
@@ -158,6 +168,18 @@ class PlannedStep:
             raise AssertionError(msg)
         call = self.call(context, notes)
         return self.channel.channel(call.arguments), self.channel.message(call)
+
+
+def _may_change(expression: Expression, own: str) -> bool:
+    match expression:
+        case nodes.HeaderReference() | nodes.RequestParameter() | nodes.MessagePayload():
+            return True
+        case nodes.Body(side=side):
+            return side == "request"
+        case nodes.StepReference(step_id=step_id):
+            return step_id == own
+        case _:
+            return False
 
 
 @dataclass(frozen=True, kw_only=True)
