@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from treadle.arazzo import events
+from treadle.arazzo.criteria import Verdict
 from treadle.arazzo.events import Event
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:training-job/churn-1"
@@ -57,11 +58,11 @@ class Script:
         yield events.StepStarted(**self.about(), step_id=step, visit=self.visits)  # type: ignore[arg-type]
         yield events.RequestSent(**self.about(), step_id=step, method="POST", url=URL)  # type: ignore[arg-type]
         yield events.AnswerReceived(**self.about(0.01), step_id=step, status=200, seconds=0.01, size=900)  # type: ignore[arg-type]
-        good = events.VerdictFact(condition="$statusCode == 200", passed=True, reasons=("$statusCode is 200",))
+        good = Verdict(condition="$statusCode == 200", passed=True, reasons=("$statusCode is 200",))
         yield events.CriteriaJudged(**self.about(), step_id=step, passed=True, verdicts=(good,))  # type: ignore[arg-type]
         yield events.StepSucceeded(**self.about(), step_id=step, outputs=outputs, status=200)  # type: ignore[arg-type]
         again = status == "InProgress"
-        guard = events.VerdictFact(
+        guard = Verdict(
             condition='$.TrainingJobStatus == "InProgress"',
             passed=again,
             reasons=(f'$.TrainingJobStatus is "{status}"',),

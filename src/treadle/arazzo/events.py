@@ -11,6 +11,7 @@ from typing import Final, Literal, TypeAlias
 
 import msgspec
 
+from treadle.arazzo.criteria.verdict import Verdict
 from treadle.seams import Json
 
 __all__ = [
@@ -29,7 +30,6 @@ __all__ = [
     "StepSucceeded",
     "Trouble",
     "Unchanged",
-    "VerdictFact",
     "Waiting",
     "Warned",
     "decode",
@@ -103,24 +103,13 @@ class Trouble(_Fact, frozen=True, kw_only=True, tag=True):
     again_at: float
 
 
-class VerdictFact(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
-    """One criterion's verdict: `passed`, and the lines that explain it. `problem` when it could not be evaluated."""
-
-    condition: str
-    passed: bool
-    reasons: tuple[str, ...] = ()
-    problem: str = ""
-    rules: tuple[str, ...] = ()
-    """The dialect rules that were needed."""
-
-
 class CriteriaJudged(_Fact, frozen=True, kw_only=True, tag=True):
     """Criteria were judged: the step's own (`action` is "") or those of an action."""
 
     step_id: str
     action: str = ""
     passed: bool
-    verdicts: tuple[VerdictFact, ...] = ()
+    verdicts: tuple[Verdict, ...] = ()
 
 
 class StepSucceeded(_Fact, frozen=True, kw_only=True, tag=True):

@@ -21,6 +21,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 from msgspec.structs import replace
 
+from treadle.arazzo.criteria import Verdict
 from treadle.arazzo.events import (
     ActionTaken,
     AnswerReceived,
@@ -35,7 +36,6 @@ from treadle.arazzo.events import (
     StepSucceeded,
     Trouble,
     Unchanged,
-    VerdictFact,
     Waiting,
     Warned,
 )
@@ -274,7 +274,7 @@ def _action(event: ActionTaken) -> str:
     return f"{event.type} {event.target}{name}" if event.target else f"{event.type}{name}"
 
 
-def _verdict(whose: str, verdict: VerdictFact) -> Iterable[tuple[str, Tone]]:
+def _verdict(whose: str, verdict: Verdict) -> Iterable[tuple[str, Tone]]:
     judged = "could not be evaluated" if verdict.problem else "holds" if verdict.passed else "does not hold"
     rules = f" [{', '.join(verdict.rules)}]" if verdict.rules else ""
     tone: Tone = "warn" if verdict.problem else "faint"

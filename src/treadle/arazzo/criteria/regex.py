@@ -59,7 +59,7 @@ class Regex:
             text = self.pattern.fill(context) if self.pattern.places else self.pattern.text
             passed = bool(compile_pattern(text).search(_subject(value)))
         except (EvaluationError, ConditionError) as error:
-            return Verdict(passed=False, reasons=(), problem=error.message, rules=self.rules, condition=self.condition)
+            return Verdict(passed=False, problem=error.message, rules=self.rules, condition=self.condition)
         return self.verdict(
             passed=passed, reason=f"/{text}/ {'matches' if passed else 'does not match'} {brief(value)}"
         )

@@ -13,17 +13,17 @@ from treadle.seams import MISSING, Json, Missing
 __all__ = ["Broken", "ConditionError", "Criterion", "Verdict", "look", "place"]
 
 
-class Verdict(msgspec.Struct, frozen=True, gc=False):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """A criterion's verdict. A `problem` says why it could not be evaluated; it has then not passed.
 
     `reasons` are one line for each thing that was looked at, `rules` the dialect rules that were needed.
     """
 
+    condition: str
     passed: bool
-    reasons: tuple[str, ...]
+    reasons: tuple[str, ...] = ()
     problem: str = ""
     rules: tuple[str, ...] = ()
-    condition: str = ""
 
 
 @runtime_checkable
@@ -66,7 +66,7 @@ class Broken(msgspec.Struct, frozen=True):
 
     def judge(self, context: Context) -> Verdict:  # noqa: ARG002  (protocol)
         """Give the problem."""
-        return Verdict(passed=False, reasons=(), problem=self.problem, condition=self.condition)
+        return Verdict(passed=False, problem=self.problem, condition=self.condition)
 
 
 def look(expression: Expression, context: Context) -> Json | Missing:

@@ -40,7 +40,7 @@ class XPathCriterion:
             text = self.text.fill(context) if self.text.places else self.text.text
             passed, bent = compile_xpath(text, self.version).holds(document, any_namespace=self.any_namespace)
         except (EvaluationError, XPathError) as error:
-            return Verdict(passed=False, reasons=(), problem=error.message, condition=self.condition)
+            return Verdict(passed=False, problem=error.message, condition=self.condition)
         how = " when the default namespace is left out" if passed and bent else ""
         rules = ("xpath-default-namespace",) if passed and bent else ()
         reason = f"{text} is {'true' if passed else 'false'}{how}"

@@ -15,24 +15,27 @@ from treadle.arazzo import events
 from treadle.arazzo.criteria import Criterion, Verdict
 from treadle.arazzo.criteria.compare import ABSENT
 from treadle.arazzo.expressions import Context, EvaluationError, Template
-from treadle.arazzo.machine.effects import MachineOptions
+from treadle.arazzo.machine.effects import Answered, MachineOptions
 from treadle.arazzo.machine.state import Frame, State
 from treadle.arazzo.machine.words import refusal, sentence, what_there_is
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedArgument, PlannedStep, PlannedWorkflow
 from treadle.errors import TransportFault
-from treadle.seams import MISSING, Answer, Call, Json, Request, Response
+from treadle.seams import MISSING, Answer, Call, Json, Request
 
 __all__ = ["Choice", "Failure", "Judging", "Look", "Seen"]
 
 
 @dataclass(slots=True)
 class Seen:
-    """What a step's criteria, actions and outputs can look at."""
+    """What a step's criteria, actions and outputs can look at, and what came where something was asked.
+
+    `harmless`: the request certainly changed nothing, so it may go out again.
+    """
 
     context: Context
     answer: Answer | None = None
-    url: str = ""
-    response: Response | None = None
+    came: Answered | None = None
+    harmless: bool = False
 
 
 @dataclass(slots=True)
@@ -268,20 +271,12 @@ class Judging:
         return action.type == "goto" and bool(action.step) and index[action.step] <= index[self.frame.step]
 
     def _judge(self, criteria: Sequence[Criterion], seen: Seen, action: str = "") -> tuple[bool, Sequence[Verdict]]:
-        verdicts = [criterion.judge(seen.context) for criterion in criteria]
+        verdicts = tuple([criterion.judge(seen.context) for criterion in criteria])
         passed = all(verdict.passed for verdict in verdicts)
-        facts = tuple(
-            events.VerdictFact(
-                condition=verdict.condition,
-                passed=verdict.passed,
-                reasons=verdict.reasons,
-                problem=verdict.problem,
-                rules=verdict.rules,
-            )
-            for verdict in verdicts
-        )
         self.say(
-            events.CriteriaJudged(**self.about(), step_id=self.frame.step, action=action, passed=passed, verdicts=facts)
+            events.CriteriaJudged(
+                **self.about(), step_id=self.frame.step, action=action, passed=passed, verdicts=verdicts
+            )
         )
         return passed, verdicts
 

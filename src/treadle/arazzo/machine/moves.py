@@ -411,7 +411,8 @@ class Move(Patience):
         step = self.step
         answer = step.bound.answer(event.response)
         self.frame.last_status = answer.status
-        if self.state.intent:
+        harmless = not self.state.intent
+        if not harmless:
             self.state.intent = False
             self.state.effects = True
             self.durable = True
@@ -427,7 +428,7 @@ class Move(Patience):
                 problem=answer.problem,
             )
         )
-        seen = Seen(self.context_of(event.request, answer), answer, event.request.url, event.response)
+        seen = Seen(self.context_of(event.request, answer), answer, event, harmless)
         look = self.look(seen, default=200 <= answer.status < 300, otherwise=refusal(answer))
         if look.passed:
             self.state.tries = 0
@@ -614,36 +615,28 @@ class Move(Patience):
             self.durable = True
         frame.step = step_id
         self.state.next = "visit"
-        until, why = pacing.pause(
-            seen.answer, self.now, since=since, url=seen.url, poll=self.options.poll, jitter=jitter
-        )
+        url = seen.came.request.url if seen.came else ""
+        until, why = pacing.pause(seen.answer, self.now, since=since, url=url, poll=self.options.poll, jitter=jitter)
         return self.wait(until, why, self._watch(seen, since) if stays and may_watch else None)
 
     def _watch(self, seen: Seen, since: float) -> Watch | None:
         """Say how the poll goes on while nothing changes; None where that cannot be told beforehand."""
-        step, frame, response = self.step, self.frame, seen.response
-        if not step.steady or response is None or len(response.body) > LARGEST:
+        step, came = self.step, seen.came
+        if not step.steady or came is None or not seen.harmless or len(came.response.body) > LARGEST:
             return None
         # Secrets that are looked up may change, and who waits for a workflow may have enough of it.
         if self.state.references or any(each.expires is not None for each in self.state.frames):
             return None
-        try:
-            call = step.call(self.context(), [])
-            request = step.bound.request(call)
-        except (EvaluationError, CallError):
-            return None
-        if not step.bound.read_only(call):
-            return None
         return Watch(
-            request=request,
+            request=came.request,
             timeout=self.options.request_timeout,
-            known=response,
-            visits=frame.visits.get(frame.step, 0),
+            known=came.response,
+            visits=self.frame.visits.get(step.step_id, 0),
             since=since,
             deadline=self.state.deadline,
             poll=self.options.poll,
             started=events.StepStarted(**self.about(), step_id=step.step_id, visit=1),
-            sent=self._sent(request),
+            sent=self._sent(came.request),
         )
 
     def watched(self, event: Watched) -> Next:

@@ -65,7 +65,7 @@ class StepKey(NamedTuple):
     step: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PlannedStep:
     """A step that is ready to be tried. Exactly one of `operation`, `channel` and `workflow` (a key) is set."""
 
@@ -123,15 +123,15 @@ class PlannedStep:
             for criterion in action.criteria:
                 yield from criterion.expressions
 
-    @property
+    @cached_property
     def steady(self) -> bool:
-        """Whether the same answer always means the same: nothing but its status and body is looked at that may change.
+        """Whether a visit after a visit asks the same, and makes the same of the same status and body.
 
         Inputs and the outputs of other steps do not change while a step goes to itself; its own outputs may.
         """
         if self.operation is None or self.timeout is not None:
             return False
-        return not any(_may_change(each, self.step_id) for each in self.judging)
+        return not any(_may_change(each, self.step_id) for each in (*self.asking, *self.judging))
 
     @property
     def expressions(self) -> Iterator[Expression]:
