@@ -112,6 +112,16 @@ async def test_failing_program(make_plane: MakePlane, run_agent: RunAgent, scrip
     assert names(ended) == ["output.tar.gz"]
 
 
+async def test_a_program_that_prints_and_fails(make_plane: MakePlane, run_agent: RunAgent) -> None:
+    """Python flushes what was printed after it has told why it ends; the reason is why it ends."""
+    program = "for step in range(1500): print('step', step)\nraise ValueError('no label')"
+    plane = await make_plane("", command=["python", "-c", program])
+    await run_agent(plane)
+    assert plane.program[-1] == "step 1499"
+    lines = plane.events[-1].failure_reason.splitlines()
+    assert (lines[0], lines[-1]) == ("AlgorithmError: , exit code: 1", "ValueError: no label")
+
+
 async def test_program_that_is_not_there(make_plane: MakePlane, run_agent: RunAgent, sandbox: str) -> None:
     """The reason names the program and where it was looked for."""
     plane = await make_plane("", command=["no-such-program"], sandbox=sandbox)
@@ -392,6 +402,13 @@ async def test_objects_that_cannot_be_opened(make_plane: MakePlane, run_agent: R
     await run_agent(plane)
     assert plane.kinds == ["ended"]
     assert 'objects of kind "tape"' in plane.events[-1].failure_reason
+
+
+async def test_an_output_path_is_taken_as_it_is_written(make_plane: MakePlane, run_agent: RunAgent) -> None:
+    """But for slashes at its end: keys may begin with one, and have two in a row."""
+    plane = await make_plane("true", request={"OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}//a//b//"}})
+    await run_agent(plane)
+    assert [each.target for each in plane.events[-1].outputs] == [f"/a//b/{JOB}/output/model.tar.gz"]
 
 
 async def test_plain_files_as_output(make_plane: MakePlane, run_agent: RunAgent) -> None:

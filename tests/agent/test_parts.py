@@ -346,6 +346,20 @@ def test_algorithm_error(said: str, code: int, tail: list[str], reason: str) -> 
     assert failure.algorithm_error(said, code, tail) == reason
 
 
+TRACEBACK = ["Traceback (most recent call last):", '  File "train.py", line 1, in <module>', "ValueError: no label"]
+
+
+def test_a_traceback_is_not_lost() -> None:
+    """What Python had buffered comes after it, and hides it only while both fit."""
+    few, many = ["step 1", "step 2"], [f"step {number}" for number in range(500)]
+    told = "\n".join(["AlgorithmError: , exit code: 1", *TRACEBACK])
+    assert failure.algorithm_error("", 1, [*TRACEBACK, *few]) == "\n".join([told, *few])
+    assert failure.algorithm_error("", 1, [*TRACEBACK, *many]) == told
+    assert failure.algorithm_error("", 1, [*many, *TRACEBACK]).endswith("\n".join(["step 499", *TRACEBACK]))
+    assert failure.algorithm_error("", 1, [*many, *TRACEBACK[:2]]).endswith(TRACEBACK[1])
+    assert failure.algorithm_error("", 1, [*TRACEBACK[:2], "KeyError: " + "x" * 2000, *many])[-2000:].endswith("xxx")
+
+
 def test_algorithm_error_fits() -> None:
     """1024 characters at most: whole last lines, the exit code always."""
     long = failure.algorithm_error("é" * 5000, 12)

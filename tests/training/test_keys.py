@@ -197,6 +197,16 @@ def test_an_isolated_program_gets_no_credentials(service: World) -> None:
     assert service.specs["quick-isolated"][0].environment == {"AWS_REGION": "us-east-1"}
 
 
+def test_a_program_that_brings_credentials_gets_no_others(service: World) -> None:
+    """A key of the user's beside a session token of the service would be refused by both."""
+    sagemaker = service.client()
+    service.create(sagemaker, "quick-own", Environment={"AWS_SECRET_ACCESS_KEY": "s", "AWS_ACCESS_KEY_ID": "k"})
+    service.ended(sagemaker, "quick-own")
+    url = service.service.endpoint.url
+    given = service.specs["quick-own"][0].environment
+    assert given == {"AWS_REGION": "us-east-1", "AWS_ENDPOINT_URL": url, "S3_ENDPOINT_URL": url}
+
+
 def test_a_program_reaches_what_its_job_may(service: World) -> None:
     """S3 asks the same table: channels are read, outputs written, and all of it ends with the job."""
     owner = service.client("s3")

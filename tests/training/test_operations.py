@@ -301,6 +301,43 @@ def test_rules_are_configured_and_not_evaluated(service: World, sagemaker: Any) 
             id="more than 28 days",
         ),
         pytest.param(
+            {"ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 2**31 - 1, "VolumeSizeInGB": 1}},
+            "ResourceLimitExceeded",
+            "The account-level service limit 'ml.m5.large for training job usage' is 64 Instances, with current "
+            "utilization of 0 Instances and a request delta of 2147483647 Instances. Please contact AWS support to "
+            "request an increase for this limit.",
+            id="two billion instances",
+        ),
+        pytest.param(
+            {
+                "ResourceConfig": {
+                    "VolumeSizeInGB": 1,
+                    "InstanceGroups": [
+                        {"InstanceGroupName": "a", "InstanceType": "ml.m5.large", "InstanceCount": 60},
+                        {"InstanceGroupName": "b", "InstanceType": "ml.c5.xlarge", "InstanceCount": 5},
+                    ],
+                }
+            },
+            "ResourceLimitExceeded",
+            "The account-level service limit 'ml.m5.large and ml.c5.xlarge for training job usage' is 64 Instances, "
+            "with current utilization of 0 Instances and a request delta of 65 Instances. Please contact AWS support "
+            "to request an increase for this limit.",
+            id="too many instances in groups",
+        ),
+        pytest.param(
+            {
+                "ResourceConfig": {
+                    "VolumeSizeInGB": 1,
+                    "InstancePreferences": [{"InstanceType": "ml.m5.large", "InstanceCount": 65}],
+                }
+            },
+            "ResourceLimitExceeded",
+            "The account-level service limit 'ml.m5.large for training job usage' is 64 Instances, with current "
+            "utilization of 0 Instances and a request delta of 65 Instances. Please contact AWS support to request an "
+            "increase for this limit.",
+            id="too many preferred instances",
+        ),
+        pytest.param(
             {"RetryStrategy": {"MaximumRetryAttempts": 31}},
             "ValidationException",
             "1 validation error detected: Value '31' at 'retryStrategy.maximumRetryAttempts' failed to satisfy "

@@ -257,6 +257,22 @@ GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCou
             "Value 'https://data/c' at 'checkpointConfig.s3Uri' cannot be used. Write it as s3://bucket/key.",
             id="checkpoints",
         ),
+        *(
+            pytest.param(
+                {f"{member[0].upper()}{member[1:]}": {uri: "s3://data/c", "LocalPath": path}},
+                f"Value '{path}' at '{member}.localPath' cannot be used. It must be the absolute path of a directory "
+                "that is the training program's own, such as /opt/ml/checkpoints.",
+                id=f"{member} in {path}",
+            )
+            for member, uri, path in (
+                ("checkpointConfig", "S3Uri", "checkpoints"),
+                ("checkpointConfig", "S3Uri", "/"),
+                ("checkpointConfig", "S3Uri", "/opt/ml/../../etc"),
+                ("checkpointConfig", "S3Uri", "/opt//ml/"),
+                ("debugHookConfig", "S3OutputPath", "/opt/ml/input/config"),
+                ("tensorBoardOutputConfig", "S3OutputPath", "/opt/./ml"),
+            )
+        ),
         pytest.param(
             {"InputDataConfig": [channel(), channel()]},
             "Channel names must be unique, and 'train' is given more than once.",

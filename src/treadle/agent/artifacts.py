@@ -73,11 +73,11 @@ def upload(spec: HostSpec, ml: Path, objects: Objects, say: Say, *, model: bool)
 
 
 def _where(spec: HostSpec) -> _Where:
-    bucket, _, prefix = spec.request["OutputDataConfig"]["S3OutputPath"].removeprefix("s3://").partition("/")
+    path = spec.request["OutputDataConfig"]["S3OutputPath"].rstrip("/")
+    bucket, _, target = f"{path}/{spec.job}/output".removeprefix("s3://").partition("/")
     staging_bucket, _, staging = spec.staging.removeprefix("s3://").partition("/")
     if staging_bucket != bucket:
         raise ArtifactError(f'Outputs for bucket "{bucket}" cannot wait in bucket "{staging_bucket}".')
-    target = "/".join(part for part in (prefix.strip("/"), spec.job, "output") if part)
     return _Where(bucket, f"{staging.strip('/')}/{spec.host}", target)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from treadle.agent.files import read_start
@@ -17,6 +17,7 @@ _FAILURE_FILE = "output/failure"
 _CUSTOMER, _CUSTOMER_ERROR = 2, "Customer Error: "
 """By exit code and file AWS's own algorithms say that the user's data or hyperparameters are wrong."""
 _WIDEST_CHARACTER = 4
+_TRACEBACK = "Traceback (most recent call last):"
 
 
 def failure_file(ml: Path) -> str:
@@ -64,9 +65,25 @@ def killed_by(exit_code: int) -> str:
     return f"killed by signal {number.value} ({number.name})"
 
 
+def _end_of_traceback(lines: Sequence[str]) -> int:
+    """Give where the last traceback's exception has been told; the number of lines if there is no traceback."""
+    # At the end of a line: before it may stand half a line of what was printed.
+    start = max((at for at, line in enumerate(lines) if line.endswith(_TRACEBACK)), default=len(lines))
+    told = (at for at in range(start + 1, len(lines)) if not lines[at].startswith(" "))
+    return next(told, len(lines) - 1) + 1
+
+
 def _last_lines(tail: Iterable[str], room: int) -> str:
-    """As many of the last lines as fit, each after a line end; of a last line that is too long, its end."""
-    text = "".join(f"\n{line}" for line in tail if line.strip())
+    """As many of the last lines as fit, each after a line end; of a last line that is too long, its end.
+
+    Of a Python program they end with its traceback where that would not be seen at all: what it had printed before, and
+    not flushed, comes after it.
+    """
+    lines = [line for line in tail if line.strip()]
+    end = _end_of_traceback(lines)
+    if sum(len(line) + 1 for line in lines[end:]) >= room:
+        lines = lines[:end]
+    text = "".join(f"\n{line}" for line in lines)
     if len(text) <= room:
         return text
     _, whole, rest = text[-room:].partition("\n")

@@ -15,7 +15,8 @@ from treadle.agent.spool import Spool
 __all__ = ["JobLog", "Pump"]
 
 _READ = 64 * 1024
-_TAIL_LINES = 50
+# What a program has printed and not flushed comes after its traceback: some kilobytes of often short lines.
+_TAIL_LINES = 1000
 _TAIL_WIDTH = 1024
 # What a line costs beside its text: its time, its place in an index.
 _LINE_COST = 32

@@ -49,19 +49,20 @@ def environment(keyring: Keyring, job: Job, *, endpoint: str, region: str) -> di
     """Give what a training program needs in order to reach the service with its job's credentials (§1.4).
 
     `S3_ENDPOINT_URL` is what SageMaker's training toolkit looks at; the rest is what the SDKs do. A job with network
-    isolation gets no credentials, as on AWS: it could not use them.
+    isolation gets no credentials, as on AWS: it could not use them. Neither does one that brings its own in
+    `Environment`: half of those and half of these would be nobody's.
     """
     if job.request.get("EnableNetworkIsolation"):
         return {"AWS_REGION": region}
     session = keyring.of_job(job)
-    return {
+    credentials = {
         "AWS_ACCESS_KEY_ID": session.access_key_id,
         "AWS_SECRET_ACCESS_KEY": session.secret_access_key,
         "AWS_SESSION_TOKEN": session.session_token,
-        "AWS_REGION": region,
-        "AWS_ENDPOINT_URL": endpoint,
-        "S3_ENDPOINT_URL": endpoint,
     }
+    if not credentials.keys().isdisjoint(job.request.get("Environment") or {}):
+        credentials = {}
+    return {**credentials, "AWS_REGION": region, "AWS_ENDPOINT_URL": endpoint, "S3_ENDPOINT_URL": endpoint}
 
 
 class _Token(msgspec.Struct, frozen=True, array_like=True):

@@ -1,4 +1,4 @@
-"""StoppingCondition, as far as the model cannot say what is wrong with it (§1.9)."""
+"""Limits that the model does not have: of StoppingCondition (§1.9), and of how many instances a job may ask for."""
 
 from __future__ import annotations
 
@@ -13,6 +13,9 @@ __all__ = ["check"]
 
 _DAY: Final = 86_400
 _LONGEST_RUN: Final = 28 * _DAY
+# All instances of a job are processes of this machine, and the model allows two billions of them. AWS's own quotas are
+# at most 20 until a user asks for more.
+_MOST_INSTANCES: Final = 64
 
 
 def check(request: Mapping[str, Json]) -> None:
@@ -20,12 +23,10 @@ def check(request: Mapping[str, Json]) -> None:
     condition: Mapping[str, Any] = request.get("StoppingCondition") or {}
     run = condition.get("MaxRuntimeInSeconds", _DAY)
     if run > _LONGEST_RUN:
-        raise ServiceError(
-            "ResourceLimitExceeded",
-            f"The account-level service limit 'Longest run time for a training job' is {_LONGEST_RUN} Seconds, with "
-            f"current utilization of 0 Seconds and a request delta of {run} Seconds. Please contact AWS support to "
-            "request an increase for this limit.",
-        )
+        raise _exceeded("Longest run time for a training job", "Seconds", _LONGEST_RUN, run)
+    if (count := _instances(request.get("ResourceConfig") or {})) > _MOST_INSTANCES:
+        types = " and ".join(dict.fromkeys(_types(request)))
+        raise _exceeded(f"{types} for training job usage", "Instances", _MOST_INSTANCES, count)
     wait, spot = condition.get("MaxWaitTimeInSeconds"), request.get("EnableManagedSpotTraining", False)
     if wait is not None and not spot:
         raise _invalid(
@@ -41,6 +42,14 @@ def check(request: Mapping[str, Json]) -> None:
         raise _invalid("Invalid MaxPendingTimeInSeconds. It is only supported for accelerated instance types")
 
 
+def _instances(resources: Mapping[str, Any]) -> int:
+    """Give how many instances a job asks for: together in its groups, at most in its preferences."""
+    counts: list[int] = [each.get("InstanceCount", 0) for each in resources.get("InstancePreferences") or ()]
+    counts.append(sum(each["InstanceCount"] for each in resources.get("InstanceGroups") or ()))
+    counts.append(resources.get("InstanceCount", 1))
+    return max(counts)
+
+
 def _types(request: Mapping[str, Json]) -> Iterator[str]:
     resources: Mapping[str, Any] = request.get("ResourceConfig") or {}
     several = (each for name in ("InstanceGroups", "InstancePreferences") for each in resources.get(name) or ())
@@ -52,6 +61,14 @@ def _types(request: Mapping[str, Json]) -> Iterator[str]:
 def _is_accelerated(name: str) -> bool:
     its = instance(name)
     return name == "ml.local.gpu" or (its is not None and bool(its.gpus or its.neurons))
+
+
+def _exceeded(what: str, unit: str, limit: int, wanted: int) -> ServiceError:
+    return ServiceError(
+        "ResourceLimitExceeded",
+        f"The account-level service limit '{what}' is {limit} {unit}, with current utilization of 0 {unit} and a "
+        f"request delta of {wanted} {unit}. Please contact AWS support to request an increase for this limit.",
+    )
 
 
 def _invalid(message: str) -> ServiceError:

@@ -123,6 +123,8 @@ def check(request: Mapping[str, Json]) -> None:
             raise _invalid(f"'{name}' cannot be the name of a channel: it becomes a directory.")
     for member, uri in (each for path in (*_WRITTEN, _INPUT) for each in _at(request, path)):
         _bucket_and_key(member, uri)
+    for member, path in (each for where in _KEPT for each in _at(request, where)):
+        _check_local_path(member, path)
 
 
 def _check_preferences(resources: Mapping[str, Json], *, spot: bool) -> None:
@@ -186,6 +188,17 @@ def _check_channel(member: str, channel: Mapping[str, Json], request: Mapping[st
             raise _invalid(f"{member}: there is no instance group '{name}'.")
 
 
+def _check_local_path(member: str, path: str) -> None:
+    """Refuse a directory that nobody could mean, or that the platform itself fills; AWS's text has not been found."""
+    parts = [each for each in path.split("/") if each not in {"", "."}]
+    platforms = parts in ([], ["opt"], ["opt", "ml"]) or parts[:3] == ["opt", "ml", "input"]
+    if not path.startswith("/") or ".." in parts or platforms:
+        raise _invalid(
+            f"Value '{path}' at '{member}' cannot be used. It must be the absolute path of a directory that is the "
+            "training program's own, such as /opt/ml/checkpoints."
+        )
+
+
 _COUNTS: Final = (
     "ResourceConfig.InstanceCount",
     "ResourceConfig.InstanceGroups.*.InstanceCount",
@@ -197,6 +210,7 @@ _WRITTEN: Final = (
     "DebugHookConfig.S3OutputPath",
     "TensorBoardOutputConfig.S3OutputPath",
 )
+_KEPT: Final = ("CheckpointConfig.LocalPath", "DebugHookConfig.LocalPath", "TensorBoardOutputConfig.LocalPath")
 _INPUT: Final = "InputDataConfig.*.DataSource.S3DataSource.S3Uri"
 
 
