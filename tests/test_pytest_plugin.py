@@ -127,6 +127,11 @@ def test_expectations_are_judged(project: pytest.Pytester) -> None:
     result = run(project, "flows/orders.arazzo.yaml")
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(['wait: expected "state == \'open\'" does not hold: "done" *', "wait succeeded *"])
+    inputs = project.path / "flows/orders.inputs.json"
+    inputs.write_text(json.dumps({"id": "7", "token": "done"}))
+    secret = run(project, "flows/orders.arazzo.yaml::wait")
+    secret.stdout.fnmatch_lines(['wait: expected "state == \'open\'" does not hold: "•••" *', "  state: '•••'"])
+    inputs.unlink()
     ini.write_text("[pytest]\ntreadle_expect =\n    wait: stat == 'open'\n")
     result = run(project, "flows/orders.arazzo.yaml")
     result.assert_outcomes(passed=1, failed=1)

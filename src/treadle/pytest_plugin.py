@@ -213,8 +213,8 @@ def _run(
         result = asyncio.run(_followed(document, workflow, inputs, settings, told))
     except TreadleError as error:
         raise WorkflowFailed(_said(error)) from None
-    verdicts = [(each, each.judge(result.outputs)) for each in wanted]
-    missed = [each.missed(verdict).removeprefix("--expect ") for each, verdict in verdicts if not verdict.passed]
+    shown = _shown(told)
+    missed = [each.missed(shown).removeprefix("--expect ") for each in wanted if not each.judge(result.outputs).passed]
     if not result.ok or missed:
         raise WorkflowFailed("\n".join(_report(result, missed if result.ok else [], told)))
     return result
@@ -234,6 +234,13 @@ async def _followed(
         return await run
 
 
+def _shown(told: Sequence[Event]) -> Mapping[str, Any]:
+    """Give the outputs of a run as its end tells them: without secrets."""
+    from treadle.arazzo.events import RunFinished
+
+    return told[-1].outputs if told and isinstance(told[-1], RunFinished) else {}
+
+
 def _said(error: Any) -> str:
     return f"{error.message}\nhint: {error.hint}" if error.hint else str(error.message)
 
@@ -251,8 +258,8 @@ def _report(result: Result, missed: Sequence[str], told: Sequence[Event]) -> Ite
         told_end = ending(end, end.at - told[0].at)
         yield f"{result.workflow} {told_end.head}"
         yield from told_end.notes
-    if result.outputs:
-        yield from ("outputs:", *(f"  {name}: {value!r}" for name, value in result.outputs.items()))
+    if shown := _shown(told):
+        yield from ("outputs:", *(f"  {name}: {value!r}" for name, value in shown.items()))
     story = Story(explain=True)
     lines = [
         f"  {line.step}  {line.text}" if line.step else f"  {line.text}" for each in told for line in story.tell(each)

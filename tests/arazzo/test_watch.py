@@ -18,7 +18,8 @@ from tests.arazzo.conftest import Story, Teller, make_plan
 from treadle.arazzo import events
 from treadle.arazzo.machine import MachineOptions, Wait, Watch
 from treadle.arazzo.plan import Plan
-from treadle.arazzo.run import Clock, Interruption, Outcome, RunOptions, Secrets, resume, run
+from treadle.arazzo.run import Clock, Interruption, Outcome, RunOptions, resume, run
+from treadle.arazzo.secrecy import Secrets
 from treadle.errors import TransportError
 from treadle.http import ScriptedTransport
 from treadle.seams import Json, Request, Response, RunRecord

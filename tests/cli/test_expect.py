@@ -52,7 +52,7 @@ def test_conditions_that_do_not_hold(text: str) -> None:
 def test_what_is_missed_is_told_in_the_users_own_words(text: str, why: str) -> None:
     """The names are those of the outputs, as they were written."""
     (one,) = expectations([text], OUTPUTS)
-    said = one.missed(one.judge(VALUES))
+    said = one.missed(VALUES)
     assert said.startswith(f"--expect {text!r} does not hold: ")
     assert why in said
     assert "$outputs" not in said

@@ -31,12 +31,13 @@ workflows:
     properties:
       name: {type: string}
       key: {type: string, format: password}
+      more: {type: object, properties: {pin: {type: string, format: password}}}
       size: {type: integer, default: 3}
   steps:
   - stepId: create
     operationId: create
     parameters: [{name: X-Api-Key, in: header, value: $inputs.key}]
-    requestBody: {payload: {name: $inputs.name, size: $inputs.size}}
+    requestBody: {payload: {name: $inputs.name, size: $inputs.size, more: $inputs.more}}
     successCriteria: [{condition: $statusCode == 202}]
     outputs: {id: $response.body#/id}
   - stepId: poll
@@ -156,11 +157,12 @@ def test_a_run_is_recorded_and_replayed_without_the_server(
     """The recording holds no secret; replayed, the run gives the same outputs with nobody listening, and at once."""
     recording = tmp_path / "run.jsonl"
     mock = serve(str(document))
-    inputs = ["-i", "name=n", "-i", "key=very-secret-key"]
+    inputs = ["-i", "name=n", "-i", "key=very-secret-key", "-i", 'more={"pin": "secret-within"}']
     first = treadle("run", str(document), *inputs, "--server", f"jobs={mock.url}", "--record", str(recording), "-q")
     assert first.returncode == 0, first.stderr
     mock.end()
     assert "very-secret-key" not in recording.read_text()
+    assert "secret-within" not in recording.read_text()
     again = treadle("run", str(document), "--replay", str(recording), "-q")
     assert (again.returncode, again.stdout) == (0, first.stdout), again.stderr
     other = treadle("run", str(document), "--replay", str(recording), "-q", "-i", "size=4")

@@ -170,6 +170,8 @@ def test_broken_documents(said: Any, tmp_path: Path, name: str, text: str | None
 def test_an_expectation_decides_the_exit_code(said: Any, arguments: Arguments, trainer: Any) -> None:
     """A job that failed: the workflow succeeds, the expectation does not, and the reason is shown."""
     trainer.end = status("Failed", FailureReason="AlgorithmError: boom, exit code: 1")
+    _, _, err = said(*arguments("--expect", 'status == "Completed"', "-i", "token=Failed"))
+    assert '"•••" == "Completed" is false' in err
     code, out, err = said(*arguments("--expect", 'status == "Completed"'))
     assert code == 1
     assert "status: Failed" in out

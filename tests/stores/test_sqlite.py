@@ -47,6 +47,16 @@ def start(path: Path, name: str, count: int) -> subprocess.Popen[str]:
     )
 
 
+async def test_what_is_overwritten_is_gone(tmp_path: Path) -> None:
+    """The state of a run may hold secrets; in the pages that it gave up they cannot be read either."""
+    path = tmp_path / "runs.db"
+    store = SqliteRunStore(path)
+    await store.save(msgspec.structs.replace(RUN, state=b"s3cret-state" + b"x" * 20_000))
+    await store.save(RUN)
+    await store.close()
+    assert b"s3cret-state" not in b"".join(each.read_bytes() for each in tmp_path.iterdir())
+
+
 async def test_files_are_private(tmp_path: Path) -> None:
     """Nobody but the user can read the database or its side files."""
     store = SqliteRunStore(tmp_path / "deep" / "runs.db")

@@ -14,11 +14,10 @@ other.
 from __future__ import annotations
 
 import asyncio
-import json
 import random
 import secrets
 import time
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal, TypeVar
 
@@ -46,9 +45,11 @@ from treadle.arazzo.machine import (
     Wait,
     Watch,
     Watched,
+    ended,
 )
 from treadle.arazzo.plan import Plan, PlannedStep
 from treadle.arazzo.references import References
+from treadle.arazzo.secrecy import Secrets
 from treadle.errors import StoreError, TransportError, TransportFault, TreadleError, UsageError
 from treadle.seams import (
     Authoriser,
@@ -62,7 +63,7 @@ from treadle.seams import (
     Transport,
 )
 
-__all__ = ["Clock", "Interruption", "Outcome", "RunOptions", "Secrets", "new_run_id", "resume", "run"]
+__all__ = ["Clock", "Interruption", "Outcome", "RunOptions", "new_run_id", "resume", "run"]
 
 RESUMABLE: Final = frozenset({"running", "suspended", "in-doubt", "interrupted"})
 
@@ -141,37 +142,6 @@ class Interruption:
             return done
         finally:
             self._breaking = None
-
-
-# Masking "a" would garble everything and hide nothing.
-_SHORTEST_SECRET: Final = 4
-
-
-@dataclass(frozen=True, slots=True)
-class Secrets:
-    """Texts that must not appear in events: they are masked wherever they stand."""
-
-    texts: frozenset[str] = frozenset()
-
-    @classmethod
-    def of(cls, inputs: dict[str, Json], names: Iterable[str], more: Iterable[str] = ()) -> Secrets:
-        """Collect the values of secret inputs, and others."""
-        values = [inputs[name] for name in names if isinstance(inputs.get(name), str)]
-        return cls(frozenset(text for text in (*values, *more) if len(text) >= _SHORTEST_SECRET))
-
-    def also(self, texts: Iterable[str]) -> Secrets:
-        """Give the same with more texts."""
-        more = {text for text in texts if len(text) >= _SHORTEST_SECRET}
-        return self if more <= self.texts else Secrets(self.texts | more)
-
-    def mask(self, event: events.Event) -> events.Event:
-        """Give the event without the secrets."""
-        if not self.texts:
-            return event
-        written = masked = events.encode(event).decode()
-        for text in sorted(self.texts, key=len, reverse=True):
-            masked = masked.replace(json.dumps(text, ensure_ascii=False)[1:-1], "•••")
-        return event if masked == written else events.decode(masked.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -307,7 +277,7 @@ class _Driver:
             for fact in facts:
                 self.parts.reporter.report(fact)
             if isinstance(effect, Finish):
-                return _outcome(effect.result)
+                return _outcome(effect.result, self.secrets.mask(effect.result).reason)
             turn = self.machine.advance(turn.state, await self.perform(effect))
 
     def masked(self, *facts: events.Event) -> tuple[events.Event, ...]:
@@ -431,7 +401,7 @@ class _Driver:
             status=state.status or "running",
             started_at=state.started_at,
             updated_at=self.clock.now(),
-            state=msgspec.json.encode(state),
+            state=msgspec.json.encode(state if state.status in RESUMABLE or not state.status else ended(state)),
             setup=self.options.setup,
         )
         await self.parts.store.save(record, [events.encode(fact) for fact in facts])
@@ -447,12 +417,13 @@ def _known_channel(step: PlannedStep) -> Channel | None:
         return None
 
 
-def _outcome(result: events.RunFinished) -> Outcome:
+def _outcome(result: events.RunFinished, reason: str) -> Outcome:
+    """Give the values as they are, for programs; the reason, which is there to be shown, without secrets."""
     return Outcome(
         run_id=result.run_id,
         status=result.status,
         outputs=result.outputs,
-        reason=result.reason,
+        reason=reason,
         step_id=result.step_id,
         handled=result.handled,
         recovered=result.recovered,

@@ -7,10 +7,10 @@ for it wants to know all the same.
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
-from treadle.arazzo.events import LOOP_LEFT, Event, StepSucceeded, Warned
+from treadle.arazzo.events import LOOP_LEFT, Event, RunFinished, StepSucceeded, Warned
 from treadle.errors import TreadleError
 from treadle.reporters.ending import remarks, unhappy
 from treadle.reporters.text import plain
@@ -38,6 +38,8 @@ class Jobs:
         self.names: list[str] = []
         self.in_doubt = False
         """Whether a loop was left because of something that was missing."""
+        self.outputs: Mapping[str, Json] = {}
+        """The outputs of the run that has ended, without secrets."""
         self._to: _Told | None = None
 
     def tells(self, reporter: _Told) -> None:
@@ -51,8 +53,10 @@ class Jobs:
             self._to.report(event)
 
     def note(self, event: Event) -> None:
-        """Remember the jobs that a step's outputs name, and a poll that ended on nothing."""
+        """Remember the jobs that a step's outputs name, a poll that ended on nothing, and how the run ended."""
         self.in_doubt = self.in_doubt or (isinstance(event, Warned) and event.rule == LOOP_LEFT)
+        if isinstance(event, RunFinished):
+            self.outputs = event.outputs
         if isinstance(event, StepSucceeded):
             found = [match[1] for match in _ARN.finditer(" ".join(_texts(event.outputs)))]
             self.names += [name for name in dict.fromkeys(found) if name not in self.names]

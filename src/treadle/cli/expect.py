@@ -44,8 +44,9 @@ class Expectation:
         """Judge it by a run's outputs."""
         return self.criterion.judge(Context(outputs=outputs))
 
-    def missed(self, verdict: Verdict) -> str:
-        """Say why it does not hold, in the words in which it was given."""
+    def missed(self, shown: Mapping[str, Json]) -> str:
+        """Say why it does not hold, in the words in which it was given; `shown` are the outputs without secrets."""
+        verdict = self.judge(shown)
         reasons = [each.removeprefix(f"{self.criterion.condition}: ") for each in verdict.reasons]
         because = verdict.problem or ", ".join(each.replace("$outputs.", "") for each in reasons)
         return f"--expect {self.text!r} does not hold: {because}"

@@ -30,13 +30,14 @@ def machine_options(setup: Setup) -> MachineOptions:
 def options_for(opened: Opened, inputs: Mapping[str, Json], references: Iterable[str]) -> RunOptions:
     """Give the options of a new run, with a name for it."""
     from treadle.arazzo import run as engine
+    from treadle.arazzo.secrecy import Secrets
 
     entry = opened.plan.workflows[opened.plan.entry]
     return engine.RunOptions(
         machine=machine_options(opened.setup),
         run_id=engine.new_run_id(),
         setup=msgspec.json.encode(opened.setup),
-        secrets=engine.Secrets.of(dict(inputs), entry.secrets, opened.secrets()),
+        secrets=Secrets().also(entry.inputs.secret_texts(inputs)).also(opened.secrets()),
         references=tuple(references),
     )
 

@@ -273,7 +273,9 @@ async def _begin(
         if unasked:
             problem(unasked)
         # What else is told about a run would ask the training service.
-        return _EXIT_CODES.get(outcome.status, 1) or int(bool(unasked)) or _judged(wanted, outcome.outputs)
+        return (
+            _EXIT_CODES.get(outcome.status, 1) or int(bool(unasked)) or _judged(wanted, outcome.outputs, jobs.outputs)
+        )
     return await _conclude(opened, outcome, wanted, jobs)
 
 
@@ -303,17 +305,13 @@ async def _go_on(
 
 def _options_again(opened: Opened, record: RunRecord) -> RunOptions:
     from treadle.arazzo import run as engine
-    from treadle.arazzo.machine import State
+    from treadle.arazzo.secrecy import Secrets
 
-    # The inputs of the outermost frame are those of the run: their secrets are masked as before.
-    frames = msgspec.json.decode(record.state, type=State).frames
-    entry = opened.plan.workflows[opened.plan.entry]
-    inputs = frames[0].inputs if frames else {}
     return engine.RunOptions(
         machine=machine_options(opened.setup),
         run_id=record.run_id,
         setup=msgspec.json.encode(opened.setup),
-        secrets=engine.Secrets.of(inputs, entry.secrets, opened.secrets()),
+        secrets=Secrets().also(opened.secrets()),
     )
 
 
@@ -379,14 +377,13 @@ async def _conclude(opened: Opened, outcome: Outcome, wanted: Sequence[Expectati
         for line in lines:
             click.echo(line, err=True)
     code = _EXIT_CODES.get(outcome.status, 1)
-    return code or _judged(wanted, outcome.outputs)
+    return code or _judged(wanted, outcome.outputs, jobs.outputs)
 
 
-def _judged(wanted: Sequence[Expectation], outputs: Mapping[str, Json]) -> int:
+def _judged(wanted: Sequence[Expectation], outputs: Mapping[str, Json], shown: Mapping[str, Json]) -> int:
     code = 0
     for each in wanted:
-        verdict = each.judge(outputs)
-        if not verdict.passed:
+        if not each.judge(outputs).passed:
             code = 1
-            problem(each.missed(verdict))
+            problem(each.missed(shown))
     return code

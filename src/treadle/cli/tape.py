@@ -21,7 +21,7 @@ from treadle.seams import Json, Request, Transport
 from treadle.sources.servers import LocalService
 
 if TYPE_CHECKING:
-    from treadle.arazzo.run import Secrets
+    from treadle.arazzo.secrecy import Secrets
 
 __all__ = ["Still", "Tape", "Unsigned", "tapes"]
 

@@ -44,7 +44,7 @@ from treadle.arazzo.machine.effects import (
     Watched,
 )
 from treadle.arazzo.machine.machine import Machine, masked_inputs
-from treadle.arazzo.machine.state import Detour, Finished, Frame, Held, State
+from treadle.arazzo.machine.state import Detour, Finished, Frame, Held, State, ended
 from treadle.arazzo.machine.watch import Watch
 
 __all__ = [
@@ -73,5 +73,6 @@ __all__ = [
     "Wait",
     "Watch",
     "Watched",
+    "ended",
     "masked_inputs",
 ]

@@ -9,7 +9,7 @@ import msgspec
 
 from treadle.seams import MISSING, Answer, Json, Missing
 
-__all__ = ["Detour", "Finished", "Frame", "Held", "State", "copied", "held", "released", "with_own_top"]
+__all__ = ["Detour", "Finished", "Frame", "Held", "State", "copied", "ended", "held", "released", "with_own_top"]
 
 
 class Held(msgspec.Struct, kw_only=True, gc=False):
@@ -98,6 +98,11 @@ class State(msgspec.Struct, kw_only=True, gc=False):
 def copied(state: State) -> State:
     """Copy what a turn may change: the state, and the top frame. Values in outputs are never changed."""
     return msgspec.structs.replace(state, frames=with_own_top(state.frames), finished=dict(state.finished))
+
+
+def ended(state: State) -> State:
+    """Give what is kept of a run that has ended: nothing goes on from it, and what it was given may be secret."""
+    return msgspec.structs.replace(state, frames=[], finished={}, references=[])
 
 
 def with_own_top(frames: list[Frame]) -> list[Frame]:
