@@ -158,6 +158,7 @@ FULL: dict[str, Any] = {
     },
     "StepSucceeded": {"step_id": "s", "outputs": {"o": {"s3cret": "s3cret"}}},
     "StepFailed": {"step_id": "s", "reason": "s3cret", "outputs": {"o": "s3cret"}},
+    "Unchanged": {"step_id": "s", "status": 200, "seconds": 0.1, "size": 1},
     "ActionTaken": {"step_id": "s", "name": "a", "type": "end"},
     "Waiting": {"step_id": "s", "until": 2.0, "why": "poll"},
     "Warned": {"rule": "r", "message": "s3cret"},
