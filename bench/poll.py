@@ -4,14 +4,15 @@ Both send one CreateTrainingJob and 1,000 DescribeTrainingJob to the same stub s
 one run of this program. The floor is what one writes by hand: aiohttp's session, the answer decoded, the status looked
 at. Treadle also signs each request, judges the criteria, keeps outputs and state in SQLite and reports each event, as a
 run without a terminal does. The time is the client's own on a processor (user and system), and by the clock, where the
-server's answer is part of both. "Changing": no two answers are the same, so that nothing is remembered from one visit
-to the next.
+server's answer is part of both. "Changing": no two answers are the same, so that every visit is judged anew. AWS
+answers nobody who does not sign, so what one writes by hand is measured signed, too, with botocore.
 """
 
 from __future__ import annotations
 
 import asyncio
 import io
+import itertools
 import statistics
 import subprocess
 import sys
@@ -23,7 +24,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 import aiohttp
+import botocore.credentials
 import msgspec
+from botocore.auth import SigV4Auth
+from botocore.awsrequest import AWSRequest
 
 from treadle.arazzo.machine import MachineOptions
 from treadle.arazzo.run import RunOptions, run
@@ -99,6 +103,24 @@ async def bare(url: str) -> Spent:
         return await spent(lambda: by_hand(session, url))
 
 
+async def signed(url: str) -> Spent:
+    """Measure aiohttp with requests that botocore signs."""
+    signer = SigV4Auth(botocore.credentials.Credentials("AKIABENCH", "secret"), "sagemaker", "us-east-1")
+
+    async def work() -> None:
+        status, body = "InProgress", msgspec.json.encode({"TrainingJobName": "bench"})
+        for headers in itertools.chain([CREATE], itertools.repeat(HEADERS)):
+            request = AWSRequest("POST", f"{url}/", dict(headers), body)
+            signer.add_auth(request)
+            async with session.post(url, data=body, headers=dict(request.headers)) as answer:
+                status = msgspec.json.decode(await answer.read()).get("TrainingJobStatus", status)
+            if status != "InProgress":
+                return
+
+    async with aiohttp.ClientSession() as session:
+        return await spent(work)
+
+
 async def sent(url: str) -> Spent:
     """Measure Treadle's transport alone, with the same requests, unsigned."""
     transport = HttpTransport()
@@ -149,11 +171,12 @@ def measure() -> dict[str, float]:
     """Alternate all; give medians in milliseconds per poll, and ratios to the floor of the same server."""
     figures: dict[str, float] = {}
     for changing in (False, True):
-        rounds: dict[str, list[Spent]] = {"bare": [], "transport": [], "treadle": []}
+        rounds: dict[str, list[Spent]] = {"bare": [], "signed": [], "transport": [], "treadle": []}
         with stub(POLLS, changing=changing) as url, tempfile.TemporaryDirectory() as home:
             opened = open_plan(Setup(document=str(DOCUMENT), on=url))
             for _ in range(ROUNDS):
                 rounds["bare"].append(asyncio.run(bare(url)))
+                rounds["signed"].append(asyncio.run(signed(url)))
                 rounds["transport"].append(asyncio.run(sent(url)))
                 rounds["treadle"].append(asyncio.run(polled(opened, Path(home))))
         found = {name: medians(each) for name, each in rounds.items()}
@@ -161,7 +184,8 @@ def measure() -> dict[str, float]:
         for name, each in found.items():
             figures |= {f"{name}{after}_cpu_ms": each.cpu * 1000 / POLLS, f"{name}{after}_ms": each.wall * 1000 / POLLS}
         for kind in ("cpu", "wall"):
-            figures[f"ratio{after}_{kind}"] = getattr(found["treadle"], kind) / getattr(found["bare"], kind)
+            for name, floor in (("ratio", "bare"), ("ratio_signed", "signed")):
+                figures[f"{name}{after}_{kind}"] = getattr(found["treadle"], kind) / getattr(found[floor], kind)
     return figures
 
 
@@ -169,17 +193,24 @@ def table(figures: dict[str, float]) -> list[str]:
     """Give the lines for people."""
     rows = [
         ("bare aiohttp", "bare", "the answer decoded, the status looked at"),
+        ("with botocore", "signed", "the same, signed"),
         ("our transport", "transport", "unsigned"),
         ("treadle", "treadle", "signed, judged, reported, durable"),
         ("bare, changing", "bare_changing", "no two answers are the same"),
+        ("with botocore", "signed_changing", ""),
         ("treadle, changing", "treadle_changing", ""),
     ]
-    ratios = [figures[f"ratio{after}_{kind}"] for after in ("", "_changing") for kind in ("cpu", "wall")]
     return [
         f"main job, {POLLS} polls with --poll 0, ms per poll, median of {ROUNDS} alternated rounds",
         *(_row(figures, *row) for row in rows),
-        "  ratio {:.2f} CPU, {:.2f} by the clock; changing {:.2f} and {:.2f}".format(*ratios),
+        _ratios(figures, "bare aiohttp", "ratio"),
+        _ratios(figures, "what is signed, too", "ratio_signed"),
     ]
+
+
+def _ratios(figures: dict[str, float], floor: str, name: str) -> str:
+    found = [figures[f"{name}{after}_{kind}"] for after in ("", "_changing") for kind in ("cpu", "wall")]
+    return f"  ratio to {floor}: " + "{:.2f} CPU, {:.2f} by the clock; changing {:.2f} and {:.2f}".format(*found)
 
 
 def _row(figures: dict[str, float], shown: str, name: str, note: str) -> str:

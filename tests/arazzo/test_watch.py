@@ -294,7 +294,7 @@ async def test_an_interruption_keeps_the_count() -> None:
 
     assert (outcome.status, outcome.outputs["n"]) == ("succeeded", 2)
     assert before == [1, 2, 3, 4, 5, 6]
-    assert world.visits[len(before) :] == [6, 7, 8]  # the visit that was broken off is made again
+    assert world.visits[len(before) :] == [7, 8, 9]  # the answer of the sixth had come
 
 
 async def test_an_interruption_from_a_reporter() -> None:

@@ -122,10 +122,10 @@ class Interruption:
         self._breaking: asyncio.Task[object] | None = None
 
     def interrupt(self) -> None:
-        """Stop the run as soon as nothing is lost by it."""
-        self.requested = True
-        if self._breaking is not None:
+        """Stop the run as soon as nothing is lost by it; to ask again changes nothing."""
+        if self._breaking is not None and not self.requested:
             self._breaking.cancel()
+        self.requested = True
 
     async def breakable(self, doing: Coroutine[Any, Any, _E]) -> _E | None:
         """Do something that may be broken off; None where it was."""
@@ -235,6 +235,15 @@ class _Parts:
     messages: MessageTransport | None
 
 
+@dataclass(slots=True)
+class _Visits:
+    """The visits of a poll that were made without the machine: when the next is due, when the last one began."""
+
+    until: float
+    begun: float = 0.0
+    unchanged: int = 0
+
+
 class _Driver:
     def __init__(
         self,
@@ -322,20 +331,24 @@ class _Driver:
 
     async def watch(self, until: float, watch: Watch) -> Watched:
         """Make the visits of a poll until one of them comes to something else."""
-        visits = 0
+        made = _Visits(until)
+        came = await self.breakable(self.visit(watch, made))
+        return Watched(made.unchanged, made.begun, came)
+
+    async def visit(self, watch: Watch, made: _Visits) -> Due | Answered | Faulted:
         while True:
-            due = await self.breakable(self.wait(min(until, watch.deadline)))
-            if isinstance(due, Interrupt) or due.now >= watch.deadline:
-                return Watched(visits, due.now, due)
-            self.tell(*watch.begun(due.now, visits + 1))
-            timeout = min(watch.timeout, watch.deadline - due.now)
-            came = await self.breakable(self.exchange(watch.request, timeout))
+            due = await self.wait(min(made.until, watch.deadline))
+            if due.now >= watch.deadline:
+                return due
+            made.begun = due.now
+            self.tell(*watch.begun(due.now, made.unchanged + 1))
+            came = await self.exchange(watch.request, min(watch.timeout, watch.deadline - due.now))
             if not isinstance(came, Answered) or not watch.same(came.response):
-                return Watched(visits, due.now, came)
-            visits += 1
+                return came
+            made.unchanged += 1
             pause = watch.pause(came.response, came.now, came.jitter)
-            self.tell(*watch.ended(came.response, came.seconds, came.now, pause, visits))
-            until = pause.until
+            self.tell(*watch.ended(came.response, came.seconds, came.now, pause, made.unchanged))
+            made.until = pause.until
 
     def tell(self, *facts: events.Event) -> None:
         """Report what the machine has no part in."""
