@@ -290,6 +290,23 @@ GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCou
             id="https",
         ),
         pytest.param(
+            {"CheckpointConfig": {"S3Uri": "s3://data/.treadle/staging"}},
+            "Value 's3://data/.treadle/staging' at 'checkpointConfig.s3Uri' cannot be used. What begins with .treadle/ "
+            "is the service's own.",
+            id="the service's own keys",
+        ),
+        pytest.param(
+            {"Environment": {"A": "a\0b"}},
+            "The value at 'environment.A' has a NUL character, which no program can be given.",
+            id="NUL in the environment",
+        ),
+        pytest.param(
+            {"AlgorithmSpecification": ALGORITHM | {"ContainerArguments": ["a", "a\0b"]}},
+            "The value at 'algorithmSpecification.containerArguments.2.member' has a NUL character, which no program can "
+            "be given.",
+            id="NUL in an argument",
+        ),
+        pytest.param(
             {"OutputDataConfig": {"S3OutputPath": "s3://other/out"}},
             "The bucket 'other' of 'outputDataConfig.s3OutputPath' does not exist. Make it before the job is created.",
             id="output bucket",

@@ -15,7 +15,7 @@ from typing import Any, Final
 from treadle.seams import Json
 from treadle.training.job import Job
 
-__all__ = ["READ", "WRITE", "Grant", "Identity", "allows", "grants"]
+__all__ = ["OWN", "READ", "WRITE", "Grant", "Identity", "allows", "grants"]
 
 READ: Final = frozenset({"s3:GetObject", "s3:ListBucket"})
 WRITE: Final = READ | {
@@ -26,8 +26,8 @@ WRITE: Final = READ | {
     "s3:ListBucketMultipartUploads",
 }
 
-# What the service itself keeps in a user's bucket.
-_OWN: Final = ".treadle/"
+OWN: Final = ".treadle/"
+"""What the service itself keeps in a user's bucket begins with this."""
 
 # Actions that every identity may do, and that tell nothing about anybody else's data.
 _HARMLESS: Final = frozenset({"sts:GetCallerIdentity", "s3:GetBucketLocation"})
@@ -59,7 +59,7 @@ def allows(identity: Identity, action: str, bucket: str = "", key: str = "") -> 
     """
     if identity.grants is None or action in _HARMLESS:
         return True
-    if key.startswith(_OWN):
+    if key.startswith(OWN):
         return False
     return any(
         action in grant.actions and bucket == grant.bucket and key.startswith(grant.prefix) for grant in identity.grants

@@ -17,6 +17,7 @@ from treadle.errors import ObjectError, ServiceError
 from treadle.home import DEFAULT_REGION, Home
 from treadle.seams import Capacity, HostSpec, Json, Objects
 from treadle.training import instances
+from treadle.training.access import OWN
 from treadle.training.file_systems import FileSystems
 from treadle.training.hosts import instance_types
 from treadle.training.job import Host, Job
@@ -121,8 +122,14 @@ def check(request: Mapping[str, Json]) -> None:
             raise _invalid(f"Channel names must be unique, and '{name}' is given more than once.")
         if not name.strip("."):
             raise _invalid(f"'{name}' cannot be the name of a channel: it becomes a directory.")
-    for member, uri in (each for path in (*_WRITTEN, _INPUT) for each in _at(request, path)):
+    for member, uri in _at(request, _INPUT):
         _bucket_and_key(member, uri)
+    for member, uri in (each for path in _WRITTEN for each in _at(request, path)):
+        if _bucket_and_key(member, uri)[1].startswith(OWN):
+            raise _invalid(f"Value '{uri}' at '{member}' cannot be used. What begins with {OWN} is the service's own.")
+    for member, text in _given_to_the_program(request):
+        if "\0" in text:
+            raise _invalid(f"The value at '{member}' has a NUL character, which no program can be given.")
     for member, path in (each for where in _KEPT for each in _at(request, where)):
         _check_local_path(member, path)
 
@@ -186,6 +193,15 @@ def _check_channel(member: str, channel: Mapping[str, Json], request: Mapping[st
     for name in source.get("InstanceGroupNames") or ():
         if name not in groups:
             raise _invalid(f"{member}: there is no instance group '{name}'.")
+
+
+def _given_to_the_program(request: Mapping[str, Json]) -> Iterable[tuple[str, str]]:
+    algorithm = request["AlgorithmSpecification"]
+    for name in ("ContainerEntrypoint", "ContainerArguments"):
+        for number, text in enumerate(algorithm.get(name) or (), 1):
+            yield f"algorithmSpecification.{name[0].lower()}{name[1:]}.{number}.member", text
+    for name, text in (request.get("Environment") or {}).items():
+        yield f"environment.{name}", text
 
 
 def _check_local_path(member: str, path: str) -> None:
@@ -323,7 +339,7 @@ def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
     # In the bucket of the outputs, so that to commit is to rename; at its top, so that no listing of a user meets it
     # by chance. Attempts do not share a prefix: what an old agent still uploads is in nobody's way.
     below = f"{attempt}/" if attempt is not None else ""
-    return bucket, f".treadle/staging/{job.name}/{below}"
+    return bucket, f"{OWN}staging/{job.name}/{below}"
 
 
 def host_spec(job: Job, host: Host, place: Place, machine: Capacity) -> HostSpec:
