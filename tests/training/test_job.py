@@ -368,6 +368,7 @@ def test_an_interrupted_job_begins_again_from_its_checkpoints() -> None:
     job = ran(job, [(115.0, "ended")], outcome="stopped", exit_code=143, outputs=[output])
     assert (job.status, job.secondary_status, job.hosts, job.outputs) == ("InProgress", "Interrupted", (), ())
     assert job.abandoned == ("handle-algo-1",)
+    assert job.notes == ("Attempt 1 ended because its instances were taken away.",)
     job = ran(placed(job, at=120.0), [(each + 20, kind) for each, kind in ALL], outcome="completed", exit_code=0)
     job = advance(job, Settled(150.0))
     assert names(job) == [

@@ -369,6 +369,13 @@ def test_a_fault_of_the_platform_is_retried(service: World, sagemaker: Any) -> N
     ]
     assert [spec.attempt for spec in service.specs["broken-once"]] == [1, 2]
     assert found["RetryStrategy"] == {"MaximumRetryAttempts": 1}
+    logs = service.client("logs").filter_log_events(
+        logGroupName="/aws/sagemaker/TrainingJobs", logStreamNamePrefix="broken-once/"
+    )
+    said = [each["message"] for each in logs["events"]]
+    assert [each.split(":")[0] for each in said if "Attempt 1 ended" in each] == [
+        "[treadle] Attempt 1 ended with InternalServerError"
+    ]
 
 
 def test_a_spot_job_is_interrupted_on_demand(service: World, sagemaker: Any) -> None:

@@ -743,8 +743,8 @@ def _broken(job: Job, at: float, reason: str) -> Job:
         return _failed(over, reason)
     if over.runtime_left == 0:
         return _with(over, outcome="max-runtime")
-    again = _with(over, retries_left=job.retries_left - 1)
-    return _move(again, "replace", at)
+    why = f"Attempt {job.attempt} ended with {reason}"
+    return _move(_with(over, retries_left=job.retries_left - 1, notes=(*job.notes, why)), "replace", at)
 
 
 def _without_hosts(job: Job, at: float) -> Job:
@@ -765,7 +765,8 @@ def _interrupted(job: Job, at: float) -> Job:
     over = _with(_without_hosts(job, at), interrupting=False)
     if over.runtime_left == 0:
         return _with(over, outcome="max-runtime")
-    return _move(over, "interrupted", at)
+    why = f"Attempt {job.attempt} ended because its instances were taken away."
+    return _move(_with(over, notes=(*job.notes, why)), "interrupted", at)
 
 
 def _settled(job: Job, event: Settled) -> Job:
