@@ -66,12 +66,17 @@ class Case:
 
 
 DOUBLE, WORD, BRACED = {"double-quoted-string"}, {"bare-word"}, {"braced-operand"}
+FOREIGN = {"foreign-constant"}
 SIMPLE = [
     # The reference's table, §2 (f), column "Spec"
     Case("$response.body#/Name == 'available'", passes=True),
     Case("$response.body.Name == 'Available'", passes=True),
     Case('$response.body#/Name == "Available"', passes=True, rules=DOUBLE),
     Case("$response.body#/Name == Available", passes=True, rules=WORD),
+    Case("$response.body#/flag == False", passes=True, rules=FOREIGN),
+    Case("$response.body#/nul == None", passes=True, rules=FOREIGN),
+    Case("$response.body#/missing != undefined", passes=False, rules=FOREIGN),
+    Case("$response.body#/Name != nil && TRUE", passes=True, rules=FOREIGN),
     Case("$response.body.items[0] == 1", passes=True),
     Case("$response.body#/items/0 == 1", passes=True),
     Case("$response.body#/numstr == 42", passes=True),
@@ -332,6 +337,7 @@ JSONPATH = [
     Case("$statusCode == 200 && $.ok == true", passes=True, rules=COMPARED),
     Case("$.Name == $response.body#/Name", passes=True, rules=COMPARED),
     Case("$.Name == Available", passes=True, rules=COMPARED | {"bare-word"}),
+    Case("$.flag == False", passes=True, rules=COMPARED | FOREIGN),
     Case("'a\\u0062\\'' == 'ab\\''", passes=True, rules=COMPARED),
     # substitution comes first
     Case("$.data[?@.id == '{$inputs.id}']", passes=True),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -258,3 +259,101 @@ def test_an_operation_is_found_by_the_only_thing_that_can_be_meant(
     assert [each.rule for each in about] == [rule]
     assert about[0].hint.startswith(hint)
     assert about[0].severity == ("error" if rule in {"operation-path", "unknown-operation"} else "warning")
+
+
+CALLS = """
+sourceDescriptions: [{name: api, url: api.json, type: openapi}, {name: shop, url: shop.yaml, type: arazzo}]
+workflows:
+- workflowId: w
+  steps: [{stepId: s, workflowId: $sourceDescriptions.shop.workflows.refund, outputs: {paid: $outputs.sum}}]
+  outputs: {paid: $steps.s.outputs.paid}
+"""
+SHOP = """
+sourceDescriptions: [{name: api, url: api.json, type: openapi}]
+workflows:
+- workflowId: refund
+  steps: [{stepId: r, operationId: one, outputs: {sum: $response.body#/sum}}]
+  outputs: {sum: $steps.r.outputs.sum}
+"""
+
+
+def test_a_workflow_of_another_document_may_be_spelled_out(tmp_path: Path) -> None:
+    """With `workflows` in it, as another engine for Arazzo once wrote it."""
+    shelf = Shelf(tmp_path, {"main.yaml": CALLS, "shop.yaml": SHOP})
+    found = {each.rule: each for each in shelf.check() if each.severity == "warning"}
+    assert found["spelled-out-workflow"].hint == "write $sourceDescriptions.shop.refund"
+    assert shelf.tell([(200, {"sum": 5})]).end.outputs == {"paid": 5}
+    assert "spelled-out-workflow" in {each.rule for each in shelf.check(strict=True) if each.severity == "error"}
+
+
+@pytest.mark.parametrize(
+    ("declares", "got", "rules"),
+    [
+        pytest.param("{token: $response.body#/t}", "a", {"implied-step"}, id="declared by one step"),
+        pytest.param("{other: $response.body#/t}", None, set(), id="declared by none"),
+    ],
+)
+def test_outputs_of_no_workflow_are_those_of_the_step_that_has_them(
+    declares: str, got: str | None, rules: set[str], tmp_path: Path
+) -> None:
+    """`$outputs.token` where no workflow is called: an output that one step alone declares."""
+    shelf = Shelf(tmp_path, {"main.yaml": USES.format(f", outputs: {declares}", "$outputs.token")})
+    assert {each.rule for each in shelf.check() if each.severity == "warning"} == rules
+    story = shelf.tell([(200, {"t": "a"}), 200])
+    assert story.requests[1] == ("two", {} if got is None else {"got": got})
+
+
+TARGETED = """
+sourceDescriptions: [{name: api, url: api.json, type: openapi}]
+workflows:
+- workflowId: w
+  steps:
+  - stepId: s
+    operationId: one
+    requestBody: {payload: {order: {sku: x}, n: 1}, replacements: [{target: $.order.sku, value: A-1}]}
+"""
+
+
+def test_a_target_that_begins_with_a_dollar_sign_is_a_query(tmp_path: Path) -> None:
+    """It can be no JSON Pointer."""
+    shelf = Shelf(tmp_path, {"main.yaml": TARGETED})
+    assert {each.rule for each in shelf.check() if each.severity == "warning"} == {"untyped-target"}
+    assert shelf.tell([200]).requests == [("one", {"order": {"sku": "A-1"}, "n": 1})]
+    assert {each.rule for each in shelf.check(strict=True) if each.severity == "error"} == {"untyped-target"}
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [
+        pytest.param("$response.body#id", "did you mean $response.body#/id?", id="no slash"),
+        pytest.param("$response.body.$.id", "did you mean $response.body#/id?", id="a query in it"),
+        pytest.param("$response.body['x-id'].n()", "cannot follow", id="a call"),
+        pytest.param("$response.body.tags.length()", "did you mean $response.body.tags.length?", id="a length"),
+        pytest.param("$response.body.total > 0", "compare in a condition", id="a comparison"),
+        pytest.param("$statusCode == 201", "compare in a condition", id="a comparison of the status"),
+        pytest.param("$response.body#/a || 'none'", "compare in a condition", id="another value"),
+        pytest.param("$response.body.tags[?(@.k=='a')].v", "needs a Selector Object", id="a filter"),
+        pytest.param("$response.body.tags[-1]", "needs a Selector Object", id="from the end"),
+        pytest.param("$find.outputs.id", "did you mean $steps.find.outputs.id?", id="a step without steps"),
+        pytest.param("$steps['find'].outputs.id", "did you mean $steps.find.outputs.id?", id="a step in brackets"),
+        pytest.param("$steps.find.outputs['id']", "did you mean $steps.find.outputs.id?", id="brackets"),
+    ],
+)
+def test_an_output_that_goes_on_behind_its_expression_is_no_text(output: str, words: str, tmp_path: Path) -> None:
+    """Else a text that nobody means would be the output."""
+    text = USES.format(f", outputs: {{id: $response.body#/id, made: {json.dumps(output)}}}", "$steps.find.outputs.made")
+    found = [each for each in Shelf(tmp_path, {"main.yaml": text}).check() if each.severity == "error"]
+    assert [each.rule for each in found] == ["bad-expression"]
+    assert words in f"{found[0].message} {found[0].hint}"
+
+
+@pytest.mark.parametrize(
+    ("output", "words"),
+    [("$response.body#/tags[0]/id", "write /0 for an element"), ("$response.body#/tags/*/id", "give the index")],
+)
+def test_a_pointer_with_brackets_is_told(output: str, words: str, tmp_path: Path) -> None:
+    """They are a part of the name for it."""
+    text = USES.format(f", outputs: {{made: {json.dumps(output)}}}", "$steps.find.outputs.made")
+    found = [each for each in Shelf(tmp_path, {"main.yaml": text}).check() if each.rule == "bad-expression"]
+    assert [each.severity for each in found] == ["warning"]
+    assert words in found[0].hint

@@ -866,7 +866,7 @@ FAULTY = [
               payload: {item: $inputs.item, quantity: 1}
               replacements: [{target: item, value: x}, {target: /itm, value: $input.item}, {target: $.item, value: y}]
         """,
-        ["13:16 error bad-payload", "19:31 error replacement-target", "19:70 error bad-expression", "19:93 error replacement-target"],
+        ["13:16 error bad-payload", "19:31 error replacement-target", "19:70 error bad-expression", "19:93 warning untyped-target"],
     ),
     Case(
         "yaml-norway",

@@ -22,11 +22,13 @@ INPUTS: dict[str, Json] = {
     "first": "Ada",
     "last": "Byron",
 }
-CONTEXT = Context(inputs=INPUTS, steps={"s": {"r": [{"id": 5}, {"id": 6}]}}, response=Answer(200, (), {"x": 1}))
+CONTEXT = Context(
+    inputs=INPUTS, steps={"s": {"r": [{"id": 5}, {"id": 6}], "Pets[]": [1]}}, response=Answer(200, (), {"x": 1})
+)
 
 
 def scope(version: str = "1.0.1", *, strict: bool = False) -> Scope:
-    return Scope(version, frozenset({*INPUTS, "opt"}), steps={"s": frozenset({"r"})}, strict=strict)
+    return Scope(version, frozenset({*INPUTS, "opt"}), steps={"s": frozenset({"r", "Pets[]"})}, strict=strict)
 
 
 @dataclass(frozen=True)
@@ -57,6 +59,7 @@ CASES = [
     Case("Bearer $inputs.s", "Bearer text", rules=BARE),
     Case("Hello $inputs.s.", "Hello text.", rules=BARE),
     Case("$inputs.first $inputs.last", "Ada Byron", rules=BARE),
+    Case("$steps.s.outputs.Pets[]", [1], kind="expression"),
     Case("$inputs.o.k", "v", rules={"dotted-navigation"}),
     Case("$inputs.o#/k", "v"),
     Case("cost $5", "cost $5"),

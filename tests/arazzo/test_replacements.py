@@ -153,7 +153,6 @@ def test_what_cannot_be_replaced_in_xml_is_told(target: str, text: Json, words: 
 @pytest.mark.parametrize(
     ("target", "kind", "form", "words"),
     [
-        pytest.param("$.a", None, "json", "add `targetSelectorType: jsonpath`", id="jsonpath-unsaid"),
         pytest.param("a/b", None, "json", "no JSON Pointer", id="no-slash"),
         pytest.param("$.a[", "jsonpath", "json", "no jsonpath", id="broken-jsonpath"),
         pytest.param("//[", "xpath", "xml", "no xpath", id="broken-xpath"),

@@ -158,6 +158,8 @@ CASES = [
     Case("double-quotes-in-single", criterion("- condition: '$response.body#/a == \"x\"'"), criterion("- condition: \"$response.body#/a == 'x'\"")),
     Case("double-quotes-in-double", criterion('- condition: "$response.body#/a == \\"x\\""'), criterion("- condition: \"$response.body#/a == 'x'\"")),
     Case("bare-word", criterion("- condition: $response.body#/a == available"), criterion("- condition: $response.body#/a == 'available'")),
+    Case("constants", criterion("- condition: $response.body#/a == True && $response.body#/b != None"), criterion("- condition: $response.body#/a == true && $response.body#/b != null")),
+    Case("constants-in-a-query", criterion("- context: $response.body\n  condition: $.a == False\n  type: jsonpath"), criterion("- condition: $response.body#/a == false")),
     Case("braces", criterion("- condition: '{$statusCode} == 200'"), criterion("- condition: '$statusCode == 200'")),
     Case("folded", criterion('- condition: >-\n    $response.body#/a == "x"'), criterion("- condition: >-\n    $response.body#/a == 'x'")),
     Case("simple-needs-no-type", criterion("- condition: $statusCode == 200\n  type: simple"), criterion("- condition: $statusCode == 200")),
@@ -172,6 +174,7 @@ CASES = [
     Case("each-is-no-pointer", STEP + "  outputs:\n    o: $response.body.a[*].b", None),
     Case("plural", STEP + "  outputs: {o: $response.headers.X-Rate}", STEP + "  outputs: {o: $response.header.X-Rate}"),
     Case("left-out", STEP + "  outputs: {o: $response.body}\n- stepId: b\n  operationId: $sourceDescriptions.api.job\n  parameters:\n  - {name: q, in: query, value: $steps.a.o}", STEP + "  outputs: {o: $response.body}\n- stepId: b\n  operationId: $sourceDescriptions.api.job\n  parameters:\n  - {name: q, in: query, value: $steps.a.outputs.o}"),
+    Case("step-left-out", STEP + "  outputs: {o: $response.body}\n- stepId: b\n  operationId: $sourceDescriptions.api.job\n  parameters:\n  - {name: q, in: query, value: $outputs.o}", STEP + "  outputs: {o: $response.body}\n- stepId: b\n  operationId: $sourceDescriptions.api.job\n  parameters:\n  - {name: q, in: query, value: $steps.a.outputs.o}"),
     Case("no-braces", STEP + "  parameters:\n  - name: Authorization\n    in: header\n    value: Bearer $inputs.token", STEP + "  parameters:\n  - name: Authorization\n    in: header\n    value: Bearer {$inputs.token}"),
     Case("no-braces-in-flow", STEP + "  parameters: [{name: q, in: query, value: Bearer $inputs.token}]", STEP + "  parameters: [{name: q, in: query, value: 'Bearer {$inputs.token}'}]"),
     # operations

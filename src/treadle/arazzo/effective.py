@@ -7,7 +7,8 @@ those of the workflow that it does not override.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,7 +25,7 @@ from treadle.arazzo.model import (
 )
 from treadle.seams import MISSING
 
-__all__ = ["Effective", "effective", "expand_parameters", "parameter_key", "reusable"]
+__all__ = ["Effective", "effective", "expand_parameters", "parameter_key", "reusable", "sole_outputs"]
 
 _T = TypeVar("_T")
 
@@ -84,6 +85,13 @@ def expand_parameters(
     The pointer of an overridden parameter is the reference's, so that `pointer + "/value"` is where the value stands.
     """
     return _expanded(parameters, Parameter, components)
+
+
+def sole_outputs(workflow: Workflow, called: Collection[str]) -> dict[str, str]:
+    """Give the outputs that one step of a workflow alone declares, with that step; not those of `called` workflows."""
+    declared = [(name, step.step_id) for step in workflow.steps for name in step.outputs]
+    times = Counter(name for name, _ in declared)
+    return {name: step_id for name, step_id in declared if times[name] == 1 and name not in called}
 
 
 def reusable(reference: str, components: Components) -> Parameter | SuccessAction | FailureAction | None:

@@ -82,8 +82,7 @@ def compile_target(text: str, kind: str | None, version: str, form: Form) -> Tar
             return _JsonPathTarget(text, compile_query(goessner(text) if "goessner" in version else text))
         return _PointerTarget(text, pointer.tokens_of(text.removeprefix("#")))
     except ValueError as error:
-        hint = "; for a JSONPath add `targetSelectorType: jsonpath`" if text.startswith("$") else ""
-        raise TargetError(f"{text!r} is no JSON Pointer: {error}{hint}") from None
+        raise TargetError(f"{text!r} is no JSON Pointer: {error}") from None
     except TreadleError as error:  # of JSONPath, or of XPath
         raise TargetError(f"{text!r} is no {kind}: {error.message}") from error
 

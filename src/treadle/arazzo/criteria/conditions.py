@@ -174,6 +174,8 @@ _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,300})?(?:[eE
 _WORD: Final = re.compile(r"[^\s()<>=!&|,'\"${}\[\]]+")
 _FOREIGN_SIGN: Final = re.compile(r"~=|[~&|,]")
 _CONSTANTS: Final[dict[str, Json]] = {"true": True, "false": False, "null": None}
+_CALLED: Final[dict[str, Json]] = {**_CONSTANTS, **dict.fromkeys(("none", "nil", "undefined"))}
+"""What other languages call the constants, in any case."""
 _OWN: Final = {"=": "==", "===": "==", "!==": "!=", "<>": "!=", "and": "&&", "or": "||", "&": "&&", "|": "||"}
 """What other languages call the operators, and what they are called here."""
 _PATTERNS: Final = "a pattern, or a part of a text, needs a criterion of type regex, with a context"
@@ -199,10 +201,11 @@ def parse_condition(text: str, dialect: Dialect) -> Condition:
 
 
 class Token(msgspec.Struct, frozen=True):
-    """A piece of a condition, for tools that rewrite: `content` is that of a string, unquoted; else its text.
+    """A piece of a condition, for tools that rewrite.
 
-    `kind`: "operand" (an expression, a query), "string", "value" (a constant, a number), "word" (a text without
-    quotes), "comparison", "other" (parentheses, `!`, `&&`, `||`).
+    `content` is that of a string, unquoted; a constant as Arazzo has it; else the text.
+    `kind`: "operand" (an expression, a query), "string", "value" (a constant, a number), "constant" (one that other
+    languages have), "word" (a text without quotes), "comparison", "other" (parentheses, `!`, `&&`, `||`).
     """
 
     kind: str
@@ -231,8 +234,11 @@ def tokens(text: str, extent: Callable[[str, int], int | None], *, doubled_quote
         elif operator:
             kind, end = "comparison", operator.end()
         elif word:
-            plain = word.group() in _CONSTANTS or _NUMBER.match(word.group())
-            kind, end = "value" if plain else "word", word.end()
+            kind, end = "word", word.end()
+            if word.group() in _CONSTANTS or _NUMBER.match(word.group()):
+                kind = "value"
+            elif word.group().lower() in _CALLED:
+                kind, content = "constant", json.dumps(_CALLED[word.group().lower()])
         else:
             kind, end = "other", at + (2 if text[at] in "&|" else 1)
         found.append(Token(kind, at, end, text[at:end] if content is None else content))
@@ -359,6 +365,9 @@ class _Parser:
             return Literal(word, _CONSTANTS[word])
         if _NUMBER.match(word):
             return Literal(word, json.loads(word))
+        if word.lower() in _CALLED:
+            self.dialect.found("foreign-constant", word)
+            return Literal(word, _CALLED[word.lower()])
         if self.text.startswith("(", self.at) and word.lower() not in ("and", "or", "not"):
             raise ConditionError(f"conditions have no functions, and '{word}(' looks like one", position=start)
         if not right or word.lower() in ("and", "or", "not"):

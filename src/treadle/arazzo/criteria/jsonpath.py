@@ -84,7 +84,9 @@ def _comparison(text: str, scope: Scope, refusal: JsonPathError, hint_for: Expre
 
     def found(rule: str, source: str) -> None:
         rules.append(rule)
-        scope.dialect(rule, f"{source} stands without quotes; it is taken as a text", hint=f"write '{source}'")
+        constant = rule == "foreign-constant"
+        what = "is how other languages write a constant" if constant else "stands without quotes; it is taken as a text"
+        scope.dialect(rule, f"{source} {what}", hint="" if constant else f"write '{source}'")
 
     def read(text: str, start: int) -> tuple[Operand, int] | None:
         if text.startswith("$", start):

@@ -25,6 +25,7 @@ __all__ = ["Simple", "compile_simple"]
 _MEANT = {
     "double-quoted-string": "{} is in double quotes; Arazzo's strings have single ones",
     "bare-word": "{} stands without quotes; it is taken as a text",
+    "foreign-constant": "{} is how other languages write a constant",
     "braced-operand": "{} stands in braces, which conditions of type simple do not have",
 }
 
@@ -66,7 +67,8 @@ def compile_simple(condition: str, scope: Scope) -> Simple:
 
     def found(rule: str, text: str) -> None:
         rules.append(rule)
-        hint = "write '" + text.strip("\"'").replace("'", "''") + "'" if rule != "braced-operand" else ""
+        quoted = "'" + text.strip("\"'").replace("'", "''") + "'"
+        hint = f"write {quoted}" if rule in {"double-quoted-string", "bare-word"} else ""
         scope.dialect(rule, _MEANT[rule].format(text), hint=hint)
 
     def read(text: str, start: int) -> tuple[Operand, int] | None:

@@ -48,9 +48,13 @@ def parse(text: str, scope: Scope | None = None) -> Expression:
     return _parse(text, scope)[0]
 
 
+_OF_STEP: Final = re.compile(r"\$([A-Za-z0-9_\-]+)\.outputs\.")
+
+
 def meant(text: str, scope: Scope) -> tuple[str, bool]:
     """Give the expression that a misspelt text means, "" for none, and whether what it names is declared."""
-    candidate = respelt(text)
+    of_step = _OF_STEP.match(text)
+    candidate = f"$steps.{text[1:]}" if of_step and of_step[1] in scope.steps else respelt(text)
     if not candidate or candidate == text:
         return "", False
     quiet = scope.quiet()
@@ -70,6 +74,10 @@ def compile_expression(text: str, scope: Scope, at: str = "") -> Expression:
         if not likely:
             raise
         raise ExpressionError(error.message, position=error.position, meant=likely, declared=declared) from None
+    if isinstance(expression, nodes.OutputReference) and expression.name in scope.earlier:
+        rules.append("implied-step")
+        if scope.allows("implied-step"):
+            expression = nodes.StepReference(scope.earlier[expression.name], expression.name, expression.tail)
     for rule in rules:
         severity, message = _RULES[rule]
         scope.dialect(
@@ -87,9 +95,10 @@ _RULES: Final[Mapping[str, tuple[str, str]]] = {
     "dotted-navigation": ("note", "'{}' navigates with dots or brackets; Arazzo's own way is a JSON Pointer: '#/…'"),
     "whole-object": ("note", "'{}' means all of them as one object, which Arazzo's grammar does not have"),
     "implied-outputs": ("warning", "'{}' leaves '.outputs' out"),
+    "implied-step": ("warning", "'{}' is no output of a called workflow; the one step that has it is taken"),
     "plural-headers": ("warning", "'{}': the part is called 'header'"),
 }
-_RESPELT: Final = frozenset({"implied-outputs", "plural-headers"})
+_RESPELT: Final = frozenset({"implied-outputs", "implied-step", "plural-headers"})
 
 
 @dataclass(slots=True)
@@ -105,6 +114,19 @@ class _Reading:
             f"'{_shown(self.text)}' is no runtime expression: {message}", position=position, hint=hint
         )
 
+    def beyond(self, position: int) -> ExpressionError:
+        """Say that nothing like this can follow, and what to do instead."""
+        rest = self.text[position:]
+        hint = "a JSON Pointer begins with '#/'"
+        if rest.startswith(("[", "..")):
+            hint = "a JSONPath needs a Selector Object: {context: $response.body, selector: $…, type: jsonpath}"
+        elif _OPERATES.match(rest):
+            hint = "an expression has no operators: compare in a condition, where the value is used"
+        return self.fail(f"'{_shown(rest)}' cannot follow here", position, hint)
+
+
+_OPERATES: Final = re.compile(r"\s*(?:[=!<>]=|[<>?*+/-]|&&|\|\|)")
+
 
 def _shown(text: str) -> str:
     return text if len(text) <= 120 else text[:120] + "…"
@@ -118,6 +140,9 @@ def _parse(text: str, scope: Scope | None) -> tuple[Expression, list[str]]:
         return _PLAIN[text], []
     if not text.startswith("$"):
         raise reading.fail("it does not begin with '$'", 0)
+    plain = next((each for each in _PLAIN if text.startswith(each) and not text[len(each)].isalnum()), "")
+    if plain:
+        raise reading.beyond(len(plain))
     end = next((index for index, each in enumerate(text) if each in ".#[" and index), len(text))
     read = _ROOTS.get(text[1:end])
     if read is None:
@@ -326,7 +351,7 @@ def _tail(reading: _Reading, at: int) -> Tail:
     if end == len(text):
         return steps
     if text[end] != "#":
-        raise reading.fail(f"'{_shown(text[end:])}' cannot follow here", end, "a JSON Pointer begins with '#/'")
+        raise reading.beyond(end)
     try:
         return (*steps, Pointer(pointer.tokens_of(text[end + 1 :])))
     except ValueError as error:
@@ -404,6 +429,7 @@ def _longest_odd(text: str, start: int, names: Collection[str]) -> str:
 
 def check(expression: Expression, scope: Scope, at: str = "") -> None:
     """Note a reference to something that is not declared: a warning for inputs and outputs, else an error."""
+    _check_pointer(expression, scope, at)
     if isinstance(expression, nodes.InputReference):
         _check_name(expression, expression.name, scope.inputs, "input", "undeclared-input", scope, at)
     elif isinstance(expression, nodes.StepReference):
@@ -418,6 +444,25 @@ def check(expression: Expression, scope: Scope, at: str = "") -> None:
         hint = did_you_mean(expression.source, scope.sources)
         message = f"'{expression}': there is no source description '{expression.source}'"
         scope.note("unknown-source", message, "error", at, hint)
+
+
+_OPERATOR: Final = re.compile(r"\s(?:\|\||&&|[=!<>]=|[<>?+])\s")
+_BRACKETS: Final = re.compile(r"[^\[]*\[([0-9]+|\*)\]|\*")
+
+
+def _check_pointer(expression: Expression, scope: Scope, at: str) -> None:
+    """Note what a JSON Pointer does not have: it is all names, so it would be taken for one."""
+    tail: Tail = getattr(expression, "tail", ())
+    for token in tail[-1].tokens if tail and isinstance(tail[-1], Pointer) else ():
+        operator, brackets = _OPERATOR.search(token), _BRACKETS.fullmatch(token)
+        if operator:
+            message = f"'{expression}': '{token}' would be a name; an expression has no operators"
+            hint = "write the expression alone; compare in a condition, where the value is used"
+            scope.note("bad-expression", message, "error", at, hint)
+        elif brackets:
+            message = f"'{expression}': for a JSON Pointer '{token}' is a name, brackets and stars and all"
+            hint = f"write /{brackets[1]} for an element" if (brackets[1] or "*") != "*" else "give the index, as in /0"
+            scope.note("bad-expression", message, "warning", at, hint)
 
 
 def _check_output(expression: nodes.StepReference, scope: Scope, at: str) -> None:

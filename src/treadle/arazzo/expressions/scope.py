@@ -28,11 +28,13 @@ DIALECT_RULES: Final[Mapping[str, str]] = {
     "foreign-workflow-name": "`$workflows.x` may mean a workflow x of another document, called or depended on here",
     "undeclared-output": "`$steps.x.outputs.id` may mean the member `id` of the answer, where the step declares none",
     "implied-outputs": "`$steps.x.name` means `$steps.x.outputs.name`",
+    "implied-step": "`$outputs.x` may mean `$steps.s.outputs.x`, where one step alone declares x",
     "plural-headers": "`$response.headers.X` means `$response.header.X`",
     "lone-braced-expression": "`{$x}` alone keeps its type when it is an object or array, or the schema wants its type",
     "unbraced-interpolation": "`Bearer $inputs.token` is a text with an expression in it",
     "double-quoted-string": "a simple condition may write \"text\" for 'text'",
     "bare-word": "on the right of a comparison a word without quotes is a text",
+    "foreign-constant": "in a condition `True`, `None` and `undefined` mean true and null",
     "braced-operand": "a simple condition may write `{$expr}` for `$expr`, also inside its strings",
     "slashed-pattern": "a pattern written `/^…$/i` is the pattern between the slashes, with its flags",
     "implied-context": "a jsonpath or xpath criterion without a context looks at `$response.body`",
@@ -133,6 +135,8 @@ class Scope:
     """The steps that call operations: of their answers undeclared outputs can be members (`undeclared-output`)."""
     implied: dict[str, set[str]] = field(default_factory=dict)
     """Filled by compiling: the outputs that are used so, by step."""
+    earlier: Mapping[str, str] = field(default_factory=dict)
+    """Where `$outputs` means nothing: the step that declares an output, of outputs that one step alone declares."""
 
     def quiet(self) -> Scope:
         """Give a scope that knows the same, for guesses: what is noted there counts for nothing."""

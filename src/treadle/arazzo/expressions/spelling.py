@@ -47,6 +47,9 @@ _PARTS: Final = {
     "message": ("header", "payload"),
 }
 
+# `$steps['a']`, `$response.body['id']`, `#id` and `.length()` are how other languages get there.
+_QUOTED: Final = re.compile(r"\[(['\"])([A-Za-z0-9_\-]+)\1\]")
+_POINTED: Final = re.compile(r"#(?:\$\.)?(?=[A-Za-z_])")
 # Plain expressions only: `$input.path('$')` and its like belong to other languages, and are sent to their servers.
 _SHAPE: Final = re.compile(r"\$?([A-Za-z_]+)((?:[.#\[][A-Za-z0-9_\-.~/#\[\]@:$]*)?)")
 _PART: Final = re.compile(r"\.([A-Za-z]+)(?=[.#\[/]|\Z)")
@@ -66,6 +69,7 @@ def respelt(text: str) -> str:
     query = _QUERY.fullmatch(text)
     if query is not None:  # where an expression must stand, a JSONPath can only mean the answer
         return "$response.body#" + re.sub(r"\.|\[([0-9]+)\]", r"/\1", query[1])
+    text = _POINTED.sub("#/", _QUOTED.sub(r".\2", text.removesuffix("()")))
     found = _SHAPE.fullmatch(text.rstrip("."))
     if found is None:
         return ""

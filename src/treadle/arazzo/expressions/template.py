@@ -280,6 +280,8 @@ def _bare(text: str, scope: Scope, at: str) -> Iterator[Placeholder]:
 _IDENTIFIER: Final = re.compile(r"[A-Za-z0-9._\-]*\Z")
 # `$input.x`, `$datetime.now`: text, but probably not meant as text.
 _RESEMBLES: Final = re.compile(r"\$[A-Za-z]+[.#][^\s$]+\Z")
+_SELECTS: Final = re.compile(r"\[['\"?-]|\.\.")
+_COMPUTES: Final = re.compile(r"[#(\[]|\s*(?:[=!<>]=|[<>?*+]|&&|\|\|)|\.\.")
 
 
 @dataclass(slots=True)
@@ -354,7 +356,7 @@ class _Compiler:
             whole = self.whole(text, at)
             if whole is not None:
                 return _Text((whole,), ESCAPES[""]) if self.kind == "text" else _Whole(whole)
-        found = [] if self.misspelt(text) else placeholders(text, self.scope, at)
+        found = [] if self.misspelt(text) or self.goes_on(text, depth) else placeholders(text, self.scope, at)
         if not found:
             return self.plain(text, at, depth)
         first = found[0]
@@ -369,7 +371,7 @@ class _Compiler:
             expression = parse(text, self.scope)
         except ExpressionError:
             return None
-        if _overlong(expression) and any(True for _ in _bare(text, Scope(version=self.scope.version), at)):
+        if _overlong(expression, self.scope) and any(True for _ in _bare(text, Scope(version=self.scope.version), at)):
             # `$inputs.first $inputs.last`: in 1.0.x's grammar one odd name, but nobody declared it.
             return None
         expression = compile_expression(text, self.scope, at)
@@ -380,12 +382,24 @@ class _Compiler:
         """Tell whether a text is an expression but for its spelling, such as `$response.body/id`, and no template."""
         return is_rooted(text) and not any(each.isspace() for each in text) and bool(meant(text, self.scope)[0])
 
+    def goes_on(self, text: str, depth: int) -> bool:
+        """Tell whether a text is an expression with something behind it that no expression has, and no template.
+
+        `$response.body.items[?(@.ok)].id`; of an output also `$response.body.total > 0` and `$response.body#id`.
+        """
+        found = UNBRACED.match(text)
+        if found is None:
+            return False
+        of_output = self.kind == "expression" and depth == 0
+        return (_COMPUTES if of_output else _SELECTS).match(text, found.end()) is not None
+
     def plain(self, text: str, at: str, depth: int) -> _Part:
         if is_rooted(text) or _RESEMBLES.match(text) or (self.kind == "expression" and depth == 0):
             try:
                 compile_expression(text, self.scope.quiet())
             except ExpressionError as error:
                 wrong = self.kind == "expression" or error.declared or (is_rooted(text) and error.meant)
+                wrong = wrong or self.goes_on(text, depth)
                 tail = "" if wrong else "; it is taken as text"
                 severity: Severity = "error" if wrong else "warning"
                 self.scope.note("bad-expression", error.message + tail, severity, at, error.hint, instead=error.meant)
@@ -482,11 +496,18 @@ class _Compiler:
         return _Constant(value)
 
 
-def _overlong(expression: Expression) -> bool:
-    name = getattr(expression, "name", "")
-    return isinstance(
-        expression, (nodes.InputReference, nodes.OutputReference, nodes.StepReference, nodes.WorkflowReference)
-    ) and not _IDENTIFIER.match(name)
+def _overlong(expression: Expression, scope: Scope) -> bool:
+    """Tell whether a name has characters that few names have, and nobody declared it."""
+    match expression:
+        case nodes.StepReference(step_id=step_id, name=name):
+            declared = name in scope.steps.get(step_id, ())
+        case nodes.InputReference(name=name):
+            declared = name in scope.inputs
+        case nodes.OutputReference(name=name) | nodes.WorkflowReference(name=name):
+            declared = False
+        case _:
+            return False
+    return not declared and not _IDENTIFIER.match(name)
 
 
 def _wanted(schema: Json) -> frozenset[str]:

@@ -90,6 +90,9 @@ def _in_simple(text: str, token: Token, scope: Scope, found: list[str]) -> Piece
     if token.kind == "string" and source.startswith('"'):
         found.append("double-quoted-string")
         return token.start, token.end, _quoted(token.content)
+    if token.kind == "constant":
+        found.append("foreign-constant")
+        return token.start, token.end, token.content
     if token.kind == "word":
         found.append("bare-word")
         return token.start, token.end, _quoted(source)
@@ -178,7 +181,7 @@ def _in_comparison(text: str, token: Token, index: int, found: Sequence[Token], 
     if token.kind == "word":
         return token.start, token.end, _quoted(source)
     if token.kind != "operand":
-        return token.start, token.end, source
+        return token.start, token.end, token.content if token.kind == "constant" else source
     beside = [each.kind for each in (*found[max(0, index - 1) : index], *found[index + 1 : index + 2])]
     if "comparison" not in beside:
         raise _NoWay  # alone it asks whether there is a node, which a simple condition cannot

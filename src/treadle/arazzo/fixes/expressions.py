@@ -20,7 +20,7 @@ class Better(NamedTuple):
     rules: tuple[str, ...]
 
 
-_REWRITTEN = frozenset({"dotted-navigation", "implied-outputs", "plural-headers"})
+_REWRITTEN = frozenset({"dotted-navigation", "implied-outputs", "implied-step", "plural-headers"})
 
 
 def proper(text: str, scope: Scope) -> Better | None:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from treadle.arazzo.criteria import language_of
-from treadle.arazzo.effective import effective
+from treadle.arazzo.effective import effective, sole_outputs
 from treadle.arazzo.expressions import Scope
 from treadle.arazzo.fixes.conditions import rewritten
 from treadle.arazzo.fixes.edits import Change, Editor
@@ -103,21 +103,22 @@ def _scope(
 ) -> Scope:
     """Give what the expressions of a workflow can refer to, as the planner does."""
     outputs = {key: frozenset(each.outputs) for key, each in workflows.items()}
-    callees = {step.step_id: step.workflow for step in planned.steps}
+    called = {step.step_id: outputs.get(step.workflow or "", frozenset()) for step in planned.steps}
     return Scope(
         version=description.arazzo,
         inputs=planned.input_names,
-        steps={
-            step.step_id: frozenset(step.outputs) | outputs.get(callees.get(step.step_id) or "", frozenset())
-            for step in workflow.steps
-        },
+        steps={step.step_id: frozenset(step.outputs) | called[step.step_id] for step in workflow.steps},
         workflows={
             each.workflow_id: (workflows[each.workflow_id].input_names, frozenset(each.outputs))
             for each in description.workflows
             if each.workflow_id in workflows
         },
         sources=frozenset(each.name for each in description.source_descriptions),
+        earlier=sole_outputs(workflow, frozenset[str]().union(*called.values())),
     )
+
+
+_OF_WORKFLOWS: Final = ("unqualified-workflow-id", "spelled-out-workflow")
 
 
 class _Walk:
@@ -238,8 +239,7 @@ class _Walk:
         if own and action.type == "retry" and action.step_id == step.step_id:
             yield pointer, [Change(pointer, "retry-self-step")]
         pointer = f"{action.pointer}/workflowId"
-        if ("unqualified-workflow-id", pointer) in self.reported:
-            yield pointer, self.qualified(pointer, planned.workflow)
+        yield pointer, self.qualified(pointer, planned.workflow)
 
     def target(self, step: Step, planned: PlannedStep) -> Iterator[tuple[str, list[Change]]]:
         """Look at what a step calls."""
@@ -257,15 +257,15 @@ class _Walk:
             if (rule, pointer) in self.reported and operation is not None:
                 yield pointer, [Change(pointer, rule, path_of(operation))]
         pointer = f"{step.pointer}/workflowId"
-        if ("unqualified-workflow-id", pointer) in self.reported and planned.workflow is not None:
-            yield pointer, self.qualified(pointer, planned.workflow)
+        yield pointer, self.qualified(pointer, planned.workflow or "")
 
     def qualified(self, pointer: str, key: str) -> list[Change]:
         """Write a workflowId of another document with the name of its source."""
         name, _, workflow_id = key.partition("#")
-        if not workflow_id or self.description.source(name) is None:
+        rule = next((each for each in _OF_WORKFLOWS if (each, pointer) in self.reported), "")
+        if not rule or not workflow_id or self.description.source(name) is None:
             return []
-        return [Change(pointer, "unqualified-workflow-id", f"$sourceDescriptions.{name}.{workflow_id}")]
+        return [Change(pointer, rule, f"$sourceDescriptions.{name}.{workflow_id}")]
 
     def misplaced(self, step: Step, parameter: Parameter, planned: PlannedStep) -> Iterator[tuple[str, list[Change]]]:
         """Write a path parameter that was spelt or placed otherwise as it was taken."""

@@ -10,7 +10,7 @@ from typing import Final
 from treadle.arazzo import model
 from treadle.arazzo.build import described
 from treadle.arazzo.criteria import Criterion, compile_criterion
-from treadle.arazzo.effective import Effective, effective, expand_parameters
+from treadle.arazzo.effective import Effective, effective, expand_parameters, sole_outputs
 from treadle.arazzo.expressions import Scope, Template, compile_value
 from treadle.arazzo.location import Document, join
 from treadle.arazzo.plan.calls import check_called
@@ -204,10 +204,9 @@ class _Planner:
         self, part: Part, workflow: model.Workflow, callees: Mapping[str, str | None], depends_on: Iterable[str]
     ) -> Scope:
         """Give what expressions of a workflow can refer to."""
-        steps = {}
-        for step in workflow.steps:
-            # The outputs of a called workflow can be used without being declared again (see `machine.returned`).
-            steps[step.step_id] = frozenset(step.outputs) | self.outputs_of(callees[step.step_id])
+        called = {step_id: self.outputs_of(callee) for step_id, callee in callees.items()}
+        # The outputs of a called workflow can be used without being declared again (see `machine.returned`).
+        steps = {step.step_id: frozenset(step.outputs) | called[step.step_id] for step in workflow.steps}
         return Scope(
             version=part.description.arazzo,
             inputs=part.inputs(workflow).names,
@@ -219,6 +218,7 @@ class _Planner:
             strict=part.options.strict,
             notes=[],
             answering=frozenset(step.step_id for step in workflow.steps if step.operation_id or step.operation_path),
+            earlier=sole_outputs(workflow, frozenset[str]().union(*called.values())),
         )
 
     def foreign(
@@ -466,6 +466,9 @@ def _replacements(part: Part, body: model.RequestBody, form: Form, scope: Scope)
         part.taken(scope, f"{each.pointer}/value")
         stated = each.target_selector_type
         kind, version = (stated.type, stated.version) if isinstance(stated, model.ExpressionType) else (stated, "")
+        if kind is None and form != "xml" and each.target.startswith("$"):
+            part.lenient("untyped-target", f"{each.target!r} is taken as a JSONPath", f"{each.pointer}/target")
+            kind = "jsonpath"
         try:
             compiled.append(PlannedReplacement(compile_target(each.target, kind, version, form), value))
         except TargetError as error:

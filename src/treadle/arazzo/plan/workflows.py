@@ -82,6 +82,11 @@ class Parts:
         if there is None:
             self._unreadable(part, name, part.source(name), pointer)
             return None
+        bare = workflow_id.removeprefix("workflows.")
+        if there.description.workflow(workflow_id) is None and there.description.workflow(bare) is not None:
+            message = f"{workflow_id!r} is taken as the workflow {bare!r} of the source {name!r}"
+            part.lenient("spelled-out-workflow", message, pointer, hint=f"write $sourceDescriptions.{name}.{bare}")
+            return there.key(bare)
         if there.description.workflow(workflow_id) is None:
             hint = did_you_mean(workflow_id, there.signatures) or "it has: " + ", ".join(there.signatures)
             message = f"the document of the source {name!r} has no workflow {workflow_id!r}"

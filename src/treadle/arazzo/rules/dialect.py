@@ -57,6 +57,12 @@ _ALL = (
         "write it in single quotes: 'available'",
     ),
     Rule(
+        "foreign-constant",
+        "condition: $response.body#/done == True, or != None, or != undefined",
+        "the constant: true, null",
+        "write true, false or null",
+    ),
+    Rule(
         "braced-operand",
         "condition: {$statusCode} == 200",
         "the expression",
@@ -132,6 +138,12 @@ _ALL = (
         "declare it at the step that calls it: outputs: {id: $outputs.id}",
     ),
     Rule(
+        "implied-step",
+        "$outputs.token, in a step that calls no workflow",
+        "the output of the only step that declares it",
+        "write $steps.login.outputs.token",
+    ),
+    Rule(
         "plural-headers",
         "$response.headers.Location",
         "the header",
@@ -199,6 +211,18 @@ _ALL = (
         "workflowId: refund, which is a workflow of another document",
         "the workflow of the only Arazzo source that has it",
         "write $sourceDescriptions.<name>.refund",
+    ),
+    Rule(
+        "spelled-out-workflow",
+        "workflowId: $sourceDescriptions.shop.workflows.refund",
+        "the workflow refund of that source, as another engine for Arazzo once wrote it",
+        "write $sourceDescriptions.shop.refund",
+    ),
+    Rule(
+        "untyped-target",
+        "replacements: [{target: $.order.sku, value: A-1}]",
+        "a JSONPath: a JSON Pointer never begins with $",
+        "write target: /order/sku, or add targetSelectorType: jsonpath",
     ),
     Rule(
         "operation-path-unbraced",
