@@ -345,3 +345,16 @@ def test_a_long_log_is_put_aside(home: Home) -> None:
     home.service_log.write_bytes(b"x" * (embedded._LOG_LIMIT + 1))
     assert embedded._trimmed(home.service_log) == 0
     assert home.service_log.with_name("service.log.1").exists()
+
+
+def test_a_service_that_is_not_installed(home: Home) -> None:
+    """What only a service needs is an extra of the package; without it one is told what to install."""
+    code = "import sys; sys.modules['uvicorn'] = None; from treadle.cli import app; sys.exit(app.run(['serve']))"
+    environment = {**os.environ, "TREADLE_HOME": str(home.root)}
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert done.stderr == (
+        "error: The training service is not installed: it needs the Python packages uvicorn.\n"
+        f"hint: Install them: {sys.executable} -m pip install 'treadle[training]'.\n"
+    )

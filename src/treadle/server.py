@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib.util
 import ipaddress
 import logging
 import os
@@ -120,6 +121,7 @@ def serve(
     be used.
     """
     settings = settings or Settings()
+    _check_installed()
     _check_safe(settings)
     owned = home.own()
     if owned is None:
@@ -325,6 +327,16 @@ async def _first(*reasons: Any) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 # Listening
 # ---------------------------------------------------------------------------------------------------------------------
+
+
+def _check_installed() -> None:
+    """Refuse to begin without the packages that only a service needs. Raises `UsageError`."""
+    missing = [name for name in ("httptools", "regex", "uvicorn") if importlib.util.find_spec(name) is None]
+    if missing:
+        raise UsageError(
+            f"The training service is not installed: it needs the Python packages {', '.join(missing)}.",
+            hint=f"Install them: {sys.executable} -m pip install 'treadle[training]'.",
+        )
 
 
 def _check_safe(settings: Settings) -> None:

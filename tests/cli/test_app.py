@@ -82,7 +82,7 @@ def test_help_imports_nothing_heavy() -> None:
         "jsonschema_rs",
         "rich",
         "botocore",
-        "starlette",
+        "uvicorn",
         "yaml",
         "asyncio",
         "msgspec",
