@@ -46,10 +46,11 @@ test-container: .venv/.dev ## Run the tests that need a container engine (root, 
 	$(BIN)/python -m pytest -m container tests/contracts tests/containers tests/cli/test_images.py
 
 # Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
-test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made ## Run the tests with the real SageMaker SDKs and toolkit.
+test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made .venv-peers/.made ## Run the tests with the real SageMaker SDKs and toolkit, and with moto.
 	.venv-sdk2/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v2.py
 	.venv-sdk3/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v3.py
 	.venv-toolkit/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_toolkit.py
+	$(BIN)/python -m pytest tests/end_to_end/test_another_server.py
 
 check: .venv/.dev ## Lint, format, types, import layers.
 	$(BIN)/ruff check
