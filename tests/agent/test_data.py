@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import threading
+import uuid
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -344,17 +345,18 @@ async def test_a_program_has_a_tmp_of_its_own(
     if namespaces:
         pytest.skip(namespaces)
     monkeypatch.setenv("TMPDIR", "/somewhere/of/the/machine")
+    name = f"treadle-{uuid.uuid4()}"  # nobody else's
     plane = await make_plane(
-        "cd /tmp; ls -A /tmp /dev/shm; stat -c %a /tmp /dev/shm; echo x > /tmp/x; echo y > /dev/shm/treadle-y;"
-        'echo "<$TMPDIR>"; cat x',
+        f"cd /tmp; ls -A /tmp /dev/shm; stat -c %a /tmp /dev/shm; echo x > /tmp/{name}; echo y > /dev/shm/{name};"
+        f'echo "<$TMPDIR>"; cat {name}',
         sandbox="namespace",
         image={"kind": "local", "environment": {}},
     )
     await run_agent(plane)
     assert plane.program == ["/dev/shm:", "", "/tmp:", "1777", "1777", "<>", "x"]
-    assert not Path("/dev/shm/treadle-y").exists()
-    assert not Path("/tmp/x").exists()
-    assert list((plane.directory / "host").glob("*/x")) == []
+    assert not Path("/dev/shm", name).exists()
+    assert not Path("/tmp", name).exists()
+    assert list((plane.directory / "host").glob(f"*/{name}")) == []
 
 
 def shared(mode: str, path: str = "/a") -> dict[str, Any]:
