@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
 
 import pytest
@@ -128,6 +129,32 @@ def test_what_is_missing_inside_a_text_is_an_error_that_names_it(kind: Kind) -> 
         template.evaluate(CONTEXT)
     assert caught.value.expression == "$inputs.opt"
     assert caught.value.missing == "the input 'opt'"
+
+
+@pytest.mark.parametrize(
+    ("payload", "why"),
+    [
+        pytest.param("$inputs.opt", "$inputs.opt has no value: the input 'opt' is missing", id="expression"),
+        pytest.param("{$inputs.opt}", "$inputs.opt has no value: the input 'opt' is missing", id="in braces"),
+        pytest.param(
+            {"context": "$inputs.o", "selector": "$.no", "type": "jsonpath"},
+            "$inputs.o has no value: the selector '$.no' finds nothing in it",
+            id="selector",
+        ),
+        pytest.param(
+            {"context": "$inputs.opt", "selector": "$.no", "type": "jsonpath"},
+            "$inputs.opt has no value: the input 'opt' is missing",
+            id="selector in nothing",
+        ),
+    ],
+)
+def test_a_whole_body_that_is_missing(payload: Json, why: str) -> None:
+    """Where the operation requires one it is an error; where it goes without, that is remarked."""
+    with pytest.raises(EvaluationError, match=re.escape(why)):
+        compile_value(payload, scope(), kind="payload", required=True).evaluate(CONTEXT)
+    notes: list[str] = []
+    assert compile_value(payload, scope(), kind="payload").evaluate(CONTEXT, notes) is MISSING
+    assert notes == [f"the request goes out without a body: {why}"]
 
 
 def test_a_missing_output_names_step_and_output() -> None:

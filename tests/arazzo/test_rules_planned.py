@@ -286,6 +286,8 @@ CASES = [
              ["warning /parameters/0"], "the input 'x' may be left out"),
         Case("in-a-text", "{stepId: a, operationId: search, parameters: [{name: q, in: query, value: 'a-{$inputs.x}'}]}", ["warning /parameters/0"]),
         Case("in-a-payload", create("{name: 'a {$inputs.x}', kind: k}"), ["warning "]),
+        Case("as-a-body-that-is-required", create("$inputs.x"), ["warning "]),
+        Case("as-a-body", "{stepId: a, operationId: search, requestBody: {contentType: application/json, payload: $inputs.x}}"),
         Case("not-declared", "{stepId: a, operationId: one, parameters: [{name: q, in: path, value: $inputs.y}]}"),
     ),
     *of(

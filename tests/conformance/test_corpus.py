@@ -185,6 +185,8 @@ def passages(told: Sequence[events.Event]) -> list[Passage]:
             found[-1].succeeded = each
         elif isinstance(each, events.ActionTaken):
             found[-1].taken = each
+        elif isinstance(each, events.Unchanged):  # as the visit before it
+            found[-1] = found[-2]
     return found
 
 

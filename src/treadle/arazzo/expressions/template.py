@@ -3,7 +3,7 @@
 `compile_value` turns a JSON value into a tree of five kinds of parts: a constant, a whole expression (which keeps its
 type), a text with expressions in it, an object, an array; and, from 1.1 on, a Selector Object. The rule that runs
 through it is *missing is not null*: an object member whose value is missing is left out, an array element dropped
-(with a remark), and inside a longer text it is an error that names what is missing.
+(with a remark), and inside a longer text or as a body that is required it is an error that names what is missing.
 
 A payload that is one long string (a template of JSON, XML or a form) gets its substitutions escaped for the place
 where they land. For JSON that needs no escaping at all: the template is parsed first, with its placeholders standing
@@ -70,6 +70,7 @@ def compile_value(
     kind: Kind = "value",
     media_type: str | None = None,
     schema: Json = None,
+    required: bool = False,
     at: str = "",
 ) -> Template:
     """Compile a value; findings go to `scope.notes`, with pointers that begin with `at`. Raises nothing.
@@ -77,13 +78,15 @@ def compile_value(
     `kind` says what the field is. "value": any value. "expression": a field whose type is {expression} (outputs,
     context), where `{$x}` means `$x`. "payload": a request body; a string one is a template of `media_type`. "text":
     the result is always text. `schema` is the JSON Schema of the value, where the operation has one: it decides
-    whether a lone `{$x}` keeps a number or boolean.
+    whether a lone `{$x}` keeps a number or boolean. `required`: the operation does not go without this payload.
     """
     compiler = _Compiler(scope, kind, [], [])
     if kind == "payload" and isinstance(value, str):
         part = compiler.payload_text(value, media_type or "", at)
     else:
         part = compiler.compile(value, at, schema, 0)
+    if kind == "payload" and isinstance(part, (_Whole, _Lone, _Selected)):
+        part = _Body(part, required)
     return Template(part, tuple(compiler.expressions), tuple(compiler.selectors))
 
 
@@ -181,21 +184,44 @@ class _Selected:
         return self.selector.evaluate(context)
 
 
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A request body that is a single value: it is left out only where the operation goes without, and that is said."""
+
+    part: _Whole | _Lone | _Selected
+    required: bool
+
+    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:
+        value = self.part.evaluate(context, notes)
+        if value is MISSING:
+            if isinstance(self.part, _Selected):
+                error = _absent(self.part.selector.context, context, self.part.selector)
+            else:
+                error = _absent(self.part.expression, context)
+            if self.required:
+                raise error
+            if notes is not None:
+                notes.append(f"the request goes out without a body: {error.message}")
+        return value
+
+
 def require(expression: Expression, context: Context) -> Json:
     """Give a value that cannot be left out. Raises `EvaluationError`, which names what is missing."""
     value = expression.evaluate(context)
     if value is not MISSING:
         return value
+    raise _absent(expression, context)
+
+
+def _absent(expression: Expression, context: Context, selector: Selector | None = None) -> EvaluationError:
     response = context.response
     if expression.reads_answer_body and response is not None and response.problem:
-        raise EvaluationError(
-            f"{expression} has no value: {response.problem}", expression=str(expression), missing=expression.subject
-        )
-    raise EvaluationError(
-        f"{expression} has no value: {expression.subject} is missing",
-        expression=str(expression),
-        missing=expression.subject,
-    )
+        why = response.problem
+    elif selector is not None and expression.evaluate(context) is not MISSING:
+        why = f"the selector {selector.text!r} finds nothing in it"
+    else:
+        why = f"{expression.subject} is missing"
+    return EvaluationError(f"{expression} has no value: {why}", expression=str(expression), missing=expression.subject)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -453,7 +453,10 @@ def _payload(part: Part, body: model.RequestBody, operation: Operation | None, s
         return None
     media_type = _media_type(body, operation) or None
     schema = operation.request_schema(media_type or "") if operation else None
-    compiled = compile_value(body.payload, scope, kind="payload", media_type=media_type, schema=wanted(schema))
+    needed = operation is not None and operation.body_required
+    compiled = compile_value(
+        body.payload, scope, kind="payload", media_type=media_type, schema=wanted(schema), required=needed
+    )
     part.taken(scope, f"{body.pointer}/payload")
     return compiled
 
