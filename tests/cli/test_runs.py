@@ -90,6 +90,23 @@ def test_show(treadle: Run) -> None:
     assert len(json.loads(treadle("runs", "show", "20250615-a1", "--json").stdout)["events"]) == 3
 
 
+def test_a_run_in_doubt_is_not_simply_gone_on_with(home: Home, treadle: Run) -> None:
+    """The two ways on are told, and not a third that leads nowhere."""
+
+    async def fill() -> None:
+        store = SqliteRunStore(home.runs_db)
+        end = events.RunFinished(at=NOON, run_id="d4", status="in-doubt")
+        await store.save(record("d4", "in-doubt", 0), [events.encode(end)])
+        await store.close()
+
+    home.prepare()
+    asyncio.run(fill())
+    shown = treadle("runs", "show", "d4")
+    assert "treadle resume d4 --resend" in shown.stdout
+    assert "treadle resume d4 --took-effect" in shown.stdout
+    assert shown.stderr == ""
+
+
 @pytest.mark.usefixtures("runs")
 def test_names_that_do_not_lead_to_one_run(treadle: Run) -> None:
     """The beginning of several, and of none."""

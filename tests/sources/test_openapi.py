@@ -210,6 +210,7 @@ def test_urls(case: Case) -> None:
         pytest.param("/p/{K+}", {"K": ("path", "a/../b")}, "another path", id="a way up within a greedy one"),
         pytest.param("/p?u={u}", {}, r"query parameter \{u\} of the path has no value", id="a missing query template"),
         pytest.param("/p", {"X": ("header", "a\r\nb")}, "line break", id="a header of two lines"),
+        pytest.param("/p", {"q": ("querystring", 5)}, "'q' is the whole query: it must be text, not 5", id="a number"),
         pytest.param(
             "/p", {"q": ("querystring", "a"), "r": ("query", 1)}, "whole query", id="query beside querystring"
         ),

@@ -79,7 +79,7 @@ def show(run_id: str, as_json: bool) -> None:
     ]
     for line in (*pairs(about), *_story(facts)):
         click.echo(line)
-    if _can_resume(record):
+    if _can_resume(record) and record.status != "in-doubt":  # then the end of its story says which ways there are
         click.echo(f"go on with: treadle resume {record.run_id}", err=True)
 
 

@@ -112,8 +112,11 @@ def _querystring(recipe: Recipe, argument: Argument) -> str:
     if isinstance(argument.value, str):
         return _legal_query(argument.value.removeprefix("?"))
     rule = _rule(recipe, argument)
-    content = bodies.encode(argument.value, rule.media_type or "application/x-www-form-urlencoded").content.decode()
-    return encoded(content) if bodies.is_json(rule.media_type) else content
+    if bodies.is_json(rule.media_type):
+        return encoded(bodies.encode(argument.value, rule.media_type).content.decode())
+    if not isinstance(argument.value, dict):
+        raise CallError(f"the parameter {argument.name!r} is the whole query: it must be text, not {argument.value!r}")
+    return bodies.encode(argument.value, rule.media_type or "application/x-www-form-urlencoded").content.decode()
 
 
 _QUERY_CHARACTERS: Final = frozenset("-._~:/?@!$&'()*+,;=%[]|")

@@ -193,7 +193,8 @@ class Move(Patience):
                 return self.call(key, self.inherited(key), "dependency")
             if not done.succeeded:
                 name = self.plan.workflows[key].workflow_id
-                return lambda: self.leave(succeeded=False, reason=f"the workflow {name!r} that it depends on failed")
+                reason = f"the workflow {name!r} that it depends on failed: {done.reason}"
+                return lambda: self.leave(succeeded=False, reason=reason)
         return self.forward(self.workflow.steps[0].step_id)
 
     def call(self, key: str, inputs: dict[str, Json], purpose: Literal["call", "detour", "dependency"]) -> Next:
@@ -223,7 +224,7 @@ class Move(Patience):
         seen = Seen(self.context())
         outputs = self.evaluate_outputs(self.workflow.outputs, seen, expected=succeeded)
         self.state.finished[frame.workflow] = Finished(
-            inputs=frame.inputs, outputs=outputs, succeeded=succeeded, completed=frame.completed
+            inputs=frame.inputs, outputs=outputs, succeeded=succeeded, completed=frame.completed, reason=reason
         )
         self.state.recovered = self.state.recovered or frame.recovered
         if len(self.state.frames) == 1:

@@ -70,6 +70,8 @@ class Finished(msgspec.Struct, kw_only=True, gc=False):
     outputs: dict[str, Json]
     succeeded: bool
     completed: list[str] = []
+    reason: str = ""
+    """Why it failed."""
 
 
 class State(msgspec.Struct, kw_only=True, gc=False):
