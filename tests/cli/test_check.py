@@ -105,6 +105,27 @@ def test_a_summary_ends_it(said: Said) -> None:
     assert "did you mean" in err
 
 
+@pytest.mark.parametrize(
+    ("given", "instead", "hint"),
+    [
+        pytest.param("./api.json", "./apis.json", "did you mean api.json? Or name a server with", id="a slip"),
+        pytest.param(
+            "info:",
+            "$self: http://127.0.0.1:1/flows/good.arazzo.yaml\ninfo:",
+            "`$self` puts it there; the file that lies beside the document is had with --source api=api.json\n",
+            id="$self",
+        ),
+        pytest.param("./api.json", "http://127.0.0.1:1/api.json", "hint: name a server with", id="an address"),
+    ],
+)
+def test_a_source_that_cannot_be_read(said: Said, folder: Path, given: str, instead: str, hint: str) -> None:
+    """What was meant, where that can be guessed, and what can be given instead."""
+    (folder / "good.arazzo.yaml").write_text(GOOD.replace("1.0.1", "1.1.0").replace(given, instead))
+    code, _, err = said("check", "good.arazzo.yaml")
+    assert code == 2
+    assert hint in err
+
+
 @pytest.mark.usefixtures("folder")
 def test_json(said: Said) -> None:
     """Everything with its place."""

@@ -26,7 +26,7 @@ from treadle.arazzo.slips import close_to
 from treadle.errors import DescriptionError, Diagnostic, Place, TreadleError
 from treadle.seams import Json
 
-__all__ = ["Fetch", "Registry", "base_uri", "kind_of", "resolve", "to_uri"]
+__all__ = ["Fetch", "Registry", "base_uri", "beside", "kind_of", "resolve", "to_uri"]
 
 Fetch: TypeAlias = "Callable[[str], bytes]"
 """Reads an http: or https: URL. Raises `TreadleError` when it cannot; it has its own limits of size and time."""
@@ -76,7 +76,7 @@ class Registry:
             return self.documents[uri]
         override = self._override(source, called)
         place = document.place(f"{source.pointer}/url")
-        data = self.read(uri, origin="" if override else document.uri, place=place, source=called or source.name)
+        data = self.read(uri, origin="" if override else document.uri, place=place)
         loaded = load(data, uri, label=override or _label(document, source, uri))
         # What was read may be a copy of a document that is known by its `$self`.
         return self.documents.get(base_uri(loaded), loaded)
@@ -84,17 +84,16 @@ class Registry:
     def _override(self, source: SourceDescription, called: str) -> str | None:
         return self.overrides.get(called, self.overrides.get(source.name))
 
-    def read(self, uri: str, *, origin: str = "", place: Place | None = None, source: str = "") -> bytes:
+    def read(self, uri: str, *, origin: str = "", place: Place | None = None) -> bytes:
         """Read the bytes of a URI or local path.
 
-        `origin` is the document that refers to it ("" for the user), `place` where it does so, `source` the name of the
-        source description. Raises `DescriptionError`.
+        `origin` is the document that refers to it ("" for the user), `place` where it does so. Raises
+        `DescriptionError`.
         """
         try:
             return self._bytes(to_uri(uri), origin)
         except _Unreadable as problem:
-            hint = problem.hint or (f"give the description with --source {source}=PATH or URL" if source else "")
-            raise DescriptionError([Diagnostic(RULE, problem.message, place, hint=hint)]) from problem.__cause__
+            raise DescriptionError([Diagnostic(RULE, problem.message, place, hint=problem.hint)]) from problem.__cause__
 
     def _bytes(self, uri: str, origin: str) -> bytes:
         scheme = urlsplit(uri).scheme
@@ -138,6 +137,15 @@ def base_uri(document: Document) -> str:
     own = document.value.get("$self") if isinstance(document.value, dict) else None
     retrieved = to_uri(document.uri)
     return resolve(retrieved, own).partition("#")[0] if isinstance(own, str) and own else retrieved
+
+
+def beside(document: Document, source: SourceDescription) -> Path | None:
+    """Give the file that a source description would be, were it not for the document's `$self`; None without one."""
+    uri = resolve(document.uri, source.url).partition("#")[0]
+    if urlsplit(uri).scheme != "file" or uri == resolve(base_uri(document), source.url).partition("#")[0]:
+        return None
+    path = _path_of(uri)
+    return path if _exists(path) else None
 
 
 def kind_of(value: Json) -> SourceType | None:

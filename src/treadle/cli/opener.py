@@ -7,6 +7,7 @@ which then holds for every source of that name: the documents of a description m
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +18,7 @@ from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description, SourceDescription
 from treadle.arazzo.plan import OpenedDescription, OpenedSource
-from treadle.arazzo.registry import Registry, base_uri, kind_of
+from treadle.arazzo.registry import Registry, base_uri, beside, kind_of
 from treadle.arazzo.rules import check
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.seams import Json
@@ -244,8 +245,8 @@ class Opener:
 
     def _unread(self, sources: _Sources, source: SourceDescription, error: DescriptionError) -> OpenedSource:
         """Fall back to what the steps spell out, where a server is named for it (a decision, see the dialect list)."""
-        reason = error.diagnostics[0].message if error.diagnostics else error.message
-        problem = self._problem(sources, source, f"cannot be read: {reason}")
+        found = error.diagnostics[0]
+        problem = self._problem(sources, source, f"cannot be read: {found.message}", found.hint)
         if source.type in {"arazzo", "asyncapi"}:
             return OpenedSource(None, problem)
         called = sources.called(source)
@@ -257,14 +258,21 @@ class Opener:
             self.schemes[called] = {}
         return OpenedSource(SpelledOutSource(called, target.url), problem, target.url)
 
-    def _problem(self, sources: _Sources, source: SourceDescription, what: str) -> Diagnostic:
+    def _problem(self, sources: _Sources, source: SourceDescription, what: str, meant: str = "") -> Diagnostic:
         called = sources.called(source)
         hint = _NAMES_A_SERVER if source.type != "arazzo" else "name the document with --source {name}=PATH"
+        hint = hint.format(name=called)
+        here = beside(sources.document, source)
+        if here is not None:
+            file = os.path.relpath(here)
+            hint = f"`$self` puts it there; the file that lies beside the document is had with --source {called}={file}"
+        elif meant:
+            hint = f"{meant} Or {hint}" if meant.endswith("?") else f"{meant}; or {hint}"
         return Diagnostic(
             "source",
             f"the source {called!r} ({source.url}) {what}",
             sources.document.place(f"{source.pointer}/url"),
-            hint=hint.format(name=called),
+            hint=hint,
         )
 
     def _target(self, sources: _Sources, source: SourceDescription, described: str | None) -> Target | None:
