@@ -115,7 +115,12 @@ def test_a_summary_ends_it(said: Said) -> None:
             "`$self` puts it there; the file that lies beside the document is had with --source api=api.json\n",
             id="$self",
         ),
-        pytest.param("./api.json", "http://127.0.0.1:1/api.json", "hint: name a server with", id="an address"),
+        pytest.param(
+            "./api.json",
+            "http://127.0.0.1:1/api.json",
+            "hint: is the server running? Or name a server with",
+            id="an address",
+        ),
     ],
 )
 def test_a_source_that_cannot_be_read(said: Said, folder: Path, given: str, instead: str, hint: str) -> None:
