@@ -303,6 +303,34 @@ def test_outputs_of_no_workflow_are_those_of_the_step_that_has_them(
     assert story.requests[1] == ("two", {} if got is None else {"got": got})
 
 
+OWN = """
+sourceDescriptions: [{name: api, url: api.json, type: openapi}]
+workflows:
+- workflowId: w
+  steps:
+  - stepId: s
+    operationId: one
+    successCriteria: [{condition: $steps.s.outputs.state == 'done'}]
+    outputs: {state: $response.body#/state}
+    onFailure: [{name: again, type: retry, retryLimit: 3}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("answers", "end"),
+    [
+        ([{"state": "busy"}, {"state": "done"}], "succeeded"),
+        ([{"state": "done"}], "succeeded"),
+        ([{"state": "busy"}] * 4, "failed"),
+    ],
+)
+def test_a_criterion_may_look_at_the_outputs_of_its_own_step(answers: list[object], end: str, tmp_path: Path) -> None:
+    """They are those of the answer that is judged, never those of the attempt before."""
+    shelf = Shelf(tmp_path, {"main.yaml": OWN})
+    story = shelf.tell([(200, each) for each in answers])
+    assert (story.end.status, len(story.requests)) == (end, len(answers))
+
+
 TARGETED = """
 sourceDescriptions: [{name: api, url: api.json, type: openapi}]
 workflows:
@@ -357,3 +385,36 @@ def test_a_pointer_with_brackets_is_told(output: str, words: str, tmp_path: Path
     found = [each for each in Shelf(tmp_path, {"main.yaml": text}).check() if each.rule == "bad-expression"]
     assert [each.severity for each in found] == ["warning"]
     assert words in found[0].hint
+
+
+GIVEN = """
+sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
+workflows:
+- workflowId: w
+  inputs: {0}
+  steps: [{{stepId: s, operationId: one, requestBody: {{payload: {{id: $inputs.petId}}}}}}]
+components: {{inputs: {{petId: {{type: integer}}, pets: {{type: object, properties: {{petId: {{type: integer}}}}}}}}}}
+"""
+
+
+def test_a_shared_input_that_is_no_object_is_the_only_one(tmp_path: Path) -> None:
+    """It goes by its name among the components."""
+    shelf = Shelf(tmp_path, {"main.yaml": GIVEN.format("{$ref: '#/components/inputs/petId'}")})
+    assert {each.rule for each in shelf.check()} == {"input-by-reference"}
+    assert shelf.tell([200], {"petId": 3}).requests == [("one", {"id": 3})]
+    assert [each.message for each in shelf.open().plan.workflows["w"].inputs.prepare({"petId": "x"})[1]]
+    assert {each.rule for each in shelf.check(strict=True) if each.severity == "error"} == {"input-by-reference"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "errors"),
+    [
+        ("{$ref: '#/components/inputs/pets'}", []),
+        ("{type: [object, 'null'], properties: {petId: {}}}", []),
+        ("{type: integer}", ["input-schema"]),
+    ],
+)
+def test_inputs_that_are_no_object_can_never_be_given(inputs: str, errors: list[str], tmp_path: Path) -> None:
+    """So nothing could be run."""
+    found = Shelf(tmp_path, {"main.yaml": GIVEN.format(inputs)}).check()
+    assert [each.rule for each in found if each.severity == "error"] == errors

@@ -279,3 +279,63 @@ def test_queries_are_satisfied(query: str) -> None:
     """Queries, comparisons of them and their lengths."""
     mock = mock_of(step_of('[{context: $response.body, type: jsonpath, condition: "' + query + '"}]'))
     assert mock.rehearse(mock.plays[0].plan).problems == [], query
+
+
+SEVERAL = {name: (f"GET /{name}", operation({"type": "object"})) for name in ("first", "second", "third", "fourth")}
+FIRST = "- {stepId: a, operationId: first, outputs: {s: $response.body#/state, n: $response.body#/n, ids: $response.body#/ids}}"
+CHILD = """
+- workflowId: child
+  steps: [{stepId: g, operationId: second, outputs: {name: $response.body#/name}}]
+  outputs: {name: $steps.g.outputs.name}
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "wanted"),
+    [
+        pytest.param(
+            FIRST + "\n  - {stepId: b, operationId: second, successCriteria: [{condition: $steps.a.outputs.s == 'ready'}, {condition: $steps.a.outputs.n > 3}]}",
+            ["a", "b"],
+            id="of an earlier step",
+        ),
+        pytest.param(
+            FIRST + "\n  - {stepId: b, operationId: second, successCriteria: [{context: $steps.a.outputs.s, type: regex, condition: '^[A-Z]{3}$'}, {context: $steps.a.outputs.ids, type: jsonpath, condition: '$[0].id == 7'}]}",
+            ["a", "b"],
+            id="by pattern and by query",
+        ),
+        pytest.param(
+            "- {stepId: a, operationId: first, successCriteria: [{condition: $steps.a.outputs.s == 'ready'}], outputs: {s: $response.body#/state}}",
+            ["a"],
+            id="of the step itself",
+        ),
+        pytest.param(
+            FIRST + "\n  - {stepId: b, operationId: second, onSuccess: [{name: x, type: goto, stepId: d, criteria: [{condition: $steps.a.outputs.s == 'x'}]}]}\n  - {stepId: c, operationId: third}\n  - {stepId: d, operationId: fourth}",
+            ["a", "b", "d"],
+            id="of an action",
+        ),
+        pytest.param(
+            FIRST + "\n  - {stepId: b, operationId: second, onSuccess: [{name: again, type: goto, stepId: a, criteria: [{condition: $steps.a.outputs.s == 'busy'}]}]}\n  - {stepId: c, operationId: third}",
+            ["a", "b", "a", "b", "a", "b", "c"],
+            id="of a poll of two steps",
+        ),
+        pytest.param("- {stepId: a, workflowId: child, successCriteria: [{condition: $outputs.name == 'Rex'}]}", ["a", "g"], id="of a called workflow"),
+        pytest.param("- {stepId: a, workflowId: child, successCriteria: [{condition: $workflows.child.outputs.name == 'Rex'}]}", ["a", "g"], id="of a called workflow by name"),
+        pytest.param("- {stepId: a, workflowId: child, successCriteria: [{condition: $steps.a.outputs.name == 'Rex'}]}", ["a", "g"], id="of the step that calls it"),
+    ],
+)  # fmt: skip
+async def test_an_answer_has_what_a_later_step_asks_of_its_outputs(steps: str, wanted: list[str]) -> None:
+    """Nothing that the later step is answered could change it."""
+    made = plans(f"- workflowId: w\n  steps:\n  {steps}\n{CHILD}", api(SEVERAL))
+    mock = Mock(made[:1])
+    outcome, listing = await ran(mock, made[0])
+    assert outcome.status == "succeeded", outcome.reason
+    assert not [each.problem for each in mock.exchanges if each.problem]
+    assert listing.steps == wanted
+
+
+async def test_inputs_that_criteria_compare_with_are_made_up() -> None:
+    """Without them the step could not succeed, whatever it is answered."""
+    criteria = "[{condition: $response.body#/n >= $inputs.least}, {condition: $response.body#/who == $inputs.who}]"
+    made = plans(step_of(criteria) + "\n  inputs: {type: object, properties: {least: {type: integer}}}", api({"get": ("GET /x", operation({"type": "object"}))}))  # fmt: skip
+    outcome, _ = await ran(Mock(made), made[0])
+    assert outcome.status == "succeeded", outcome.reason

@@ -26,7 +26,7 @@ from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["Input", "Inputs", "boolean_required", "kind_of"]
+__all__ = ["Input", "Inputs", "boolean_required", "fits_no_object", "kind_of", "shared_input"]
 
 RULE: Final = "inputs"
 
@@ -58,6 +58,9 @@ class Inputs:
     _resolver: _Resolver = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        only = shared_input(self.schema, self.document)
+        if only:
+            object.__setattr__(self, "schema", {"type": "object", "properties": {only: self.schema}})
         object.__setattr__(self, "_resolver", _Resolver(self.document.value))
 
     @cached_property
@@ -542,6 +545,24 @@ class _Resolver:
 
     def _is_anchor(self, reference: str) -> bool:
         return not reference.startswith("#/")
+
+
+_SHARED: Final = "#/components/inputs/"
+
+
+def shared_input(schema: Json, document: Document) -> str:
+    """Give the one input that `inputs: {$ref: '#/components/inputs/x'}` means where x is no object, or "" (dialect)."""
+    reference = schema.get("$ref") if isinstance(schema, dict) else None
+    if not isinstance(reference, str) or not reference.startswith(_SHARED):
+        return ""
+    name = reference.removeprefix(_SHARED)
+    return name if fits_no_object(document.find(join("/components/inputs", name))) else ""
+
+
+def fits_no_object(schema: Json | Missing) -> bool:
+    """Tell whether a schema says that it is one of a text, a number or another value that has no members."""
+    kinds = schema.get("type") if isinstance(schema, dict) and "properties" not in schema else None
+    return bool(kinds) and "object" not in (kinds if isinstance(kinds, list) else [kinds])
 
 
 def boolean_required(schema: Json, pointer: str = "") -> Iterator[str]:

@@ -26,6 +26,7 @@ from treadle.arazzo.plan import PlannedAction, PlannedStep
 from treadle.mock import xml
 from treadle.mock.described import Content, Described, described
 from treadle.mock.drafts import Draft, Solver, forced, is_bad, mentioned, reads_body
+from treadle.mock.hopes import Hopes, of_answer
 from treadle.mock.needs import Need
 from treadle.mock.play import Ended, Position
 from treadle.mock.samples import Sampler, plausible
@@ -71,6 +72,8 @@ class Answerer:
 
     needs: Mapping[tuple[str, str, str], tuple[Need, ...]]
     """(entry of the plan, workflow, step) → what the step's outputs need."""
+    hopes: Mapping[tuple[str, str, str], Hopes] = field(default_factory=dict)
+    """The same → what later steps ask of the answer."""
     visits: int = 2
     takes: Mapping[str, str] = field(default_factory=dict)
     sampler: Sampler = field(default_factory=Sampler)
@@ -82,11 +85,13 @@ class Answerer:
         `others` are further positions that the same request may have come from: if it can be, the answer has what
         their steps need, too.
         """
-        needs = self.needs_at(position)
+        needs, hopes = self.needs_at(position), self.hopes_at(position)
         more = tuple(need for each in others for need in self.needs_at(each) if need not in needs)
+        hoped = tuple(hope for each in others for hope in self.hopes_at(each) if hope not in hopes)
         circles = False
-        for wanted in ((*needs, *more), needs) if more else (needs,):
-            chosen = self._chosen(position, self._options(position, request, wanted))
+        tries = [((*needs, *more), (*hopes, *hoped)), (needs, hopes)]
+        for wanted, asked in tries if more or hoped else tries[1:]:
+            chosen = self._chosen(position, self._options(position, request, wanted, asked))
             circles = chosen is not None and self._goes_round(position, chosen.goal)
             if chosen is not None and not circles:
                 return chosen
@@ -123,20 +128,31 @@ class Answerer:
         """Give what the outputs of a step need."""
         return self.needs.get((position.play.plan.entry, position.frame.workflow, position.step.step_id), ())
 
+    def hopes_at(self, position: Position) -> tuple[Outline, ...]:
+        """Give what later steps ask of the answer to a step."""
+        found = self.hopes.get((position.play.plan.entry, position.frame.workflow, position.step.step_id))
+        return found.at(round_again=position.visit <= self.visits) if found is not None else ()
+
     def plain(self, operation: Operation, request: Request) -> Response:
         """Give the answer that the description itself leads to expect."""
         about = self.described(operation)
         status = next(iter(about.successes), 200)
         return _written(next(self._bases(status, about, (), asks.All(()), request)), request)
 
-    def _options(self, position: Position, request: Request, needs: Sequence[Need]) -> Iterator[Answered]:
-        """Give an answer for each goal that can be reached."""
+    def _options(
+        self, position: Position, request: Request, needs: Sequence[Need], hopes: Sequence[Outline]
+    ) -> Iterator[Answered]:
+        """Give an answer for each goal that can be reached, one that has what later steps hope for if there is one."""
         step = position.step
+        place = position.frame.workflow, step.step_id
         context = position.context(request)
         about = self.described(step.bound)
         for goal in self.goals(position):
-            condition = _condition(goal, step, context)
+            condition = of_answer(position.play.plan, place, _condition(goal, step, context))
             drafts = self._drafts(goal, condition, about, needs, step, context, request)
+            if hopes:
+                hoped = asks.All((condition, *hopes))
+                drafts = itertools.chain(self._drafts(goal, hoped, about, needs, step, context, request), drafts)
             tried: set[Response] = set()
             for draft in itertools.islice(drafts, MOST_TRIES):
                 response = _written(draft, request)
@@ -172,7 +188,7 @@ class Answerer:
         """Tell whether a run can come to a good end from here, as far as the budget of turns shows."""
         if isinstance(at, Ended):
             return at.result is not None and at.result.status == "succeeded"
-        for option in self._options(at, at.request, self.needs_at(at)):
+        for option in self._options(at, at.request, self.needs_at(at), self.hopes_at(at)):
             if self._goes_round(at, option.goal):
                 continue  # a loop that leads nowhere else ends nowhere
             budget[0] -= 1

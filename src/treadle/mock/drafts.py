@@ -12,7 +12,7 @@ from __future__ import annotations
 import copy
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final, TypeAlias
 
@@ -29,7 +29,18 @@ from treadle.mock.samples import EACH, Each, Path, Sampler, plausible
 from treadle.seams import MISSING, Answer, Json, Missing
 from treadle.sources.walk import Node
 
-__all__ = ["Draft", "Solver", "forced", "is_bad", "mentioned", "path_of", "put", "reads_body", "remove"]
+__all__ = [
+    "Draft",
+    "Solver",
+    "forced",
+    "is_bad",
+    "mentioned",
+    "over_operands",
+    "path_of",
+    "put",
+    "reads_body",
+    "remove",
+]
 
 MOST_BRANCHES: Final = 48
 MOST_DRAFTS: Final = 16
@@ -335,19 +346,24 @@ def _absolute(condition: Outline, prefix: _Steps) -> Outline:
             return asks.Length(asks.Selected(_BODY, (*prefix, *each.of.path)))
         return each
 
+    return over_operands(condition, operand)
+
+
+def over_operands(condition: Outline, change: Callable[[asks.Operand], asks.Operand]) -> Outline:
+    """Give a condition with its operands changed; what an XPath looks at stays."""
     match condition:
         case asks.All():
-            return asks.All(tuple(_absolute(each, prefix) for each in condition.parts))
+            return asks.All(tuple(over_operands(each, change) for each in condition.parts))
         case asks.Either():
-            return asks.Either(tuple(_absolute(each, prefix) for each in condition.parts))
+            return asks.Either(tuple(over_operands(each, change) for each in condition.parts))
         case asks.Not():
-            return asks.Not(_absolute(condition.inner, prefix))
+            return asks.Not(over_operands(condition.inner, change))
         case asks.Compare():
-            return asks.Compare(operand(condition.left), condition.operator, operand(condition.right))
+            return asks.Compare(change(condition.left), condition.operator, change(condition.right))
         case asks.Test():
-            return asks.Test(operand(condition.operand), exists=condition.exists)
+            return asks.Test(change(condition.operand), exists=condition.exists)
         case asks.Matches():
-            return asks.Matches(operand(condition.subject), condition.pattern, whole=condition.whole)
+            return asks.Matches(change(condition.subject), condition.pattern, whole=condition.whole)
         case _:
             return condition
 

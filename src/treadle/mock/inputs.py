@@ -21,7 +21,7 @@ MOST_VARIANTS: Final = 24
 
 
 def sample_inputs(workflow: PlannedWorkflow, *, optional: bool = False) -> dict[str, Json]:
-    """Give inputs that the schema takes: the required ones without a default, and what requests cannot do without.
+    """Give inputs that the schema takes: the required ones without a default, and what a run cannot do without.
 
     `optional`: all that the schema knows or an expression of the workflow uses.
     """
@@ -38,12 +38,16 @@ def sample_inputs(workflow: PlannedWorkflow, *, optional: bool = False) -> dict[
 
 
 def _indispensable(workflow: PlannedWorkflow, given: set[str]) -> Iterator[str]:
-    """Give the inputs without which a request of the workflow cannot be built."""
+    """Give the inputs without which a request of the workflow cannot be built, or a step cannot succeed."""
     known = given | {name for name, each in workflow.inputs.declared.items() if each.default is not MISSING}
     for step in workflow.steps:
         for name, _ in indispensable(step, known):
             known.add(name)
             yield name
+        for expression in (each for criterion in step.success for each in criterion.expressions):
+            if isinstance(expression, nodes.InputReference) and expression.name and expression.name not in known:
+                known.add(expression.name)
+                yield expression.name
 
 
 def _used(workflow: PlannedWorkflow) -> Iterator[str]:

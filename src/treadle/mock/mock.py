@@ -20,6 +20,7 @@ import msgspec
 from treadle.arazzo import events
 from treadle.arazzo.plan import Plan
 from treadle.mock.answers import Answered, Answerer
+from treadle.mock.hopes import hopes_of
 from treadle.mock.inputs import sample_inputs, variants
 from treadle.mock.learning import Fit, fit
 from treadle.mock.needs import needs_of
@@ -100,7 +101,8 @@ class Mock:
         self.routes = Routes(plans, bases or {})
         self.exchanges: list[Exchange] = []
         needs = {(plan.entry, *place): each for plan in plans for place, each in needs_of(plan).items()}
-        self._answerer = Answerer(needs, visits, takes or {})
+        hopes = {(plan.entry, *place): each for plan in plans for place, each in hopes_of(plan, takes or {}).items()}
+        self._answerer = Answerer(needs, hopes, visits, takes or {})
         self._sessions: list[_Session] = []
         self._starts: list[Position] | None = None
 

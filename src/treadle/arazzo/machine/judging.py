@@ -281,7 +281,13 @@ class Judging:
         return passed, verdicts
 
     def evaluate_outputs(
-        self, outputs: Mapping[str, Template], seen: Seen, *, step_id: str = "", expected: bool = False
+        self,
+        outputs: Mapping[str, Template],
+        seen: Seen,
+        *,
+        step_id: str = "",
+        expected: bool = False,
+        quiet: bool = False,
     ) -> dict[str, Json]:
         """Evaluate outputs; what resolves to nothing is left out, and said: only to those who ask unless `expected`."""
         values: dict[str, Json] = {}
@@ -293,6 +299,7 @@ class Judging:
                 value, why = MISSING, f": {sentence(error)}"
             if value is not MISSING:
                 values[name] = value
+            if value is not MISSING or quiet:
                 continue
             message = f"the output {name!r} has no value{why or what_there_is(seen.answer)}"
             severity: Literal["warning", "note"] = "warning" if expected else "note"

@@ -463,11 +463,16 @@ class Move(Patience):
 
     def look(self, seen: Seen, *, default: bool, otherwise: str, nested: Mapping[str, Json] | None = None) -> Look:
         """Judge whether a step succeeded; if it did, evaluate its outputs and find the action that matches."""
+        step, answer = self.step, seen.answer
+        useless = f"the answer cannot be used: {answer.problem}" if answer is not None and answer.problem else ""
+        if step.judges_outputs and not useless:
+            mine = self.evaluate_outputs(step.outputs, seen, step_id=step.step_id, quiet=True)
+            seen.context.steps = {**self.frame.outputs, step.step_id: {**(nested or {}), **mine}}
         passed, reason = self.judge_success(seen, default=default, otherwise=otherwise)
         if not passed:
-            return Look(passed=False, reason=reason)
-        if seen.answer is not None and seen.answer.problem and self.step.reads_body:
-            return Look(passed=False, reason=f"the answer cannot be used: {seen.answer.problem}")
+            return Look(passed=False, reason=useless if step.judges_outputs and useless else reason)
+        if useless and step.reads_body:
+            return Look(passed=False, reason=useless)
         return self._look_further(seen, nested or {})
 
     def _look_further(self, seen: Seen, nested: Mapping[str, Json]) -> Look:

@@ -124,6 +124,12 @@ class PlannedStep:
                 yield from criterion.expressions
 
     @cached_property
+    def judges_outputs(self) -> bool:
+        """Whether a success criterion looks at the step's own outputs: those of the answer that is judged."""
+        every = (each for criterion in self.success for each in criterion.expressions)
+        return any(isinstance(each, nodes.StepReference) and each.step_id == self.step_id for each in every)
+
+    @cached_property
     def steady(self) -> bool:
         """Whether a visit after a visit asks the same, and makes the same of the same status and body.
 

@@ -244,6 +244,7 @@ _OF_SOURCES: Final = (
 _CLAUSE_OF_DIALECT: Final = {
     "output-value": "Workflow Object, Step Object: outputs",
     "undeclared-output": "Step Object: outputs",
+    "input-by-reference": "Workflow Object: inputs",
     "boolean-required": "Workflow Object: inputs",
     "undeclared-input": "Workflow Object: inputs",
     "free-output-name": "Workflow Object, Step Object: outputs",

@@ -36,11 +36,11 @@ class Checked:
         """The workflows by their ids."""
         return {workflow.workflow_id: workflow for workflow in self.description.workflows}
 
-    def lenient(self, name: str, message: str, pointer: str, *, key: bool = False) -> Diagnostic:
+    def lenient(self, name: str, message: str, pointer: str, *, key: bool = False, hint: str = "") -> Diagnostic:
         """Make the diagnostic of something that only a dialect rule allows: an error where it is switched off."""
         rule = dialect.RULES[name]
         severity = "error" if self.strict or name in self.off else rule.severity
-        return self.finding(name, message, pointer, severity=severity, hint=rule.properly, key=key)
+        return self.finding(name, message, pointer, severity=severity, hint=hint or rule.properly, key=key)
 
     def finding(
         self,

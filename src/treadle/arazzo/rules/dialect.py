@@ -176,6 +176,12 @@ _ALL = (
         "declare it in the `properties` of the workflow's inputs",
     ),
     Rule(
+        "input-by-reference",
+        "inputs: {$ref: '#/components/inputs/petId'}, where petId is a text",
+        "an object with petId as its only input",
+        "write inputs: {type: object, properties: {petId: {$ref: '#/components/inputs/petId'}}}",
+    ),
+    Rule(
         "boolean-required",
         "inputs: {properties: {petId: {type: string, required: true}}}",
         "an input that is required, as drafts of JSON Schema before the fourth said it",

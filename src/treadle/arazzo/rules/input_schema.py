@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from treadle.arazzo.inputs import Inputs, boolean_required, kind_of
+from treadle.arazzo.inputs import Inputs, boolean_required, fits_no_object, kind_of, shared_input
 from treadle.arazzo.location import join
 from treadle.arazzo.rules.context import Checked, few
 from treadle.arazzo.slips import close_to
@@ -37,6 +37,15 @@ def check(checked: Checked) -> Iterator[Diagnostic]:
         for where in boolean_required(workflow.inputs, pointer):
             message = "`required` of an input is taken as one of the names in `required` of the object around it"
             yield checked.lenient("boolean-required", message, where, key=True)
+        only = shared_input(workflow.inputs, checked.document)
+        if only:
+            message = f"inputs are an object, and `{only}` is none; it is taken as the only input, $inputs.{only}"
+            hint = f"write inputs: {{type: object, properties: {{{only}: {{$ref: '#/components/inputs/{only}'}}}}}}"
+            yield checked.lenient("input-by-reference", message, join(pointer, "$ref"), hint=hint)
+        elif fits_no_object(workflow.inputs):
+            message = "inputs are given by name: their schema is that of an object, which this is not"
+            hint = "inputs: {type: object, properties: {name: …}}"
+            yield checked.finding(RULE, message, join(pointer, "type"), hint=hint)
         yield from _beside(checked, workflow.inputs, pointer)
         yield from _required(checked, workflow.inputs, inputs, pointer)
         for name, declared in inputs.declared.items():
