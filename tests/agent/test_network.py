@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack, ExitStack, closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from treadle.agent.sandbox import netlink, network
+from treadle.agent.sandbox import enter, netlink, network, rights, switch
 from treadle.errors import LaunchError
 
 Endpoint = tuple[str, int]
@@ -92,6 +95,52 @@ async def test_another_user_gets_nothing(tmp_path: Path, secret: str) -> None:
     assert said == b"[]\n"
 
 
+# Without the right to make networks
+
+
+def test_what_another_process_makes() -> None:
+    """It is made in a user namespace, and what belongs to one is made there; the kernel's refusals come back."""
+    with ExitStack() as stack:
+
+        def made(name: str, arguments: tuple[Any, ...], namespace: int | None = None) -> int:
+            stack.callback(os.close, descriptor := rights._asked(name, arguments, namespace))
+            assert not os.get_inheritable(descriptor)
+            return descriptor
+
+        middle = made("new", ())
+        assert not enter.is_ours(middle)
+        hosts = [made("plug_in", (f"algo-{number}", f"10.0.0.{number}"), namespace=middle) for number in (1, 2)]
+        bound = rights.acquire(switch.listener, "192.0.2.7", 80, namespace=hosts[0])
+        with socket.socket(fileno=bound) as listener:
+            assert listener.getsockname() == ("192.0.2.7", 80)
+            listener.listen()
+            with pytest.raises(OSError, match="Address already in use"):
+                rights.acquire(switch.listener, "192.0.2.7", 80, namespace=hosts[0])
+        with pytest.raises(FileExistsError):
+            rights.acquire(switch.plug_in, "algo-1", "10.0.0.1", namespace=middle)
+
+
+@pytest.mark.timeout(120)
+def test_who_may_make_none_has_them_all_the_same() -> None:
+    """Root without its capabilities is a user like any other: the hosts of a job have their network."""
+    if os.geteuid() != 0 or not (setpriv := shutil.which("setpriv")):
+        pytest.skip("it takes root, and util-linux, to give capabilities up")
+    # To stand for root in a user namespace is the one right that takes one; other users need none to be themselves.
+    bare = [setpriv, "--bounding-set=-all,+setfcap", "--inh-caps=-all"]
+    trial = subprocess.run([*bare, sys.executable, "-c", _TRIAL], capture_output=True, text=True, check=True)
+    if trial.stdout.strip():
+        pytest.skip(f"the kernel does not allow it: {trial.stdout.strip()}")
+    tests = str(Path(__file__).with_name("test_hosts.py"))
+    chosen = [f"{tests}::test_one_port_on_two_hosts", f"{tests}::test_reach"]
+    asked = [*bare, sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen]
+    done = subprocess.run(asked, capture_output=True, text=True, check=False, cwd=Path(__file__).parents[2])
+    assert done.returncode == 0, done.stdout
+    assert "skipped" not in done.stdout
+
+
+_TRIAL = "from treadle.agent.sandbox import network; print(network.problem())"
+
+
 # The relay
 
 
@@ -145,8 +194,7 @@ async def test_relay_to_another_address(namespace: int) -> None:
         relay = await network.Relay.start(namespace, [service])
         assert await asyncio.to_thread(netlink.within, namespace, lambda: ask(service, b"abc")) == b"cba"
         await relay.stop()
-    made = netlink.within(namespace, lambda: network._listener("192.0.2.7", 80))
-    made.close()
+    os.close(switch.listener(namespace, "192.0.2.7", 80))
 
 
 async def test_relay_to_nobody(namespace: int) -> None:

@@ -393,6 +393,8 @@ class World:
 
     def close(self) -> None:
         """End what runs; then no process of this world may be left, and no traceback be written anywhere."""
+        with contextlib.suppress(AssertionError):  # an agent may have ended this moment
+            until(lambda: not self.zombies(), 10, what="the service has reaped its children")
         zombies = self.zombies()
         if (endpoint := self.home.endpoint()) is not None:
             with contextlib.suppress(ProcessLookupError):

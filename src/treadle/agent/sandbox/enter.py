@@ -61,6 +61,9 @@ _CLONE_NEWUSER = 0x10000000
 _CLONE_NEWPID = 0x20000000
 _CLONE_NEWNET = 0x40000000
 
+# linux/nsfs.h
+_NS_GET_USERNS = 0xB701
+
 # linux/mount.h
 _MS_RDONLY = 0x1
 _MS_NOSUID = 0x2
@@ -180,19 +183,48 @@ def _namespace(plan: dict[str, Any], status: int) -> int:
 def _unshare(network: bool, network_namespace: int | None) -> None:
     wanted = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWPID | _CLONE_NEWIPC
     if network_namespace is not None:
+        if not is_ours(network_namespace):
+            join_owner(network_namespace)
         _checked(_libc.setns(network_namespace, _CLONE_NEWNET), "setns")
         os.close(network_namespace)
     elif not network:
         wanted |= _CLONE_NEWNET
-    user, group = os.geteuid(), os.getegid()
     try:
         _checked(_libc.unshare(wanted), "unshare")
     except PermissionError:
         # Without the right to make namespaces, a user namespace gives it, within itself, where the kernel allows.
-        _checked(_libc.unshare(wanted | _CLONE_NEWUSER), "unshare with a user namespace")
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{user} {user} 1")
-        _write("/proc/self/gid_map", f"{group} {group} 1")
+        own_user_namespace(wanted)
+
+
+def own_user_namespace(wanted: int = 0) -> None:
+    """Make namespaces in a new user namespace, in which this process may do everything, as the same user as outside."""
+    user, group = os.geteuid(), os.getegid()
+    _checked(_libc.unshare(wanted | _CLONE_NEWUSER), "unshare with a user namespace")
+    _write("/proc/self/setgroups", "deny")
+    _write("/proc/self/uid_map", f"{user} {user} 1")
+    _write("/proc/self/gid_map", f"{group} {group} 1")
+
+
+def is_ours(namespace: int) -> bool:
+    """Tell whether a network namespace belongs to the user namespace that this process is in."""
+    owner = _owner(namespace)
+    try:
+        return os.path.samestat(os.fstat(owner), os.stat("/proc/self/ns/user"))
+    finally:
+        os.close(owner)
+
+
+def join_owner(namespace: int) -> None:
+    """Enter the user namespace that a network namespace belongs to; its owner may, from a process of one thread."""
+    owner = _owner(namespace)
+    try:
+        _checked(_libc.setns(owner, _CLONE_NEWUSER), "setns to a user namespace")
+    finally:
+        os.close(owner)
+
+
+def _owner(namespace: int) -> int:
+    return fcntl.ioctl(namespace, _NS_GET_USERNS)
 
 
 def _write(path: str, text: str) -> None:

@@ -16,8 +16,9 @@ inside the namespace a relay listens there, outside the agent passes on what com
 address translation through the machine, which would need its packet filters and its forwarding changed, and would let
 the addresses of two jobs meet; the price is that a job with several hosts does not see the internet.
 
-It takes the right to make network namespaces and devices, which root has. Without it all hosts share the machine's
-network, with a loopback address each (`loopback_addresses`).
+It takes the right to make network namespaces and devices, which root has, and anybody in a user namespace (`rights`).
+Where the kernel allows neither, all hosts share the machine's network, with a loopback address each
+(`loopback_addresses`).
 """
 
 from __future__ import annotations
@@ -37,14 +38,11 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
-from treadle.agent.sandbox import netlink
+from treadle.agent.sandbox import rights, switch
 from treadle.errors import LaunchError
 
 __all__ = ["Membership", "Relay", "addresses", "endpoints", "is_endpoint", "locked", "problem", "target"]
 
-_NETWORK = ipaddress.ip_network("10.0.0.0/16")
-_BRIDGE = "hosts"
-_DEVICE = "eth0"  # as resourceconfig.json says
 # Handing a descriptor over takes no time; an agent that is stopped in the middle of it is not waited for for ever.
 _PATIENCE = 30.0
 _PIECE = 64 * 1024
@@ -55,11 +53,7 @@ def problem() -> str:
     if sys.platform != "linux":
         return f"network namespaces are Linux's; this is {sys.platform}"
     try:
-        switch = _new_switch()
-        try:
-            _plug_in(switch, "trial", "10.0.0.1")
-        finally:
-            os.close(switch)
+        os.close(rights.acquire(switch.trial))
     except OSError as error:
         return f"{error.strerror} ({error.filename or 'network'})"
     return ""
@@ -72,36 +66,7 @@ def addresses(hosts: Iterable[str]) -> dict[str, str]:
     '10.0.0.3'
     """
     ordered = sorted(hosts, key=lambda host: (len(host), host))
-    return {host: str(_NETWORK[number]) for number, host in enumerate(ordered, 1)}
-
-
-def _new_switch() -> int:
-    switch = netlink.new_namespace()
-    try:
-        netlink.within(switch, lambda: netlink.add_bridge(_BRIDGE))
-    except BaseException:
-        os.close(switch)
-        raise
-    return switch
-
-
-def _plug_in(switch: int, host: str, address: str) -> int:
-    """Make a host's namespace with its `eth0` on the switch, and give a descriptor of it."""
-    namespace = netlink.new_namespace()
-
-    def furnish() -> None:
-        netlink.set_up("lo")
-        netlink.add_address(_DEVICE, address, _NETWORK.prefixlen)
-        netlink.set_up(_DEVICE)
-
-    try:
-        end = f"v{hashlib.sha256(host.encode()).hexdigest()[:12]}"  # a name of 15 characters at most
-        netlink.within(switch, lambda: netlink.add_veth(end, bridge=_BRIDGE, peer=_DEVICE, namespace=namespace))
-        netlink.within(namespace, furnish)
-    except BaseException:
-        os.close(namespace)
-        raise
-    return namespace
+    return {host: str(switch.NETWORK[number]) for number, host in enumerate(ordered, 1)}
 
 
 class Membership:
@@ -123,7 +88,7 @@ class Membership:
         membership = cls(address)
         try:
             await membership._join(f"\0treadle-{_digest(secret)}", meeting_place)
-            membership.namespace = _plug_in(membership._switch, host, address)
+            membership.namespace = rights.acquire(switch.plug_in, host, address, namespace=membership._switch)
         except BaseException as error:
             await membership.leave()
             if isinstance(error, OSError | TimeoutError):
@@ -137,7 +102,7 @@ class Membership:
             self._switch = await _handed_over(ours)
             return
         self._listener = ours
-        self._switch = _new_switch()
+        self._switch = rights.acquire(switch.new)
         self._serving = asyncio.create_task(_hand_over(ours, self._switch))
 
     async def __aenter__(self) -> Self:
@@ -187,14 +152,14 @@ def locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-async def _hand_over(listener: socket.socket, switch: int) -> None:
+async def _hand_over(listener: socket.socket, handed: int) -> None:
     """Give the switch to everybody of this user who asks."""
     loop = asyncio.get_running_loop()
     while True:
         channel, _ = await loop.sock_accept(listener)
         with channel, contextlib.suppress(OSError):  # who has gone again needs nothing
             if _user_of(channel) == os.geteuid():
-                socket.send_fds(channel, [b"!"], [switch])
+                socket.send_fds(channel, [b"!"], [handed])
 
 
 async def _handed_over(channel: socket.socket) -> int:
@@ -260,7 +225,8 @@ class Relay:
         """Begin to listen in a namespace, at the services' own addresses. Raises OSError."""
         relay = cls()
         for target in sorted(targets):
-            await relay.listen(netlink.within(namespace, partial(_listener, *target)), target)
+            bound = rights.acquire(switch.listener, *target, namespace=namespace)
+            await relay.listen(socket.socket(fileno=bound), target)
         return relay
 
     async def listen(
@@ -294,20 +260,6 @@ class Relay:
         for each in self._open:
             each.cancel()
         await asyncio.gather(*self._open, return_exceptions=True)
-
-
-def _listener(address: str, port: int) -> socket.socket:
-    ip = ipaddress.ip_address(address)
-    if not ip.is_loopback:
-        netlink.add_address("lo", address, ip.max_prefixlen)
-    listener = socket.socket(socket.AF_INET if ip.version == 4 else socket.AF_INET6)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((address, port))
-    except BaseException:
-        listener.close()
-        raise
-    return listener
 
 
 async def _pass_on(address: str, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
