@@ -178,6 +178,12 @@ class Decoded:
 HTML = b"<!DOCTYPE html>\n<html><head><title>\n Sign in  to Acme</title></head></html>"
 JSON_TYPE = ["application/json"]
 DECODED = [
+    Decoded(
+        "half a pair",
+        rb'["a\ud83d", "\ude00", "\ud83d\ude00", "\\ud83d"]',
+        "application/json",
+        ["a\ufffd", "\ufffd", "😀", r"\ud83d"],
+    ),
     Decoded("JSON", b'{"a": [1, null]}', "application/json", {"a": [1, None]}),
     Decoded("AWS's JSON", b'{"a": 1}', AMZ, {"a": 1}),
     Decoded("problem JSON with a charset", b'{"a": 1}', "application/problem+json; charset=utf-8", {"a": 1}),

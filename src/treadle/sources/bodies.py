@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -276,13 +277,32 @@ def _first(body: bytes) -> int:
 def _json_value(body: bytes, charset: str) -> Decoded:
     """Give the JSON value, or MISSING and a clause that says what the body is instead."""
     try:
-        return msgspec.json.decode(_utf8(body, charset)), ""
+        text = _utf8(body, charset)
+        try:
+            return msgspec.json.decode(text), ""
+        except msgspec.DecodeError:
+            whole = _HALVES.sub(_whole, text)
+            if whole == text:
+                raise
+            return msgspec.json.decode(whole), ""
     except (UnicodeDecodeError, LookupError):
         return MISSING, f"the body is not text in {charset or 'utf-8'} ({len(body)} bytes)"
     except RecursionError:
         return MISSING, "the body is nested too deeply"
     except msgspec.DecodeError as error:
         return MISSING, _what_it_is(body, str(error))
+
+
+# Half a surrogate pair, which RFC 8259 §8.2 foresees: a server cut a text in the middle of an emoji. A whole pair and
+# every other escape are matched, too, so that nothing else is taken for one.
+_HALVES: Final = re.compile(
+    rb"\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})|\\."
+)
+
+
+def _whole(found: re.Match[bytes]) -> bytes:
+    """Give the replacement character for half a pair, everything else as it is."""
+    return rb"\ufffd" if found[1] else found[0]
 
 
 def _utf8(body: bytes, charset: str) -> bytes:
