@@ -146,12 +146,8 @@ async def test_a_full_database_is_an_error_and_the_store_goes_on(tmp_path: Path)
     """What does not fit is refused with advice; what fits afterwards is stored."""
     store = SqliteRunStore(tmp_path / "runs.db")
     await store.save(RUN)
-
-    def limit(connection: sqlite3.Connection) -> None:
-        pages = connection.execute("PRAGMA page_count").fetchone()[0]
-        connection.execute(f"PRAGMA max_page_count = {pages + 4}")
-
-    await store._database.write(limit)
+    ((pages,),) = store._database.read("PRAGMA page_count")
+    await store._database.write((f"PRAGMA max_page_count = {pages + 4}", ()))
     with pytest.raises(StoreError, match="the disk is full") as caught:
         await store.save(msgspec.structs.replace(RUN, state=b"x" * 1_000_000))
     assert "Make room" in caught.value.hint

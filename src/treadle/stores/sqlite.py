@@ -4,7 +4,7 @@ How a database is used, and why so:
 
 * Write-ahead log with `synchronous=FULL`: a write that has returned is on the disk; a process that is killed in the
   middle of a write leaves the database as it was before.
-* One writer thread per store takes all writes that wait and commits them together, each in a savepoint of its own: one
+* One writer thread per store takes all writes that wait and commits them together, each so that it fails alone: one
   fsync serves many callers, and a write that fails harms no other. (12 µs an insert at 200 concurrent callers;
   aiosqlite needs 103.)
 * Reads run on the caller's thread, on a connection of their own: in the write-ahead log readers wait for nobody, and
@@ -22,9 +22,11 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
+
+import msgspec
 
 from treadle.errors import StoreError
 from treadle.seams import JobRecord, RunRecord
@@ -35,8 +37,8 @@ __all__ = ["SqliteJobStore", "SqliteRunStore"]
 _PATIENCE = 30.0
 
 _Row: TypeAlias = tuple[Any, ...]
-_Work: TypeAlias = Callable[[sqlite3.Connection], Any]
-_Waiting: TypeAlias = tuple[_Work, asyncio.Future[Any]]
+_Statement: TypeAlias = tuple[str, Sequence[Any]]
+_Waiting: TypeAlias = tuple[Sequence[_Statement], asyncio.Future[int]]
 
 
 class _Database:
@@ -54,16 +56,16 @@ class _Database:
         self._writer: threading.Thread | None = None
         self._closed = False
 
-    async def write(self, work: _Work) -> Any:
-        """Run `work` in a transaction on the writer's thread; give its result when it is on the disk."""
+    async def write(self, *statements: _Statement) -> int:
+        """Execute all of the statements or none; give how many rows the last one changed when that is on the disk."""
         if self._closed:
             raise StoreError(f"The database {self._path} has been closed.")
         if self._writer is None:
             self._opened()
             self._writer = threading.Thread(target=self._write_on, name=f"treadle-{self._path.name}", daemon=True)
             self._writer.start()
-        done: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._waiting.put((work, done))
+        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._waiting.put((statements, done))
         return await done
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[_Row]:
@@ -127,42 +129,57 @@ class _Database:
 
     def _refuse(self, error: StoreError) -> None:
         while (waiting := self._waiting.get()) is not None:
-            _deliver([(waiting[1], None, error)])
+            _deliver([(waiting[1], 0, error)])
 
 
-_Outcome: TypeAlias = tuple[asyncio.Future[Any], Any, Exception | None]
+_Outcome: TypeAlias = tuple[asyncio.Future[int], int, Exception | None]
 
 
 def _commit(connection: sqlite3.Connection, group: Sequence[_Waiting], path: Path) -> list[_Outcome]:
-    """Run every work of the group in one transaction. One that fails is undone alone; a failed commit fails all."""
+    """Make every write of the group in one transaction. One that fails is undone alone; a failed commit fails all."""
     outcomes: list[_Outcome] = []
     try:
         connection.execute("BEGIN IMMEDIATE")
-        for work, done in group:
-            outcomes.append((done, *_attempt(connection, work, path)))
+        for statements, done in group:
+            outcomes.append((done, *_attempt(connection, statements, path)))
         connection.execute("COMMIT")
     except sqlite3.Error as error:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         failure = _translated(error, path)
-        return [(done, None, failure) for _, done in group]
+        return [(done, 0, failure) for _, done in group]
     return outcomes
 
 
-def _attempt(connection: sqlite3.Connection, work: _Work, path: Path) -> tuple[Any, Exception | None]:
-    connection.execute("SAVEPOINT work")
+def _attempt(
+    connection: sqlite3.Connection, statements: Sequence[_Statement], path: Path
+) -> tuple[int, Exception | None]:
+    # SQLite undoes a statement that fails by itself.
+    execute = _one if len(statements) == 1 else _all_or_none
     try:
-        result = work(connection)
+        return execute(connection, statements), None
     except Exception as error:
         if not connection.in_transaction:
-            # A full disk and the like end the whole transaction, and with it the works before this one.
+            # A full disk and the like end the whole transaction, and with it the writes before this one.
             raise
-        connection.execute("ROLLBACK TO work")
-        return None, _translated(error, path) if isinstance(error, sqlite3.Error) else error
+        return 0, _translated(error, path) if isinstance(error, sqlite3.Error) else error
+
+
+def _one(connection: sqlite3.Connection, statements: Sequence[_Statement]) -> int:
+    return connection.execute(*statements[0]).rowcount
+
+
+def _all_or_none(connection: sqlite3.Connection, statements: Sequence[_Statement]) -> int:
+    connection.execute("SAVEPOINT write")
+    try:
+        return [connection.execute(*each).rowcount for each in statements][-1]
+    except Exception:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK TO write")
+        raise
     finally:
         if connection.in_transaction:
-            connection.execute("RELEASE work")
-    return result, None
+            connection.execute("RELEASE write")
 
 
 def _deliver(outcomes: Sequence[_Outcome]) -> None:
@@ -313,6 +330,16 @@ _RUNS = (
 
 _RUN = "SELECT run_id, workflow_id, document, status, started_at, updated_at, state, setup FROM runs JOIN setups "
 
+_SAVE_RUN = (
+    "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET"
+    " workflow_id = excluded.workflow_id, document = excluded.document, status = excluded.status,"
+    " started_at = excluded.started_at, updated_at = excluded.updated_at, state = excluded.state"
+)
+_SAVE_SETUP = (
+    "INSERT INTO setups VALUES (?, ?) ON CONFLICT (run_id) DO UPDATE SET setup = excluded.setup"
+    " WHERE setup IS NOT excluded.setup"
+)
+
 
 class SqliteRunStore:
     """A `RunStore` in a file; several processes may use it at once."""
@@ -322,32 +349,21 @@ class SqliteRunStore:
 
     async def save(self, record: RunRecord, events: Sequence[bytes] = ()) -> None:
         """Store the record and append the events in one transaction, durable on return. Raises `StoreError`."""
-
-        def work(connection: sqlite3.Connection) -> None:
-            connection.execute(
-                "INSERT INTO runs VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (run_id) DO UPDATE SET"
-                " workflow_id = excluded.workflow_id, document = excluded.document, status = excluded.status,"
-                " started_at = excluded.started_at, updated_at = excluded.updated_at, state = excluded.state",
-                (
-                    record.run_id,
-                    record.workflow_id,
-                    record.document,
-                    record.status,
-                    record.started_at,
-                    record.updated_at,
-                    record.state,
-                ),
-            )
-            connection.execute(
-                "INSERT INTO setups VALUES (?, ?) ON CONFLICT (run_id) DO UPDATE SET setup = excluded.setup"
-                " WHERE setup IS NOT excluded.setup",
-                (record.run_id, record.setup),
-            )
-            connection.executemany(
-                "INSERT INTO events (run_id, event) VALUES (?, ?)", [(record.run_id, each) for each in events]
-            )
-
-        await self._database.write(work)
+        values = (
+            record.run_id,
+            record.workflow_id,
+            record.document,
+            record.status,
+            record.started_at,
+            record.updated_at,
+            record.state,
+        )
+        add = "INSERT INTO events (run_id, event) VALUES (?, ?)"
+        await self._database.write(
+            (_SAVE_RUN, values),
+            (_SAVE_SETUP, (record.run_id, record.setup)),
+            *((add, (record.run_id, each)) for each in events),
+        )
 
     async def load(self, run_id: str) -> RunRecord | None:
         """Give a run, or None."""
@@ -404,13 +420,8 @@ class SqliteJobStore:
 
     async def insert(self, record: JobRecord) -> bool:
         """Store a new job; False when the name is taken."""
-        values = tuple(getattr(record, each) for each in JobRecord.__struct_fields__)
-
-        def work(connection: sqlite3.Connection) -> bool:
-            query = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING"
-            return connection.execute(query, values).rowcount == 1
-
-        return bool(await self._database.write(work))
+        query = "INSERT INTO jobs VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (name) DO NOTHING"
+        return await self._database.write((query, msgspec.structs.astuple(record))) == 1
 
     async def update(self, record: JobRecord) -> bool:
         """Replace a job; False unless the stored version is `record.version - 1`."""
@@ -418,12 +429,8 @@ class SqliteJobStore:
             "UPDATE jobs SET status = ?, secondary_status = ?, created_at = ?, modified_at = ?, version = ?, body = ?"
             " WHERE name = ? AND version = ?"
         )
-        values = tuple(getattr(record, each) for each in JobRecord.__struct_fields__[1:])
-
-        def work(connection: sqlite3.Connection) -> bool:
-            return connection.execute(query, (*values, record.name, record.version - 1)).rowcount == 1
-
-        return bool(await self._database.write(work))
+        name, *values = msgspec.structs.astuple(record)
+        return await self._database.write((query, (*values, name, record.version - 1))) == 1
 
     async def get(self, name: str) -> JobRecord | None:
         """Give a job, or None."""
@@ -432,11 +439,7 @@ class SqliteJobStore:
 
     async def delete(self, name: str) -> bool:
         """Remove a job; its name is free again. False when there is none."""
-
-        def work(connection: sqlite3.Connection) -> bool:
-            return connection.execute("DELETE FROM jobs WHERE name = ?", (name,)).rowcount == 1
-
-        return bool(await self._database.write(work))
+        return await self._database.write(("DELETE FROM jobs WHERE name = ?", (name,))) == 1
 
     async def all(self) -> Sequence[JobRecord]:
         """Give every job, oldest first."""
