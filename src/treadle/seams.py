@@ -641,6 +641,10 @@ class Objects(Protocol):
         """Give the objects whose key starts with `prefix`, in UTF-8 binary order. Raises `ObjectNotFound` (bucket)."""
         ...
 
+    def holds(self, bucket: str, prefix: str = "") -> bool:
+        """Tell whether the key of some object starts with `prefix`. Raises `BucketNotFound`."""
+        ...
+
     def head(self, bucket: str, key: str) -> ObjectInfo:
         """Give one object's information. Raises `ObjectNotFound`."""
         ...

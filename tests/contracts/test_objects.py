@@ -142,6 +142,7 @@ def test_any_keys_round_trip_in_order(kind: str, wanted: set[str], prefix: str, 
         assert keys(objects, prefix, after) == [
             key for key in sorted(wanted, key=str.encode) if key.startswith(prefix) and key.encode() > after.encode()
         ]
+        assert objects.holds("bucket", prefix) == any(key.startswith(prefix) for key in wanted)
         assert all(get(objects, key) == key.encode() for key in wanted)
 
 
@@ -241,6 +242,7 @@ def test_missing_things_are_said_to_be_missing(objects: Objects, tmp_path: Path)
     assert keys(objects) == ["a/b"]
     for missing in (
         lambda: objects.list("nowhere"),
+        lambda: objects.holds("nowhere"),
         lambda: objects.head("nowhere", "a"),
         lambda: objects.read("nowhere", "a"),
         lambda: objects.write("nowhere", "a", iter([b"x"])),

@@ -162,7 +162,7 @@ def _fast_file(made: Plan, wanted: _Wanted) -> None:
         raise DataError(f'Channel "{channel.name}": FastFile mode takes an S3Prefix, not {channel.data_type}.')
     bucket, key = split_uri(channel.s3["S3Uri"])
     folder = key if not key or key.endswith("/") else f"{key}/"
-    if next(iter(objects.list(bucket, folder)), None) is not None:
+    if objects.holds(bucket, folder):
         if wanted.mounts and wanted.share.whole and isinstance(objects, PlainObjects):
             directory = objects.plain_directory(bucket, folder)
             if directory is not None:
@@ -171,7 +171,7 @@ def _fast_file(made: Plan, wanted: _Wanted) -> None:
         listing = _Listing(bucket, folder, objects.list(bucket, folder))
     else:
         found = list(itertools.takewhile(lambda info: info.key == key, objects.list(bucket, key)))
-        if not found and next(iter(objects.list(bucket, key)), None) is not None:
+        if not found and objects.holds(bucket, key):
             raise DataError(_PARTIAL)
         listing = _Listing(bucket, key, iter(found))
     made.files.extend(_without_clashes(channel.name, wanted.share.of(_placed(channel, listing))))

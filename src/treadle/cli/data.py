@@ -337,7 +337,7 @@ def rm(uri: tuple[str, str], recursive: bool) -> None:
 
 
 def _remove_bucket(objects: FilesystemObjects, bucket: str) -> None:
-    if next(objects.list(bucket), None) is not None:
+    if objects.holds(bucket):
         raise UsageError(f"The bucket s3://{bucket} is not empty.", hint="--recursive removes it with all in it.")
     objects.delete_bucket(bucket)
     click.echo(f"removed s3://{bucket}")
@@ -360,7 +360,7 @@ def _remove_all(objects: FilesystemObjects, bucket: str, key: str) -> None:
 
 
 def _not_alone(objects: FilesystemObjects, bucket: str, key: str) -> Exception:
-    if next(objects.list(bucket, _prefix(key)), None) is None:
+    if not objects.holds(bucket, _prefix(key)):
         return _nothing(bucket, key)
     return UsageError(
         f"s3://{bucket}/{key} is no object but a prefix.", hint="--recursive removes all that is below it."

@@ -86,6 +86,11 @@ class FilesystemObjects:
                 with contextlib.suppress(FileNotFoundError), tree.open_file(top, key) as file:  # gone since it was seen
                     yield _info(key, file, beside)
 
+    def holds(self, bucket: str, prefix: str = "") -> bool:
+        """Tell whether the key of some object starts with `prefix`; large directories are not read to their ends."""
+        with self._bucket(bucket) as top, _translated(bucket):
+            return tree.holds(top, _utf8(prefix))
+
     def browse(
         self, bucket: str, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
     ) -> Iterator[ObjectInfo | CommonPrefix]:
@@ -312,7 +317,7 @@ class FilesystemObjects:
     def delete_bucket(self, bucket: str) -> None:
         """Remove an empty bucket. Raises `BucketNotFound`, and `BucketNotEmpty` while there is something in it."""
         with _translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
-            if next(tree.walk(top, b"", b""), None) is None:
+            if not tree.holds(top, b""):
                 tree.remove_empty(top)
             try:
                 (self.root / bucket).rmdir()

@@ -59,6 +59,10 @@ class MemoryObjects:
             stored = sorted(self._bucket(bucket).items())
         return iter([each.info for key, each in stored if key.startswith(prefix) and key > start_after])
 
+    def holds(self, bucket: str, prefix: str = "") -> bool:
+        """Tell whether the key of some object starts with `prefix`. Raises `BucketNotFound`."""
+        return any(self.list(bucket, prefix))
+
     def browse(
         self, bucket: str, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
     ) -> Iterator[ObjectInfo | CommonPrefix]:

@@ -13,7 +13,7 @@ import stat
 import threading
 import time
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeAlias
@@ -26,6 +26,7 @@ __all__ = [
     "READ",
     "Names",
     "browse",
+    "holds",
     "is_file",
     "only_name",
     "open_directory",
@@ -194,6 +195,22 @@ def walk(top: int, prefix: bytes, after: bytes) -> Iterator[bytes]:
             yield entry.key
 
 
+def holds(top: int, prefix: bytes) -> bool:
+    """Tell whether a key starts with `prefix`. Reads directories only until there is one."""
+    return _holds(top, prefix[: prefix.rfind(b"/") + 1], prefix)
+
+
+def _holds(top: int, directory: bytes, prefix: bytes) -> bool:
+    with contextlib.suppress(FileNotFoundError), contextlib.closing(_scan(top, directory)) as entries:
+        for entry in entries:
+            if entry.is_directory:
+                if _may_hold(entry.key, prefix, b"") and _holds(top, entry.key, prefix):
+                    return True
+            elif entry.key.startswith(prefix):
+                return True
+    return False
+
+
 def browse(top: int, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bool]]:
     """Give the keys that start with `prefix` and have no "/" after it, and the beginnings, up to "/", of those that do.
 
@@ -225,7 +242,7 @@ def _entries(top: int, key: bytes, after: bytes) -> Sequence[_Entry]:
             entries = _RECENT.find(key, here)
             if entries is None:
                 # Two entries are equal where a crash left an object in both of its places.
-                entries = _RECENT.keep(key, here, lambda: sorted(set(_scan(top, names, (), key))))
+                entries = _RECENT.keep(key, here, lambda: sorted(set(_scan(top, key))))
     except FileNotFoundError:
         return ()
     if not after.startswith(key):
@@ -274,20 +291,19 @@ def _has_pieces(directory: int) -> bool:
     return any(name.endswith(os.fsdecode(MORE)) for name in os.listdir(directory))
 
 
-def _scan(top: int, names: Names, begun: Names, key: bytes) -> Iterator[_Entry]:
-    """Read one directory; `begun` are the names of the pieces of a long segment that lead to it."""
-    with open_directory(top, names) as here, os.scandir(here) as entries:
-        found = [(os.fsencode(each.name), each.is_dir(follow_symlinks=False), each.is_file(follow_symlinks=False))
-                 for each in entries]  # fmt: skip
-    for name, is_directory, is_file in found:
-        if is_directory and name.endswith(MORE):
-            with contextlib.suppress(FileNotFoundError):
-                yield from _scan(top, (*names, name), (*begun, name), key)
-        elif is_directory or is_file:
-            own = name if is_directory else name.removesuffix(DISPLACED)
-            segment = segment_of((*begun, own))
-            if segment is not None:
-                yield _Entry(key + segment + (b"/" if is_directory else b""), is_directory)
+def _scan(top: int, key: bytes, begun: Names = ()) -> Generator[_Entry, None, None]:
+    """Read the directory whose keys start with `key`; `begun` are the pieces of a long segment that lead below it."""
+    with open_directory(top, (*spell_key(key)[:-1], *begun)) as here, os.scandir(here) as entries:
+        for each in entries:
+            name, is_directory = os.fsencode(each.name), each.is_dir(follow_symlinks=False)
+            if is_directory and name.endswith(MORE):
+                with contextlib.suppress(FileNotFoundError):
+                    yield from _scan(top, key, (*begun, name))
+            elif is_directory or each.is_file(follow_symlinks=False):
+                own = name if is_directory else name.removesuffix(DISPLACED)
+                segment = segment_of((*begun, own))
+                if segment is not None:
+                    yield _Entry(key + segment + (b"/" if is_directory else b""), is_directory)
 
 
 def plain(top: int, names: Names) -> bool:

@@ -262,15 +262,15 @@ def _bucket_and_key(member: str, uri: str) -> tuple[str, str]:
 
 
 def check_data(request: Mapping[str, Json], objects: Objects, region: str) -> None:
-    """Refuse a job whose data is not there, as CreateTrainingJob does (§1.6). Reads listings. Raises `ServiceError`."""
+    """Refuse a job whose data is not there, as CreateTrainingJob does (§1.6). Raises `ServiceError`."""
     for member, uri in _at(request, _INPUT):
         bucket, prefix = _bucket_and_key(member, uri)
         problem = ""
         try:
-            found = next(iter(objects.list(bucket, prefix)), None)
+            found = objects.holds(bucket, prefix)
         except ObjectError as error:
-            found, problem = None, f" Error message from S3: {error.message}"
-        if found is None:
+            found, problem = False, f" Error message from S3: {error.message}"
+        if not found:
             raise _invalid(
                 f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
                 f"exists in the selected region ({region}), that objects exist under that S3 prefix, and that the role "
