@@ -31,6 +31,9 @@ MODEL = json.loads(
 class Images:
     """Knows the image `demo`."""
 
+    def knows(self, reference: str) -> bool:
+        return reference == "demo"
+
     def resolve(
         self,
         reference: str,

@@ -29,6 +29,7 @@ import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
@@ -144,6 +145,12 @@ class ImageRegistry:
             if directories.pop(_full(name), None) is None:
                 raise ImageError(f"There is no image {name!r}.", hint=_registered(name, directories))
 
+    def knows(self, reference: str) -> bool:
+        """Tell whether an image is registered or built in: then `resolve` asks nobody else."""
+        if self._containers.only:
+            return False
+        return _full(reference) in self._read() or catalogue.find(reference) is not None
+
     def find(self, reference: str, hyperparameters: Mapping[str, str] | None = None) -> ResolvedImage:
         """Give what a reference stands for. Raises `ImageError`."""
         directories = {} if self._containers.only else self._read()
@@ -190,7 +197,7 @@ class ImageRegistry:
         except OSError as error:
             raise ImageError(f"{self._file} cannot be written: {error.strerror or error}.") from error
         try:
-            directories = self._read()
+            directories = dict(self._read())
             yield directories
             write_whole(self._file, msgspec.json.format(msgspec.json.encode({"images": directories})))
         except OSError as error:
@@ -198,9 +205,9 @@ class ImageRegistry:
         finally:
             lock.release()
 
-    def _read(self) -> dict[str, str]:
+    def _read(self) -> Mapping[str, str]:
         try:
-            return msgspec.json.decode(self._file.read_bytes(), type=_Images).images
+            return _directories(self._file, _stamp(self._file))
         except FileNotFoundError:
             return {}
         except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -214,6 +221,25 @@ class _Images(msgspec.Struct, frozen=True):
     """The file. Full name → directory."""
 
     images: dict[str, str]
+
+
+# The list and an image's description are needed for every job that is created, and change rarely: they are read again
+# when their stamp is another one.
+
+
+def _stamp(path: Path) -> tuple[int, ...]:
+    found = path.stat()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=4)
+def _directories(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, str]:
+    return msgspec.json.decode(path.read_bytes(), type=_Images).images
+
+
+@lru_cache(maxsize=64)
+def _described(directory: str, _stamp: tuple[int, ...]) -> LocalImage:
+    return read_image(Path(directory))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -262,12 +288,16 @@ def _look(name: str, directory: str) -> LocalImage:
 
 def _local(name: str, directory: str) -> ResolvedImage:
     short = _short(name)
-    if not Path(directory).is_dir():
-        raise ImageError(
-            f"The image {short!r} was registered from {directory}, which is not there any more.",
-            hint=f"Register it from where it is now with `treadle images add`, or `treadle images rm {short}`.",
-        )
-    image = read_image(Path(directory))
+    try:
+        image = _described(directory, _stamp(Path(directory, DESCRIPTION)))
+    except OSError as error:
+        if Path(directory).is_dir():
+            image = read_image(Path(directory))  # which says what is wrong
+        else:
+            raise ImageError(
+                f"The image {short!r} was registered from {directory}, which is not there any more.",
+                hint=f"Register it from where it is now with `treadle images add`, or `treadle images rm {short}`.",
+            ) from error
     if _full(image.name) != name:
         raise ImageError(
             f"The image {short!r} was registered from {directory}, but {DESCRIPTION} there calls it {image.name!r}.",
