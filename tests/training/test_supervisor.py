@@ -175,6 +175,57 @@ async def test_jobs_wait_for_room_in_their_order(control: Control) -> None:
     assert [each.job for each in control.launcher.launched] == ["a", "b", "c", "d"]
 
 
+async def test_who_comes_behind_others_is_stored_once(control: Control) -> None:
+    """It is seen to wait from the first moment, without a second write."""
+    written: list[tuple[str, str]] = []
+
+    class Writing(MemoryJobStore):
+        async def insert(self, record: JobRecord) -> bool:
+            written.append((record.name, record.secondary_status))
+            return await super().insert(record)
+
+        async def update(self, record: JobRecord) -> bool:
+            written.append((record.name, record.secondary_status))
+            return await super().update(record)
+
+    control.jobs, control.script = Writing(), obedient
+    whole: dict[str, Any] = {"ResourceConfig": {"InstanceType": "ml.local.cpu"}}
+    async with control.supervised() as supervisor:
+        await supervisor.add(new_job("a", **whole))
+        await control.reached("Training", "a")
+        await supervisor.add(new_job("b", **whole))
+        await control.reached("Pending", "b")
+        await supervisor.add(new_job("c"))
+        assert path_of(await control.reached("Pending", "c")) == ["Starting", "Pending"]
+        assert [each for each in written if each[0] != "a"] == [("b", "Starting"), ("b", "Pending"), ("c", "Pending")]
+        for name in ("a", "b", "c"):
+            await supervisor.request_stop(name)
+            await control.ended(name)
+
+
+async def test_a_job_that_comes_back_is_before_those_that_came_later(control: Control) -> None:
+    """It has been first before; who waits does not gain by its loss."""
+    begun: list[str] = []
+
+    async def lost_at_first(host: ScriptedHost) -> None:
+        begun.append(host.launch.job)
+        await (obedient(host) if len(begun) > 1 else host.claim())
+
+    control.script = lost_at_first
+    whole: dict[str, Any] = {"ResourceConfig": {"InstanceType": "ml.local.cpu"}}
+    retried = new_job("a", RetryStrategy={"MaximumRetryAttempts": 1}, **whole)
+    async with control.supervised(tick=0.2) as supervisor:
+        await supervisor.add(msgspec.structs.replace(retried, created_at=1.0))
+        for number, name in enumerate(("b", "c"), 2):
+            await supervisor.add(msgspec.structs.replace(new_job(name, **whole), created_at=float(number)))
+            await control.reached("Pending", name)
+        for name in ("a", "b", "c"):
+            await control.reached("Training", name)
+            await supervisor.request_stop(name)
+            await control.ended(name)
+    assert begun == ["a", "a", "b", "c"]
+
+
 async def test_the_first_preference_that_there_is_room_for(control: Control) -> None:
     """Of 8 CPUs 4 are taken: no GPU, not 8 CPUs, but 2 hosts of 2. What was selected stays, and the hosts are its."""
     control.script = obedient

@@ -140,7 +140,6 @@ class _Live:
     """An unfinished job, and what is known about it only here and now."""
 
     job: Job
-    need: Capacity
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     task: asyncio.Task[None] | None = None
@@ -223,6 +222,11 @@ class Supervisor:
         self._editing = asyncio.Lock()
         self._cleaning = asyncio.Lock()
         self._live: dict[str, _Live] = {}
+        # The names of jobs that have changed and have not been looked at since.
+        self._changed: dict[str, None] = {}
+        # Who waits for room, first in, first out; and what the others take of the machine. Both by name.
+        self._queue: dict[str, _Live] = {}
+        self._taken: dict[str, Capacity] = {}
         self._leaving: list[_Leaving] = []
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
@@ -238,7 +242,10 @@ class Supervisor:
         capacity = await self._launcher.capacity()
         for stored in await self._jobs.unfinished():
             job = decode(stored)
-            self._live[job.name] = _Live(job, _need(job, capacity))
+            self._live[job.name] = _Live(job)
+            if not _unplaced(job):
+                self._taken[job.name] = _ways(job, capacity)[0].need.capacity
+        self._changed = dict.fromkeys(self._live)
         await self._sweep()
         if self._announcer is not None:
             await self._announce_what_was_not()
@@ -299,22 +306,29 @@ class Supervisor:
             if live.job.announced is None:
                 await self._apply(live, Announced(self._clock(), len(live.job.transitions)))
         for stored in await self._jobs.all():
-            self._changed(decode(stored))
+            self._announce(decode(stored))
 
-    def _changed(self, job: Job) -> None:
+    def _announce(self, job: Job) -> None:
         if self._announcer is not None:
             self._announcer.changed(job)
 
     async def _added(self, job: Job) -> bool:
         if self._announcer is not None:
             job = msgspec.structs.replace(job, announced=0)
+        job = self._behind_others(job)
         if not await self._jobs.insert(record(job)):
             return False
-        self._live[job.name] = _Live(job, _need(job, await self._launcher.capacity()))
-        self._changed(job)
+        self._live[job.name] = _Live(job)
+        self._announce(job)
         self._update_quiet()
-        self._wake.set()
+        self._look_later(job)
         return True
+
+    def _behind_others(self, job: Job) -> Job:
+        """Let a new job wait at once where others do: it will not pass them, and need not be stored a second time."""
+        last = next(reversed(self._queue.values()), None)
+        others_wait = last is not None and last.job.secondary_status == "Pending"
+        return advance(job, Waiting(job.created_at)) if others_wait else job
 
     async def find(self, name: str) -> Job | None:
         """Give a job as it is now, or None."""
@@ -484,13 +498,13 @@ class Supervisor:
             await self._store(job)
             live.job = job
         live.notify()
-        self._wake.set()
+        self._look_later(job)
         return job
 
     async def _store(self, job: Job) -> None:
         if not await self._jobs.update(record(job)):
             raise StoreError(f"The job {job.name} was changed by somebody else.", hint="Run one service per home.")
-        self._changed(job)
+        self._announce(job)
 
     async def _whole(self, work: Coroutine[Any, Any, _T]) -> _T:
         """Await work that goes on to its end even when the one who waits for it is cancelled."""
@@ -509,51 +523,71 @@ class Supervisor:
 
     # -- the loop -----------------------------------------------------------------------------------------------------
 
+    def _look_later(self, job: Job) -> None:
+        self._changed[job.name] = None
+        self._wake.set()
+
     async def _work(self) -> None:
-        """Do what follows from the jobs, each time one has changed; a fault of the disk is tried again at the tick."""
+        """Do what follows from the jobs that have changed; at the tick from all, should the disk have had a fault."""
         while True:
             self._wake.clear()
+            changed, self._changed = self._changed, {}
             try:
-                await self._look_at_jobs()
+                await self._look_at_jobs([self._live[name] for name in changed if name in self._live])
             except StoreError as error:
                 _log.error("%s %s", error.message, error.hint)
-            with contextlib.suppress(TimeoutError):
+            try:
                 async with asyncio.timeout(self._tick if self._live else None):
                     await self._wake.wait()
+            except TimeoutError:
+                self._changed = dict.fromkeys(self._live)
 
-    async def _look_at_jobs(self) -> None:
-        for live in list(self._live.values()):
-            if live.job.outcome and not live.busy:
+    async def _look_at_jobs(self, lives: Iterable[_Live]) -> None:
+        for live in lives:
+            if live.busy:
+                self._changed[live.job.name] = None  # it is looked at again, with whatever changes next
+            elif live.job.outcome:
+                self._queue.pop(live.job.name, None)
                 live.task = self._spawn(self._told(live.job.name, self._settle(live)))
-        waiting = [each for each in self._live.values() if not each.busy and _unplaced(each.job)]
-        if not waiting:
-            return
-        capacity = await self._launcher.capacity()
-        room = True
-        for live in waiting:
-            if live.job.stop_requested or live.job.limit:
-                # Its launch was lost, and it will not be launched again: nothing runs.
-                for host in live.job.hosts:
-                    await self._apply(
-                        live, HostLost(self._clock(), live.job.attempt, host.name, "It was not launched.")
-                    )
-                continue
-            # First in, first out: who does not fit lets nobody pass, or a large job would never get its turn.
-            way = self._way(live, capacity) if room else None
-            room = way is not None
-            if way is not None:
-                live.need = way.need.capacity
-                live.task = self._spawn(self._told(live.job.name, self._launch(live, way)))
-            elif live.job.secondary_status != "Pending":  # there may be thousands that know already
+            elif _unplaced(live.job):
+                await self._line_up(live)
+        await self._place_who_waits()
+        for live in lives:
+            if live.job.name in self._queue and live.job.secondary_status != "Pending":
                 await self._apply(live, Waiting(self._clock()))
 
-    def _way(self, live: _Live, machine: Capacity) -> Way | None:
-        """Give the first way to place a job that there is room for now."""
-        used = self._used()
-        return next((each for each in _ways(live.job, machine) if _fits(each.need.capacity, machine, used)), None)
+    async def _line_up(self, live: _Live) -> None:
+        if live.job.stop_requested or live.job.limit:
+            # Its launch was lost, and it will not be launched again: nothing runs.
+            for host in live.job.hosts:
+                await self._apply(live, HostLost(self._clock(), live.job.attempt, host.name, "It was not launched."))
+            return
+        name = live.job.name
+        if name in self._queue:
+            return
+        self._taken.pop(name, None)
+        last = next(reversed(self._queue.values()), live)
+        self._queue[name] = live
+        if last.job.created_at > live.job.created_at:  # it comes back, and is older than others
+            self._queue = dict(sorted(self._queue.items(), key=lambda each: each[1].job.created_at))
 
-    def _used(self) -> list[Capacity]:
-        return [each.need for each in self._live.values() if each.busy or not _unplaced(each.job)]
+    async def _place_who_waits(self) -> None:
+        """Place who is first, and the next, for as long as there is room.
+
+        Who does not fit lets nobody pass, or a large job would never get its turn.
+        """
+        if not self._queue:
+            return
+        capacity = await self._launcher.capacity()
+        while self._queue:
+            name, live = next(iter(self._queue.items()))
+            used = list(self._taken.values())
+            way = next((each for each in _ways(live.job, capacity) if _fits(each.need.capacity, capacity, used)), None)
+            if way is None:
+                return
+            del self._queue[name]
+            self._taken[name] = way.need.capacity
+            live.task = self._spawn(self._told(name, self._launch(live, way)))
 
     async def _told(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         """Do work on a job; a fault is logged, and as the job is as it was, the next tick does the work again."""
@@ -645,6 +679,7 @@ class Supervisor:
         job = await self._apply(live, Settled(self._clock(), failure))
         self._logs.forget(job.name)
         del self._live[job.name]
+        self._taken.pop(job.name, None)
         live.notify()
         self._leaving.append(_Leaving.of(job, time.monotonic() + self._leave))
         self._ended.set()
@@ -781,10 +816,6 @@ def _ways(job: Job, machine: Capacity) -> list[Way]:
                 selected,
             )
         ]
-
-
-def _need(job: Job, machine: Capacity) -> Capacity:
-    return _ways(job, machine)[0].need.capacity
 
 
 def _gpus(kind: str, machine: Capacity) -> int:
