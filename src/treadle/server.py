@@ -453,6 +453,7 @@ async def _answering(
         http=BoundedProtocol,
         ws="none",
         server_header=False,
+        proxy_headers=False,  # what they say of the client is of no use to us
         timeout_keep_alive=75,
         timeout_graceful_shutdown=int(_GRACE),
         ssl_certfile=tls.certificate if tls else None,

@@ -152,7 +152,6 @@ class _Gate:
 
     def admit(self, head: _Head, body: bytes, service: str | None) -> Caller:
         """Tell who calls `service` (None: not known yet). Raises `ServiceError`."""
-        claimed = claimed_scope(head.headers, head.query)
         if self.authenticate:
             signed = verify(
                 head.method,
@@ -162,7 +161,7 @@ class _Gate:
                 payload_hash(body),
                 secret_for=self.secret_for,
                 now=self.clock(),
-                region=None if claimed and claimed.service in _GLOBAL else self.region,
+                region=None if service in _GLOBAL else self.region,
                 service=service,
             )
             if self.identify is not None:
@@ -170,6 +169,7 @@ class _Gate:
                 return Caller(its.access_key_id, self.account, self.region, its.arn, its.user_id, its)
             key = signed.access_key_id
         else:
+            claimed = claimed_scope(head.headers, head.query)
             key = claimed.access_key_id if claimed else "anonymous"
         return Caller(key, self.account, self.region, f"arn:aws:iam::{self.account}:root")
 
