@@ -59,10 +59,9 @@ class FileSystems:
 
     def check(self, request: Mapping[str, Json]) -> None:
         """Refuse a job whose file systems are not there. Raises `ServiceError`; AWS's own texts have not been found."""
-        known = self.all()
         for number, channel in enumerate(request.get("InputDataConfig") or (), 1):
             source = channel["DataSource"].get("FileSystemDataSource")
-            if source and (problem := _problem(known, source)):
+            if source and (problem := _problem(self.all(), source)):
                 member = f"inputDataConfig.{number}.member.dataSource.fileSystemDataSource"
                 raise ServiceError("ValidationException", f"{member}: {problem}")
 

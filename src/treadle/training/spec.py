@@ -8,7 +8,6 @@ for; what changes nothing but how the platform works inside (VPC, encryption, wa
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -289,27 +288,35 @@ def check_data(request: Mapping[str, Json], objects: Objects, region: str) -> No
 
 
 def with_defaults(request: Mapping[str, Json]) -> dict[str, Json]:
-    """Give a copy of the request with what the service adds, as DescribeTrainingJob shows it (§2.2)."""
-    job: dict[str, Json] = copy.deepcopy(dict(request))
+    """Give the request with what the service adds, as DescribeTrainingJob shows it (§2.2)."""
+    job: dict[str, Json] = dict(request)
     job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **job["OutputDataConfig"]}
     job["AlgorithmSpecification"] = {"EnableSageMakerMetricsTimeSeries": False, **job["AlgorithmSpecification"]}
-    preferences = job["ResourceConfig"].get("InstancePreferences") or ()
-    if not (job["ResourceConfig"].get("InstanceGroups") or any("InstanceCount" in each for each in preferences)):
-        job["ResourceConfig"] = {"InstanceCount": 1, **job["ResourceConfig"]}
-    # The model takes 0, which no program could do anything with.
-    job["ResourceConfig"]["VolumeSizeInGB"] = job["ResourceConfig"].get("VolumeSizeInGB") or _VOLUME
+    resources = job["ResourceConfig"]
+    preferences = resources.get("InstancePreferences") or ()
+    counted = resources.get("InstanceGroups") or any("InstanceCount" in each for each in preferences)
+    job["ResourceConfig"] = {
+        **({} if counted else {"InstanceCount": 1}),
+        **resources,
+        # The model takes 0, which no program could do anything with.
+        "VolumeSizeInGB": resources.get("VolumeSizeInGB") or _VOLUME,
+    }
     job["StoppingCondition"] = {"MaxRuntimeInSeconds": _DAY, **job.get("StoppingCondition", {})}
     for each in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         job.setdefault(each, False)
     if "ProfilerConfig" in job:
         added = {"ProfilingIntervalInMilliseconds": 500, "DisableProfiler": False}
         job["ProfilerConfig"] = {**added, **job["ProfilerConfig"]}
-    for channel in job.get("InputDataConfig") or ():
-        channel.setdefault("CompressionType", "None")
-        channel.setdefault("RecordWrapperType", "None")
-        if source := channel["DataSource"].get("S3DataSource"):
-            source.setdefault("S3DataDistributionType", "FullyReplicated")
+    if "InputDataConfig" in job:
+        job["InputDataConfig"] = [_channel_with_defaults(each) for each in job["InputDataConfig"]]
     return job
+
+
+def _channel_with_defaults(channel: Mapping[str, Json]) -> dict[str, Json]:
+    source = channel["DataSource"]
+    if its := source.get("S3DataSource"):
+        source = {**source, "S3DataSource": {"S3DataDistributionType": "FullyReplicated", **its}}
+    return {"CompressionType": "None", "RecordWrapperType": "None", **channel, "DataSource": source}
 
 
 # ---------------------------------------------------------------------------------------------------------------------
