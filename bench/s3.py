@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from bench.servers import NOT_INSTALLED, moto, treadle
+from bench.servers import NOT_INSTALLED, Server, moto, treadle
 from bench.wire import CONNECTIONS, load, wire
 from treadle.cli.client import Client
 from treadle.home import Home
@@ -82,15 +82,15 @@ def exchange(client: Client, head: bytes, body: bytes = b"") -> int:
 class Endpoint:
     """An S3 endpoint, or moto's."""
 
-    def __init__(self, client: Client) -> None:
-        self.client = client
-        exchange(client, signed(client, "PUT", "/bench"))
+    def __init__(self, server: Server) -> None:
+        self.server = server
+        exchange(server.client, signed(server.client, "PUT", "/bench"))
 
     def round(self, paths: list[str], small: bytes, large: bytes) -> Figures:
         """Put and get all of it once."""
-        client = self.client
-        put = load(client.url, [signed(client, "PUT", f"/bench{path}", small) + small for path in paths])
-        get = load(client.url, [signed(client, "GET", f"/bench{path}") for path in paths])
+        client = self.server.client
+        put = load(self.server, [signed(client, "PUT", f"/bench{path}", small) + small for path in paths])
+        get = load(self.server, [signed(client, "GET", f"/bench{path}") for path in paths])
         head = signed(client, "PUT", "/bench/large", large)
         write_s = seconds(lambda: exchange(client, head, large))
         read_s = seconds(lambda: exchange(client, signed(client, "GET", "/bench/large")))
@@ -163,8 +163,11 @@ def measure() -> dict[str, dict[str, float]]:
         home = Home(directory / "home")
         home.prepare()
         (directory / "plain").mkdir()
-        with treadle(home) as client, moto() as other:
-            measured: dict[str, Endpoint | Files] = {"treadle": Endpoint(client), "files": Files(directory / "plain")}
+        with treadle(home) as ours, moto() as other:
+            measured: dict[str, Endpoint | Files] = {
+                "treadle": Endpoint(ours),
+                "files": Files(directory / "plain"),
+            }
             if other is not None:
                 measured["moto"] = Endpoint(other)
             rounds = [{name: each.round(paths, small, large) for name, each in measured.items()} for _ in range(ROUNDS)]

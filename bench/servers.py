@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 from treadle.aws.sigv4 import Credentials
 from treadle.cli.client import Client
@@ -19,9 +20,16 @@ PEERS = Path(__file__).resolve().parents[1] / ".venv-peers" / "bin" / "python"
 NOT_INSTALLED = "not installed: make bench-peers"
 
 
+class Server(NamedTuple):
+    """A server that listens: a client of it, and its process."""
+
+    client: Client
+    pid: int
+
+
 @contextlib.contextmanager
-def treadle(home: Home) -> Iterator[Client]:
-    """Run the service in a process of its own; give a client of it."""
+def treadle(home: Home) -> Iterator[Server]:
+    """Run the service in a process of its own."""
     command = [sys.executable, "-m", "treadle.cli", "serve", "--port", "0"]
     # Bytecode is kept, as it is for whoever has installed Treadle.
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
@@ -31,13 +39,14 @@ def treadle(home: Home) -> Iterator[Client]:
             while (endpoint := home.endpoint()) is None:
                 assert process.poll() is None, "the service ended before it listened"
                 time.sleep(0.02)
-            yield Client(endpoint.url, endpoint.region, Credentials(*home.credentials()))
+            client = Client(endpoint.url, endpoint.region, Credentials(*home.credentials()))
+            yield Server(client, process.pid)
         finally:
             process.terminate()
 
 
 @contextlib.contextmanager
-def moto() -> Iterator[Client | None]:
+def moto() -> Iterator[Server | None]:
     """Run moto's server where it is installed."""
     if not PEERS.exists():
         yield None
@@ -53,9 +62,16 @@ def moto() -> Iterator[Client | None]:
                 with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 0.2):
                     break
                 time.sleep(0.05)
-            yield Client(f"http://127.0.0.1:{port}", "us-east-1", Credentials("AKIABENCH", "secret"))
+            client = Client(f"http://127.0.0.1:{port}", "us-east-1", Credentials("AKIABENCH", "secret"))
+            yield Server(client, process.pid)
         finally:
             process.terminate()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Give the seconds that a process has had on processors, user and system."""
+    behind_its_name = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return sum(int(each) for each in behind_its_name[11:13]) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mib(pid: int) -> float:

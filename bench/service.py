@@ -1,14 +1,17 @@
 """The training service: requests a second, and how soon a program starts after its job was submitted.
 
-Requests are signed before the clock runs, so the figures are the server's. moto's server, which runs no job, takes
-turns with ours. Jobs that are created here wait: another one has the machine. Submit → first line takes turns with a
-bare subprocess that prints the same line.
+Requests are signed before the clock runs, so the figures are the server's. moto's server takes turns with ours. It does
+less: it takes any signature, checks neither the request nor that its image and data are there, keeps jobs in memory and
+runs none. Here a job is on the disk before it is answered; what that takes at the least, an insert by SQLite that is
+forced to the disk, stands beside. Jobs that are created here wait: another one has the machine. Submit → first line
+takes turns with a bare subprocess that prints the same line.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import sqlite3
 import statistics
 import subprocess
 import sys
@@ -18,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.servers import NOT_INSTALLED, moto, resident_mib, treadle
+from bench.servers import NOT_INSTALLED, Server, moto, resident_mib, treadle
 from bench.wire import CONNECTIONS, Load, called, load, medians
 from treadle.cli.client import Client
 from treadle.home import Home
@@ -34,8 +37,8 @@ PROGRAMS = {
 }
 
 
-def job(name: str, image: str, instance: str = "ml.m5.large") -> dict[str, object]:
-    """Give a CreateTrainingJob request without data."""
+def job(name: str, image: str, instance: str = "ml.m5.large", **members: object) -> dict[str, object]:
+    """Give a CreateTrainingJob request."""
     return {
         "TrainingJobName": name,
         "AlgorithmSpecification": {"TrainingImage": image, "TrainingInputMode": "File"},
@@ -43,7 +46,19 @@ def job(name: str, image: str, instance: str = "ml.m5.large") -> dict[str, objec
         "OutputDataConfig": {"S3OutputPath": "s3://bench/output"},
         "ResourceConfig": {"InstanceType": instance, "InstanceCount": 1, "VolumeSizeInGB": 1},
         "StoppingCondition": {"MaxRuntimeInSeconds": 600},
+        **members,
     }
+
+
+DATA: dict[str, Any] = {
+    "HyperParameters": {"epochs": "10", "learning-rate": "0.1"},
+    "InputDataConfig": [
+        {
+            "ChannelName": "train",
+            "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://bench/train/"}},
+        }
+    ],
+}
 
 
 def create(client: Client, *arguments: str) -> None:
@@ -51,18 +66,35 @@ def create(client: Client, *arguments: str) -> None:
     client.call("SageMaker.CreateTrainingJob", job(*arguments))
 
 
-def rounds(clients: Mapping[str, Client]) -> dict[str, dict[str, dict[str, float]]]:
-    """Measure Describe and Create of each server in turn; give the middle round of each."""
+def rounds(servers: Mapping[str, Server], database: Path) -> dict[str, Any]:
+    """Measure Describe and Create of each server in turn, and inserts; give the middle round of each."""
     names = itertools.count()
-    found: dict[str, dict[str, list[Load]]] = {each: {"describe": [], "create": []} for each in clients}
+    found: dict[str, dict[str, list[Load]]] = {each: {"describe": [], "create": []} for each in servers}
+    inserts = []
     for _ in range(ROUNDS):
-        for each, client in clients.items():
-            described = called(client, "DescribeTrainingJob", {"TrainingJobName": "described"})
-            found[each]["describe"].append(load(client.url, [described] * DESCRIBES))
-            jobs = [job(f"made-{next(names)}", "line") for _ in range(CREATES)]
-            requests = [called(client, "CreateTrainingJob", values) for values in jobs]
-            found[each]["create"].append(load(client.url, requests))
-    return {each: {what: medians(loads) for what, loads in its.items()} for each, its in found.items()}
+        for each, server in servers.items():
+            described = called(server.client, "DescribeTrainingJob", {"TrainingJobName": "described"})
+            found[each]["describe"].append(load(server, [described] * DESCRIBES))
+            jobs = [job(f"made-{next(names)}", "line", **DATA) for _ in range(CREATES)]
+            requests = [called(server.client, "CreateTrainingJob", values) for values in jobs]
+            found[each]["create"].append(load(server, requests))
+        inserts.append(insert_ms(database, CREATES))
+    figures: dict[str, Any] = {
+        each: {what: medians(loads) for what, loads in its.items()} for each, its in found.items()
+    }
+    return figures | {"insert_ms": statistics.median(inserts)}
+
+
+def insert_ms(path: Path, count: int) -> float:
+    """Insert rows of a job's size one after the other, each forced to the disk; give the milliseconds of one."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("CREATE TABLE IF NOT EXISTS jobs (body BLOB)")
+        begun = time.perf_counter()
+        for _ in range(count):
+            database.execute("INSERT INTO jobs VALUES (?)", (bytes(1200),))
+        return (time.perf_counter() - begun) / count * 1000
 
 
 @contextlib.contextmanager
@@ -110,7 +142,8 @@ def prepared(root: Path) -> Home:
     """Give a home with a bucket and the images."""
     home = Home(root / "home")
     home.prepare()
-    (home.s3 / "bench").mkdir(parents=True)
+    (home.s3 / "bench/train").mkdir(parents=True)
+    (home.s3 / "bench/train/a.csv").write_text("1,2\n")
     for name, program in PROGRAMS.items():
         image = root / name
         image.mkdir()
@@ -125,21 +158,20 @@ def measure() -> dict[str, Any]:
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:  # programs do not see /tmp
         home = prepared(Path(directory))
-        with treadle(home) as client, moto() as other:
-            endpoint = home.endpoint()
-            assert endpoint is not None
-            figures["idle_mib"] = resident_mib(endpoint.pid)
+        with treadle(home) as ours, moto() as other:
+            client = ours.client
+            figures["idle_mib"] = resident_mib(ours.pid)
             starts = [(submitted_start(client, f"start-{number}"), bare_start()) for number in range(STARTS)]
             figures["submit_ms"] = statistics.median(ours for ours, _ in starts) * 1000
             figures["subprocess_ms"] = statistics.median(bare for _, bare in starts) * 1000
-            clients = {"treadle": client} | ({"moto": other} if other else {})
-            for each in clients.values():
-                create(each, "described", "line")
+            servers = {"treadle": ours} | ({"moto": other} if other else {})
+            for each in servers.values():
+                create(each.client, "described", "line")
             while client.describe("described")["TrainingJobStatus"] == "InProgress":
                 time.sleep(0.05)
             with machine_taken(client):
-                figures |= rounds(clients)
-            figures["busy_mib"] = resident_mib(endpoint.pid)
+                figures |= rounds(servers, Path(directory) / "inserts.db")
+            figures["busy_mib"] = resident_mib(ours.pid)
     return figures
 
 
@@ -152,16 +184,20 @@ def table(figures: dict[str, Any]) -> list[str]:
                 lines.append(f"  {operation:20} {name:8} {NOT_INSTALLED}")
                 continue
             found = figures[name][what]
+            ours = figures["treadle"][what]
             times = f"{found['per_s']:6.0f}/s   p50 {found['p50_ms']:6.2f} ms   p99 {found['p99_ms']:6.2f} ms"
-            ratio = figures["treadle"][what]["per_s"] / found["per_s"]
-            lines.append(f"  {operation:20} {name:8} {times}" + (f"   ratio {ratio:.1f}" if name == "moto" else ""))
-    ours, bare = figures["submit_ms"], figures["subprocess_ms"]
+            ratio = f"   ratio {ours['per_s'] / found['per_s']:.1f}, of CPU {found['cpu_ms'] / ours['cpu_ms']:.1f}"
+            lines.append(f"  {operation:20} {name:8} {times}   CPU {found['cpu_ms']:.2f} ms" + ratio * (name == "moto"))
+    submitted, bare = figures["submit_ms"], figures["subprocess_ms"]
     started = (
-        f"submit → first line of the program {ours:.0f} ms, of a bare subprocess {bare:.0f} ms: {ours - bare:.0f} more"
+        f"submit → first line of the program {submitted:.0f} ms, of a bare subprocess {bare:.0f} ms: "
+        f"{submitted - bare:.0f} more"
     )
     idle, busy = figures["idle_mib"], figures["busy_mib"]
     return [
         *lines,
+        f"  an insert by SQLite that is forced to the disk: {figures['insert_ms']:.2f} ms, one after the other",
+        "  moto keeps jobs in memory, and checks neither signatures, nor requests, nor that image and data are there",
         f"  {started}",
         f"  memory of the service: {idle:.0f} MiB idle, {busy:.0f} MiB after {CREATES * ROUNDS} jobs",
     ]

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+from bench.servers import Server, cpu_seconds
 from treadle.aws.sigv4 import sign
 from treadle.cli.client import Client
 from treadle.seams import Request
@@ -38,18 +39,20 @@ def called(client: Client, operation: str, payload: object) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """What it took to send requests: requests a second, and each one's seconds, sorted."""
+    """What it took to send requests: requests a second, each one's seconds, sorted, and the server's CPU for one."""
 
     per_s: float
     seconds: list[float]
+    cpu_ms: float
 
 
-def load(url: str, requests: Sequence[bytes]) -> Load:
+def load(server: Server, requests: Sequence[bytes]) -> Load:
     """Send all requests over a few connections; a server that closes them is asked over new ones."""
     times: list[float] = []
-    begun = time.perf_counter()
-    asyncio.run(_load(url, requests, times))
-    return Load(len(requests) / (time.perf_counter() - begun), sorted(times))
+    used, begun = cpu_seconds(server.pid), time.perf_counter()
+    asyncio.run(_load(server.client.url, requests, times))
+    lasted, used = time.perf_counter() - begun, cpu_seconds(server.pid) - used
+    return Load(len(requests) / lasted, sorted(times), used / len(requests) * 1000)
 
 
 async def _load(url: str, requests: Sequence[bytes], times: list[float]) -> None:
@@ -83,4 +86,5 @@ def medians(loads: Sequence[Load]) -> dict[str, float]:
         "per_s": middle.per_s,
         "p50_ms": statistics.median(middle.seconds) * 1000,
         "p99_ms": middle.seconds[len(middle.seconds) * 99 // 100] * 1000,
+        "cpu_ms": statistics.median(each.cpu_ms for each in loads),
     }
