@@ -24,9 +24,9 @@ IMAGE = "123456789012.dkr.ecr.us-east-1.amazonaws.com/digits:1"
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    with moto() as client:
-        assert client is not None
-        yield client.url
+    with moto() as server:
+        assert server is not None
+        yield server.client.url
 
 
 def train(document: Path, name: str, url: str, home: Path) -> subprocess.CompletedProcess[str]:
