@@ -61,7 +61,8 @@ check: .venv/.dev ## Lint, format, types, import layers.
 docs: .venv/.dev ## Run every code block of README.md, docs/ and the docstrings.
 	$(BIN)/python -m pytest tests/docs
 
-# moto, for those lines of `make bench` that stand beside it; 317 MB, in an environment of its own.
+# moto and other runners of Arazzo, for those lines of `make bench` that stand beside them; 400 MB, in an environment of
+# their own.
 bench-peers: .venv-peers/.made ## Install the peers that `make bench` measures, too.
 
 bench: .venv/.dev ## Measure the engine beside its floor.
@@ -92,7 +93,8 @@ clean: ## Remove what was installed, built and trained here.
 
 .venv-peers/.made: | .venv/.made
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
-	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]'
+	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check 'moto[server]' arazzo-runner
+	if command -v npm >/dev/null; then npm install --silent --no-save --prefix $(@D)/node @redocly/cli; fi
 	@touch $@
 
 .venv-sdk2/.made: SDK := sagemaker<3

@@ -10,7 +10,7 @@ import json
 import sys
 from typing import Any
 
-MEASUREMENTS = ("poll", "many", "startup", "service", "s3", "staging")
+MEASUREMENTS = ("poll", "many", "startup", "runners", "service", "s3", "staging")
 
 
 def main(names: list[str]) -> None:
