@@ -418,3 +418,55 @@ def test_inputs_that_are_no_object_can_never_be_given(inputs: str, errors: list[
     """So nothing could be run."""
     found = Shelf(tmp_path, {"main.yaml": GIVEN.format(inputs)}).check()
     assert [each.rule for each in found if each.severity == "error"] == errors
+
+
+def test_an_output_that_is_an_xpath_looks_at_the_answer(tmp_path: Path) -> None:
+    """It could be nothing else, and XML that is honest is read although the description promises JSON."""
+    made = {"made": "//pet[@id = '1']/name"}
+    text = USES.format(f", outputs: {json.dumps(made)}", "$steps.find.outputs.made")
+    shelf = Shelf(tmp_path, {"main.yaml": text})
+    assert {each.rule for each in shelf.check() if each.severity == "warning"} == {"xpath-output", "newer-feature"}
+    xml = "<pets><pet id='1'><name>Rex</name></pet></pets>"
+    assert shelf.tell([(200, xml, {"Content-Type": "application/xml"}), 200]).end.outputs == {"end": "Rex"}
+    assert {each.rule for each in shelf.check(strict=True) if each.severity == "error"} == {"xpath-output"}
+
+
+MESSAGES = {
+    "asyncapi": "3.0.0",
+    "channels": {"orders": {"address": "orders"}},
+    "operations": {"place": {"action": "send", "channel": {"$ref": "#/channels/orders"}}},
+}
+SENDS = """
+sourceDescriptions: [{{name: bus, url: bus.json, type: asyncapi}}, {{name: api, url: api.json, type: openapi}}]
+workflows:
+- workflowId: w
+  steps: [{{stepId: s, {0}, requestBody: {{payload: x}}}}]
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "words"),
+    [
+        ("operationId: place", "does not say whether it sends or receives"),
+        ("operationPath: 'bus#/operations/place'", "does not say whether it sends or receives"),
+        ("operationPath: '{$sourceDescriptions.bus.url}#/operations/gone', action: send", "no channel at"),
+    ],
+)
+def test_a_channel_that_is_found_by_any_name_needs_its_action(target: str, words: str, tmp_path: Path) -> None:
+    """A plan never has a step that calls nothing."""
+    shelf = Shelf(tmp_path, {"main.yaml": SENDS.format(target), "bus.json": MESSAGES}, version="1.1.0")
+    errors = [each.message for each in shelf.check() if each.severity == "error"]
+    assert len(errors) == 1
+    assert words in errors[0]
+
+
+def test_an_operation_of_no_api_is_told(tmp_path: Path) -> None:
+    """An operationPath into another Arazzo document."""
+    text = """
+    sourceDescriptions: [{name: other, url: shop.yaml, type: arazzo}]
+    workflows: [{workflowId: w, steps: [{stepId: s, operationPath: '{$sourceDescriptions.other.url}#/workflows/0'}]}]
+    """
+    found = Shelf(tmp_path, {"main.yaml": text, "shop.yaml": SHOP}).check()
+    assert [each.message for each in found if each.severity == "error"] == [
+        "the source 'other' describes no operations over HTTP"
+    ]

@@ -71,6 +71,8 @@ CASES = [
     Case("no element that fits", "[" + J + "'$.data[?(@.id == 3)].length == 0'}]"),
     Case("xpath", "[{context: $response.body, type: xpath, condition: \"/order/state = 'done'\"}]", "<order><state>done</state></order>", schema=None),
     Case("xpath anywhere", "[{context: $response.body, type: xpath, condition: 'count(//item[@kind = \"a\"]) > 0'}]", schema=None),
+    Case("several xpaths", "[{context: $response.body, type: xpath, condition: \"//state = 'done'\"}, {context: $response.body, type: xpath, condition: //item/id}]", "<root><state>done</state><item><id>text</id></item></root>", schema=None),
+    Case("xpaths with one root", "[{context: $response.body, type: xpath, condition: \"/a/b = 'x'\"}, {context: $response.body, type: xpath, condition: /a/c}]", "<a><b>x</b><c>text</c></a>", schema=None),
     Case("several together", "[{condition: $statusCode == 202}, {condition: $response.body#/a == 1}, " + J + "'$.b.length == 2'}]", status=202),
 ]  # fmt: skip
 
@@ -331,6 +333,14 @@ async def test_an_answer_has_what_a_later_step_asks_of_its_outputs(steps: str, w
     assert outcome.status == "succeeded", outcome.reason
     assert not [each.problem for each in mock.exchanges if each.problem]
     assert listing.steps == wanted
+
+
+async def test_an_output_that_is_an_xpath_finds_something() -> None:
+    """As one that is a path into JSON does."""
+    outputs = "{id: {context: $response.body, selector: //order/id, type: xpath}, n: {context: $response.body, selector: //order/n, type: xpath}}"
+    made = plans(step_of(outputs=outputs) + "\n  outputs: {id: $steps.s.outputs.id, n: $steps.s.outputs.n}", api({"get": ("GET /x", operation())}))  # fmt: skip
+    outcome, _ = await ran(Mock(made), made[0])
+    assert outcome.outputs == {"id": "text", "n": "text"}
 
 
 async def test_inputs_that_criteria_compare_with_are_made_up() -> None:

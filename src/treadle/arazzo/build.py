@@ -331,6 +331,10 @@ class _Shape:
         return tuple(member.name for member in self.members)
 
 
+def _a(shape: _Shape) -> str:
+    return f"{'an' if shape.name[0] in 'AEIOU' else 'a'} {shape.name}"
+
+
 def _snake(name: str) -> str:
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
 
@@ -341,7 +345,7 @@ def _an(shape: _Shape) -> _Reader:
     def read(builder: _Builder, value: Json, at: _At) -> Any:
         if not isinstance(value, dict):
             slip = in_list(value, shape.names)
-            return builder.wrong_type(value, at, f"a {shape.name}", hint=slip.hint, repair=slip.repair)
+            return builder.wrong_type(value, at, _a(shape), hint=slip.hint, repair=slip.repair)
         if shape.newer:
             builder.newer(f"the {shape.name}", at.pointer)
         misspelt = _unknown_fields(builder, value, at, shape)
@@ -384,7 +388,7 @@ def _unknown_fields(builder: _Builder, value: Mapping[str, Json], at: _At, shape
     for key in value:
         if key in shape.names or key.startswith("x-"):
             continue
-        message = f"a {shape.name} has no field `{key}`"
+        message = f"{_a(shape)} has no field `{key}`"
         hint, wrong = elsewhere(shape.name, key)
         meant = "" if hint else close_to(key, (name for name in shape.names if name not in value))
         repair = None

@@ -49,10 +49,19 @@ def hopes_of(plan: Plan, takes: Mapping[str, str]) -> Mapping[_Place, Hopes]:
     found: dict[_Place, Hopes] = {}
     for key, workflow in plan.workflows.items():
         for step in workflow.steps:
+            for query in _queries(step):
+                found.setdefault((key, step.step_id), Hopes()).always.append(query)
             for kind, criterion in _asked(workflow, step, takes):
                 for place, condition in _conditions(plan, key, step, criterion):
                     getattr(found.setdefault(place, Hopes()), kind).append(condition)
     return found
+
+
+def _queries(step: PlannedStep) -> Iterator[Outline]:
+    """Give the XPaths by which outputs look into the answer: they want to find something."""
+    for selector in (each for template in step.outputs.values() for each in template.selectors):
+        if selector.kind == "xpath" and selector.context.reads_answer_body:
+            yield asks.XPath(selector.context, selector.text)
 
 
 def of_answer(plan: Plan, place: _Place, condition: Outline) -> Outline:

@@ -36,8 +36,7 @@ _INSIDE: Final = re.compile(r"\[\s*(@?[A-Za-z_][\w.-]*)\s*=\s*(?:'([^']*)'|\"([^
 
 
 def candidates(text: str, body: Json | Missing, positive: bool) -> Iterator[str]:
-    """Give documents for which an XPath may hold (or, not `positive`, may not)."""
-    del body
+    """Give documents for which an XPath may hold (or, not `positive`, may not); what `body` has stays where it can."""
     if not positive:
         yield "<none/>"
         return
@@ -52,7 +51,25 @@ def candidates(text: str, body: Json | Missing, positive: bool) -> Iterator[str]
         tail = text[path[-1].end() :]
         found = _VALUE.search(tail)
         for value in _values(found):
-            yield _nested(path, value)
+            made = _nested(path, value)
+            yield from (joined for joined in [_joined(body, made)] if joined)
+            yield made
+
+
+_ELEMENT: Final = re.compile(r"\s*<([\w.-]+)[^>]*>(.*)</\1>\s*", re.DOTALL)
+
+
+def _joined(body: Json | Missing, made: str) -> str:
+    """Put the content of one document behind that of another with the same root, or "" where there is none."""
+    known, new = _ELEMENT.fullmatch(body) if isinstance(body, str) else None, _ELEMENT.fullmatch(made)
+    if known is None or new is None or new[1] not in {_ANYWHERE, known[1]}:
+        return ""
+    end = known.end(2)
+    return f"{known.string[:end]}{new[2]}{known.string[end:]}"
+
+
+_ANYWHERE: Final = "root"
+"""The root around what may stand anywhere."""
 
 
 def _values(found: re.Match[str] | None) -> list[str]:
@@ -87,7 +104,7 @@ def _nested(path: list[re.Match[str]], value: str) -> str:
                 inner = f"<{found[1]}>{escape(literal)}</{found[1]}>{inner}"
         inner = f"<{name}{attribute}>{inner}</{name}>"
         attribute = ""
-    return inner if path[0][1] != "//" else f"<root>{inner}</root>"
+    return inner if path[0][1] != "//" else f"<{_ANYWHERE}>{inner}</{_ANYWHERE}>"
 
 
 def written(value: Json | Missing, schema: Node | None) -> str:

@@ -248,7 +248,7 @@ def decode(body: bytes, content_type: str | None, *, promised: Sequence[str] = (
     """Give the value of a body, and "" or what is wrong with it.
 
     `promised` are the media types that the description gives for this answer: where they are all JSON, an answer that
-    is not is a problem even when it honestly calls itself `text/html`.
+    is not is a problem even when it honestly calls itself `text/html`. Honest XML has a value all the same: its text.
     """
     if not body:
         return MISSING, ""
@@ -259,6 +259,8 @@ def decode(body: bytes, content_type: str | None, *, promised: Sequence[str] = (
     if promised and all(map(is_json, promised)):
         value, fault = _json_value(body, charset)
         answered = content_type or "without a content type"
+        if fault and kind == "xml":
+            value = _text_value(body, kind, charset, content_type)[0]  # who looks with an XPath can still read it
         return (
             value,
             fault and f"the description promises {promised[0]}, but the answer ({answered}) is not that: {fault}",

@@ -471,7 +471,7 @@ class Move(Patience):
         passed, reason = self.judge_success(seen, default=default, otherwise=otherwise)
         if not passed:
             return Look(passed=False, reason=useless if step.judges_outputs and useless else reason)
-        if useless and step.reads_body:
+        if useless and step.reads_body and not (step.reads_xml and answer is not None and isinstance(answer.body, str)):
             return Look(passed=False, reason=useless)
         return self._look_further(seen, nested or {})
 

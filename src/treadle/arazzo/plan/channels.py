@@ -12,7 +12,7 @@ from treadle.arazzo import model
 from treadle.arazzo.expressions import Scope, compile_value
 from treadle.arazzo.plan.documents import Part, did_you_mean
 from treadle.arazzo.plan.messages import PlannedChannel
-from treadle.arazzo.plan.operations import path_source
+from treadle.arazzo.plan.operations import path_source, source_name
 from treadle.seams import ChannelOperation
 
 __all__ = ["plan_channel", "uses_channel"]
@@ -22,13 +22,18 @@ def uses_channel(part: Part, step: model.Step) -> bool:
     """Tell whether a step uses a channel, and not an operation over HTTP."""
     if step.channel_path is not None:
         return True
-    written = step.operation_id or step.operation_path or ""
-    name, _ = part.qualified(written)
-    if name:
+    written = step.operation_id or ""
+    name = source_name((step.operation_path or "").partition("#")[0]) or part.qualified(written)[0]
+    described = part.description.source(name)
+    if described is not None:
         opened = part.source(name)
-        described = part.description.source(name)
-        return bool((opened and opened.channels) or (described and described.type == "asyncapi"))
-    return step.action is not None and any(each.type == "asyncapi" for each in part.description.source_descriptions)
+        return bool((opened and opened.channels) or described.type == "asyncapi")
+    asynchronous = [each.name for each in part.description.source_descriptions if each.type == "asyncapi"]
+    if step.action is not None:
+        return bool(asynchronous)
+    return bool(written) and any(
+        opened.channels.find(written) for each in asynchronous if (opened := part.source(each)) and opened.channels
+    )
 
 
 def _find_channel(part: Part, step: model.Step) -> ChannelOperation | None:

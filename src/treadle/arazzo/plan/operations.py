@@ -12,7 +12,7 @@ from treadle.arazzo.plan.documents import OpenedSource, Part, did_you_mean
 from treadle.errors import DescriptionError, Diagnostic
 from treadle.seams import Operation
 
-__all__ = ["find_operation", "path_of", "path_source"]
+__all__ = ["find_operation", "path_of", "path_source", "source_name"]
 
 Found = tuple[str, OpenedSource]
 
@@ -139,10 +139,11 @@ def _unresolved(part: Part, step: model.Step, operation_id: str, found: Sequence
             part.findings.add(replace(problem, severity="error"))
         return
     ids = [each.operation_id for _, opened in found if opened.source for each in opened.source.operations()]
-    names = ", ".join(name for name, _ in found) or "no source"
+    names = ", ".join(name for name, _ in found)
+    where = f"which is not in {names}" if names else "and the document names no description of an API"
     part.report(
         "unknown-operation",
-        f"the step {step.step_id!r} needs the operation {operation_id!r}, which is not in {names}",
+        f"the step {step.step_id!r} needs the operation {operation_id!r}, {where}",
         pointer,
         hint=did_you_mean(operation_id, ids),
     )
@@ -153,7 +154,7 @@ def _by_path(part: Part, step: model.Step) -> Operation | None:
     written = step.operation_path or ""
     pointer = f"{step.pointer}/operationPath"
     head, _, fragment = written.partition("#")
-    opened = part.source(_source_name(head))
+    opened = part.source(source_name(head))
     found = opened.source.at(fragment) if opened is not None and opened.source is not None else None
     if found is None:
         meant = _meant(part, written)
@@ -188,18 +189,22 @@ def _nowhere(part: Part, written: str, pointer: str, hint: str) -> None:
             pointer,
             hint=hint or did_you_mean(fragment, paths),
         )
+    else:
+        part.report("unknown-operation", f"the source {name!r} describes no operations over HTTP", pointer)
 
 
 def path_source(part: Part, written: str, pointer: str, form: str, hint: str = "") -> tuple[str, str] | None:
     """Give the source and the fragment of an `operationPath` or `channelPath`, in any of the forms people write."""
     head, hash_sign, fragment = written.partition("#")
-    name = _source_name(head)
+    name = source_name(head)
     if not hash_sign or name not in part.source_fields:
         message = f"{written!r} does not name a source and a place in it"
         part.report("operation-path", message, pointer, hint=hint or f"the form is {form}")
         return None
     if head != f"{{$sourceDescriptions.{name}.url}}":
-        part.lenient("operation-path-unbraced", f"{head!r} is taken as the source {name!r}", pointer)
+        proper = f"{{$sourceDescriptions.{name}.url}}"
+        message = f"{head!r} is taken as the source {name!r}"
+        part.lenient("operation-path-unbraced", message, pointer, hint=f"write {proper}#{fragment}")
     return name, fragment
 
 
@@ -209,7 +214,8 @@ def path_of(operation: Operation) -> str:
     return f"{{$sourceDescriptions.{operation.source}.url}}#/paths/{path}/{operation.method.lower()}"
 
 
-def _source_name(head: str) -> str:
+def source_name(head: str) -> str:
+    """Give the name of a source from what stands before the `#` of a path: `{$sourceDescriptions.pets.url}`."""
     return head.strip("{}").removeprefix("$sourceDescriptions.").removesuffix(".url")
 
 
@@ -232,7 +238,7 @@ def _meant(part: Part, written: str) -> list[Operation]:
         wanted.add((start, end.lower()))
     return [
         each
-        for name in ([_source_name(found["head"])] if found["head"] else part.source_fields)
+        for name in ([source_name(found["head"])] if found["head"] else part.source_fields)
         if (opened := part.source(name)) is not None and opened.source is not None and opened.problem is None
         for each in opened.source.operations()
         if wanted & {(each.path, each.method.lower()), (each.path, "")}

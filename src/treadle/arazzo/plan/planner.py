@@ -493,6 +493,9 @@ def _outputs(part: Part, outputs: Mapping[str, model.OutputValue], scope: Scope,
         if not usual:
             message = f"the output `{name}` is {described(value)}, not an expression; it is made as it stands"
             part.lenient("output-value", message, here)
+        elif isinstance(value, str) and value.startswith("//"):
+            part.lenient("xpath-output", f"the output `{name}` is an XPath; it looks at $response.body", here)
+            value = {"context": "$response.body", "selector": value, "type": "xpath"}  # noqa: PLW2901  (what is meant)
         compiled[name] = compile_value(_plain(value), scope, kind="expression" if usual else "value")
         part.taken(scope, here)
     return compiled

@@ -130,6 +130,13 @@ class PlannedStep:
         return any(isinstance(each, nodes.StepReference) and each.step_id == self.step_id for each in every)
 
     @cached_property
+    def reads_xml(self) -> bool:
+        """Whether an XPath looks at the answer: then XML will do, also where the description promises JSON."""
+        criteria = (*self.success, *(each for action in self.on_success for each in action.criteria))
+        selectors = (each for template in self.outputs.values() for each in template.selectors)
+        return any(getattr(each, "kind", "") == "xpath" for each in (*criteria, *selectors))
+
+    @cached_property
     def steady(self) -> bool:
         """Whether a visit after a visit asks the same, and makes the same of the same status and body.
 

@@ -242,6 +242,7 @@ _OF_SOURCES: Final = (
 )  # fmt: skip
 
 _CLAUSE_OF_DIALECT: Final = {
+    "xpath-output": "Step Object: outputs",
     "output-value": "Workflow Object, Step Object: outputs",
     "undeclared-output": "Step Object: outputs",
     "input-by-reference": "Workflow Object: inputs",

@@ -194,6 +194,12 @@ _ALL = (
         "give one expression; what reads it takes the parts: $steps.get.outputs.pet#/id",
     ),
     Rule(
+        "xpath-output",
+        "outputs: {id: //Customer/Id}",
+        "what the XPath finds in the body of the answer",
+        "write {context: $response.body, selector: //Customer/Id, type: xpath}",
+    ),
+    Rule(
         "undeclared-output",
         "$steps.find.outputs.id, where the step does not declare an output `id`",
         "the member `id` of the answer's body",
