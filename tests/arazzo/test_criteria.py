@@ -164,7 +164,15 @@ def test_a_step_with_spaces_in_its_name_can_be_an_operand() -> None:
         ("status == 'x'", "neither an expression nor a value"),
         ("(true", "not closed"),
         ("true)", "no partner"),
-        ("length($response.body#/items) > 1", "no functions"),
+        ("length($response.body#/items) > 1", "write .length behind the value"),
+        ("exists($response.body#/id)", "write '!= null' behind the value"),
+        ("starts_with($response.body#/id, 'a')", "needs a criterion of type regex"),
+        ("$response.body.items.length() > 1", "a length is .length"),
+        ("$response.body#/id exists", "or '!= null'"),
+        ("$statusCode == [200, 201]", "joined with '||'"),
+        ("$response.body#/items != []", "the number of elements is .length"),
+        ("$response.body#/n > $inputs.n * 2", "conditions do not calculate"),
+        ("$response.body#/message == Order not found", "write 'Order not found'"),
         ("$response.body#/at < now()", "no functions"),
         ("'open", "not closed"),
         ("$nope.x == 1", "there is no '$nope'"),
@@ -407,6 +415,27 @@ def test_quotes_in_values_stay_in_their_literal() -> None:
         assert compile_criterion(condition, known, type="jsonpath", context="$response.body").judge(context).passed
         condition = f"$.b == {quote}{{$inputs.evil}}{quote}"
         assert not compile_criterion(condition, known, type="jsonpath", context="$response.body").judge(context).passed
+
+
+@pytest.mark.parametrize(
+    ("condition", "says"),
+    [
+        ("data.name", "did you mean $.data.name?"),
+        ("state == 'x'", "did you mean $.state?"),
+        ("@.state == 'x'", "did you mean $.state?"),
+        ("$.state exists", "a query alone passes"),
+        ("not($.state)", "write '!' before the query"),
+        ("$.state in ['a', 'b']", "compare with each"),
+        ("$[?(@.a =~ /b/)]", "$[?search(@.name, 'a')]"),
+        ("$.items[(@.length-1)]", "the last element is [-1]"),
+    ],
+)
+def test_what_other_languages_have_is_answered_with_what_jsonpath_has(condition: str, says: str) -> None:
+    """An error all the same."""
+    known = scope()
+    compile_criterion(condition, known, type="jsonpath", context="$response.body")
+    assert [note.severity for note in known.notes] == ["error"]
+    assert says in known.notes[0].hint
 
 
 @pytest.mark.parametrize(

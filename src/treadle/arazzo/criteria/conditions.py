@@ -172,7 +172,8 @@ _SPACE: Final = re.compile(r"\s*")
 _OPERATOR: Final = re.compile(r"===|!==|==|!=|<>|<=|>=|<|>|=~|=")
 _NUMBER: Final = re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,300})?(?:[eE][+-]?[0-9]{1,3})?\Z")
 _WORD: Final = re.compile(r"[^\s()<>=!&|,'\"${}\[\]]+")
-_FOREIGN_SIGN: Final = re.compile(r"~=|[~&|,]")
+_FOREIGN_SIGN: Final = re.compile(r"~=|[~&|,*+/%?\[-]")
+_MORE_WORDS: Final = re.compile(r"(?:[ \t]+[^\W\d][\w'-]*)+(?=\s*\Z)")
 _CONSTANTS: Final[dict[str, Json]] = {"true": True, "false": False, "null": None}
 _CALLED: Final[dict[str, Json]] = {**_CONSTANTS, **dict.fromkeys(("none", "nil", "undefined"))}
 """What other languages call the constants, in any case."""
@@ -182,10 +183,18 @@ _PATTERNS: Final = "a pattern, or a part of a text, needs a criterion of type re
 _FOREIGN: Final = {
     **dict.fromkeys(("=~", "~=", "~", "contains", "matches", "like", "startswith", "endswith"), _PATTERNS),
     **dict.fromkeys(("in", ","), "compare with each, and join the comparisons with '||'"),
-    "is": "write '== null' or '!= null'",
+    **dict.fromkeys(("is", "exists"), "write '== null' or '!= null'"),
+    **dict.fromkeys("*+-/%?", "conditions do not calculate: they compare one value with another"),
+    "[": "no value is a list: compare with each value, joined with '||'; the number of elements is .length",
     "not": "write '!' before an operand or a parenthesis, '!=' to compare",
 }
 """What other languages have, and Arazzo says otherwise."""
+_FUNCTIONS: Final = {
+    **dict.fromkeys(("length", "len", "count", "size"), "write .length behind the value"),
+    **dict.fromkeys(("exists", "defined", "isset", "notnull"), "write '!= null' behind the value"),
+    **dict.fromkeys(("contains", "matches", "match", "startswith", "endswith", "regex"), _PATTERNS),
+}
+"""What functions of other languages are here."""
 _ANY: Final = "write an expression such as $response.body#/…, or a text in single quotes"
 
 
@@ -369,7 +378,9 @@ class _Parser:
             self.dialect.found("foreign-constant", word)
             return Literal(word, _CALLED[word.lower()])
         if self.text.startswith("(", self.at) and word.lower() not in ("and", "or", "not"):
-            raise ConditionError(f"conditions have no functions, and '{word}(' looks like one", position=start)
+            hint = _FUNCTIONS.get(word.lower().replace("_", ""), "")
+            message = f"conditions have no functions, and '{word}(' looks like one"
+            raise ConditionError(message, position=start, hint=hint)
         if not right or word.lower() in ("and", "or", "not"):
             message = f"'{word}' is neither an expression nor a value"
             likely = self.dialect.likely(word) if self.dialect.likely else ""
@@ -379,6 +390,14 @@ class _Parser:
             own = _OWN.get(word.lower())
             hint = f"write '{own}'" if own else _FOREIGN.get(word.lower(), _ANY)
             raise ConditionError(message, position=start, hint=hint)
+        more = _MORE_WORDS.match(self.text, self.at)
+        if more is not None and more.group().lower().split()[0] not in ("and", "or"):
+            text = f"{word}{more.group()}"
+            quoted = "'" + text.replace("'", "''") + "'"
+            message = f"'{text}' is a text of several words, without quotes"
+            raise ConditionError(
+                message, position=start, hint=f"write {quoted}", instead=f"{self.text[:start]}{quoted}"
+            )
         self.dialect.found("bare-word", word)
         return Literal(word, word)
 

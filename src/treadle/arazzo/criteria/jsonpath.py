@@ -100,10 +100,15 @@ def _comparison(text: str, scope: Scope, refusal: JsonPathError, hint_for: Expre
         return _function_operand(text, function) if function else None
 
     try:
-        node = parse_condition(text, Dialect(read, strict, doubled_quotes=False, found=found))
-    except ConditionError:
+        node = parse_condition(text, Dialect(read, strict, doubled_quotes=False, found=found, likely=_rooted))
+    except ConditionError as error:
+        hint = next((hint for pattern, hint in _FOREIGN if pattern.search(text)), "")
         if not _CONDITION.search(text):
-            raise ConditionError(f"it is no JSONPath query: {refusal.message}", position=refusal.position) from None
+            message = f"it is no JSONPath query: {refusal.message}"
+            raise ConditionError(
+                message, position=refusal.position, hint=hint or error.hint, instead=error.instead
+            ) from None
+        error.hint = hint or error.hint
         raise
     taken = "; it is evaluated as its author means it" if scope.allows("jsonpath-comparison") else ""
     scope.dialect(
@@ -116,6 +121,23 @@ def _comparison(text: str, scope: Scope, refusal: JsonPathError, hint_for: Expre
 
 def _by_condition(node: Condition, context: Context, data: Json, reasons: list[str], rules: list[str]) -> bool:  # noqa: ARG001
     return node.judge(context, data, reasons)
+
+
+_PATH: Final = re.compile(r"@?\.?([A-Za-z_][\w.\[\]*-]*)")
+_FOREIGN: Final = (
+    (re.compile(r"=~"), "a pattern is searched in a filter: $[?search(@.name, 'a')]; or by a criterion of type regex"),
+    (re.compile(r"\bexists\b", re.IGNORECASE), "a query alone passes when it finds something"),
+    (re.compile(r"\A\s*not\b", re.IGNORECASE), "write '!' before the query"),
+    (re.compile(r"\sin\s*\["), "compare with each, and join the comparisons with '||'"),
+    (re.compile(r"\(\s*@\.length\s*-\s*1\s*\)"), "the last element is [-1]"),
+)
+"""What other languages have, and JSONPath says otherwise."""
+
+
+def _rooted(word: str) -> str:
+    """Give the query that a path without its beginning means, or ""."""
+    found = _PATH.fullmatch(word)
+    return f"$.{found[1]}" if found else ""
 
 
 _CONDITION: Final = re.compile(r"==|!=|<|>|&&|\|\||\.length\b")

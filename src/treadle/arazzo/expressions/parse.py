@@ -120,6 +120,8 @@ class _Reading:
         hint = "a JSON Pointer begins with '#/'"
         if rest.startswith(("[", "..")):
             hint = "a JSONPath needs a Selector Object: {context: $response.body, selector: $…, type: jsonpath}"
+        elif rest.startswith("("):
+            hint = "an expression has no functions; a length is .length"
         elif _OPERATES.match(rest):
             hint = "an expression has no operators: compare in a condition, where the value is used"
         return self.fail(f"'{_shown(rest)}' cannot follow here", position, hint)
