@@ -275,6 +275,22 @@ def test_a_document_from_the_network_leads_nowhere_by_a_second_document() -> Non
     assert any("may not read the local file" in each.message for each in found)
 
 
+@pytest.mark.parametrize(
+    ("place", "found"),
+    [
+        pytest.param("https://evil.test/api.yaml", False, id="another host"),
+        pytest.param("http://good.test/api.yaml", False, id="another scheme"),
+        pytest.param("https://good.test/v2/api.yaml", True, id="the same host"),
+        pytest.param("/copies/api.yaml", True, id="a file of the user's"),
+    ],
+)
+def test_nobody_else_can_claim_to_be_a_document(place: str, found: bool) -> None:
+    """A `$self` is taken at its word from files and from its own host; others could put themselves in its place."""
+    claimed = "https://good.test/api.yaml"
+    registry = Registry().with_document(load(f"openapi: 3.2.0\n$self: {claimed}\n".encode(), place))
+    assert (claimed in registry.documents) is found
+
+
 def test_a_registry_answers_only_for_what_it_was_asked() -> None:
     """Dots in a URL are resolved before anybody looks (RFC 3986 §5.2.4)."""
     registry = Registry()

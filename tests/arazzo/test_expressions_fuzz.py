@@ -41,6 +41,30 @@ PIECES = [
     "word", "ä", "\U0001f600", "\ud800", "count(", "length(", "]", ",", ":", "*", "to", "//a", "\x00", "\n",
 ]  # fmt: skip
 TEXTS = st.lists(st.sampled_from(PIECES), max_size=12).map("".join) | st.text(max_size=30)
+# Of texts that are put together by chance few are expressions.
+HEADS = [
+    "$inputs.a", "$inputs.b.c", "$outputs.a", "$steps.a.outputs.b", "$workflows.a.inputs.b", "$workflows.a.outputs.b", "$response.body",
+    "$request.body", "$message.payload", "$response.header.X-Y", "$request.query.q", "$request.path.p", "$sourceDescriptions.a.url",
+    "$sourceDescriptions.a.get /x.y", "$components.parameters.a", "$self", "$url",
+]  # fmt: skip
+TAILS = [
+    "#/a/0",
+    "#/~0~1",
+    "#/a b/ä/",
+    "#/",
+    "#",
+    ".a",
+    ".0",
+    ".length",
+    "[0]",
+    "[*]",
+    "['x y']",
+    "['it''s']",
+    '["q\\"q"]',
+]
+EXPRESSIONS = st.builds(
+    lambda head, tails: head + "".join(tails), st.sampled_from(HEADS), st.lists(st.sampled_from(TAILS), max_size=3)
+)
 JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | TEXTS,
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
@@ -74,7 +98,7 @@ def contexts(draw: st.DrawFn) -> Context:
 
 
 @QUICK
-@given(TEXTS, scopes())
+@given(EXPRESSIONS | TEXTS, scopes())
 def test_what_parses_prints_back(text: str, scope: Scope) -> None:
     """parse ∘ print is the identity on everything that parses."""
     for known in (None, scope):
