@@ -76,6 +76,7 @@ _IDLE: Final = (
         "registries get the credentials that `docker login` or `podman login` has left",
     ),
     _Unbuilt("VpcConfig", "the network of this machine is used"),
+    _Unbuilt("EnableInterContainerTrafficEncryption", "what hosts send each other does not leave this machine"),
     _Unbuilt("OutputDataConfig.KmsKeyId", "outputs are stored as they are"),
     _Unbuilt("ResourceConfig.VolumeKmsKeyId", "the volume is not encrypted"),
     _Unbuilt("ResourceConfig.KeepAlivePeriodInSeconds", "there are no warm pools"),
