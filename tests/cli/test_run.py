@@ -493,5 +493,50 @@ def test_on_aws_nobody_is_asked_without_a_terminal(treadle: Run, document: str) 
     assert "hint: --yes says that it is meant." in done.stderr
 
 
+NESTED = """\
+arazzo: 1.0.1
+info: {title: Nested, version: 1.0.0}
+sourceDescriptions:
+- {name: trainer, url: ./not-there.yml, type: openapi}
+workflows:
+- workflowId: outer
+  steps:
+  - {stepId: call, workflowId: inner, parameters: [{name: tag, value: x}]}
+- workflowId: inner
+  inputs: {type: object, properties: {tag: {type: string}}}
+  steps:
+  - stepId: create
+    operationId: CreateTrainingJob
+    parameters: [{name: X-Amz-Target, in: header, value: SageMaker.CreateTrainingJob}]
+    requestBody:
+      contentType: application/x-amz-json-1.1
+      payload: {TrainingJobName: "j-{$inputs.tag}", ResourceConfig: {InstanceType: ml.m5.large, InstanceCount: 2}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "size"),
+    [
+        pytest.param("$inputs.tag", "ml.m5.large × 2", id="an input that the caller gives"),
+        pytest.param("$workflows.outer.outputs.x", "what it takes is not known yet", id="what nobody can know"),
+    ],
+)
+def test_on_aws_what_a_called_workflow_creates_is_told_too(treadle: Run, tmp_path: Path, value: str, size: str) -> None:
+    """Also where the request cannot be shown before the run."""
+    (tmp_path / "nested.yaml").write_text(NESTED.replace("$inputs.tag", value))
+    done = treadle("run", str(tmp_path / "nested.yaml"), "outer", "--on", "aws")
+    assert done.returncode == 2
+    assert f"CreateTrainingJob  (step create): {size}\n" in done.stderr
+    assert "Nothing was sent." in done.stderr
+
+
+def test_plan_shows_what_is_handed_to_a_called_workflow_by_its_name(said: Any, tmp_path: Path) -> None:
+    """What it will be is known at the run."""
+    (tmp_path / "nested.yaml").write_text(NESTED)
+    code, out, _ = said("plan", str(tmp_path / "nested.yaml"), "outer", "--on", "http://127.0.0.1:9")
+    assert code == 0
+    assert '"TrainingJobName": "j-$inputs.tag"' in out
+
+
 def status(status: str, **more: str) -> dict[str, str]:
     return {"TrainingJobStatus": status, "SecondaryStatus": status, **more}

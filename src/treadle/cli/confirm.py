@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final
 
 import click
@@ -18,7 +19,7 @@ from treadle.cli.preview import Preview, previews
 from treadle.errors import UsageError
 from treadle.reporters.text import duration, plain
 from treadle.seams import Json, Request
-from treadle.sources.servers import aws_scope
+from treadle.sources.servers import Target, aws_scope
 
 __all__ = ["account", "confirm", "effects_on_aws", "told"]
 
@@ -28,14 +29,19 @@ _COUNT: Final = "InstanceCount"
 _LONGEST: Final = "MaxRuntimeInSeconds"
 
 
-def effects_on_aws(plan: Plan, inputs: Mapping[str, Json]) -> list[Preview]:
-    """Give the requests of a plan that go to AWS and may change something."""
-    every = [
-        each
-        for key, workflow in plan.workflows.items()
-        for each in previews(plan, workflow, inputs if key == plan.entry else {})
-    ]
+def effects_on_aws(plan: Plan, inputs: Mapping[str, Json], targets: Mapping[str, Target]) -> list[Preview]:
+    """Give the requests of a plan that go to AWS and may change something; `targets` by source, as in `Opened`.
+
+    A request that cannot be shown yet counts by the server of its source.
+    """
+    every = (_placed(each, targets) for key in plan.workflows for each in previews(plan, key, inputs))
     return [each for each in every if each.changes and aws_scope(each.url) is not None]
+
+
+def _placed(preview: Preview, targets: Mapping[str, Target]) -> Preview:
+    operation = preview.step.operation
+    target = targets.get(operation.source) if operation is not None and preview.problem else None
+    return preview if target is None else replace(preview, url=target.url + preview.url)
 
 
 async def account() -> str:
@@ -102,7 +108,8 @@ def told(effects: Sequence[Preview], account: str) -> Iterator[str]:
     whose = f"account {account}, " if account else ""
     yield f"On AWS, {whose}{', '.join(regions)}, this run sends:"
     for each in effects:
-        yield f"  {each.operation}  (step {each.step.step_id}){_size(each.body)}"
+        size = _size(each.body) or (": what it takes is not known yet" if each.problem else "")
+        yield f"  {each.operation}  (step {each.step.step_id}){size}"
 
 
 def _size(body: Any) -> str:

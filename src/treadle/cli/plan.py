@@ -66,11 +66,11 @@ def _lines(plan: Plan, inputs: Mapping[str, Json]) -> Iterator[str]:
     entry = plan.workflows[plan.entry]
     yield f"{entry.workflow_id} of {plan.document}"
     yield from _inputs(entry, inputs)
-    for key, workflow in plan.workflows.items():
+    for key in plan.workflows:
         if key != plan.entry:
             yield ""
             yield key
-        for number, each in enumerate(previews(plan, workflow, inputs if key == plan.entry else {}), start=1):
+        for number, each in enumerate(previews(plan, key, inputs), start=1):
             yield ""
             yield from _step(number, each)
     if entry.outputs:
@@ -98,7 +98,8 @@ def _step(number: int, preview: Preview) -> Iterator[str]:
         yield f"{number}. {step.step_id}  {preview.method} {preview.url}" + (
             "  (changes something)" if preview.changes else ""
         )
-        yield f"     operation: {preview.operation}"
+        channel = step.channel is not None and not step.channel.operation.operation_id
+        yield f"     {'channel' if channel else 'operation'}: {preview.operation}"
     else:
         yield f"{number}. {step.step_id}  runs the workflow {step.workflow}"
     if preview.problem:
@@ -137,10 +138,7 @@ def _as_json(plan: Plan, inputs: Mapping[str, Json]) -> dict[str, Any]:
     return {
         "document": plan.document,
         "workflow": entry.workflow_id,
-        "workflows": {
-            key: [_step_as_json(each) for each in previews(plan, workflow, inputs if key == plan.entry else {})]
-            for key, workflow in plan.workflows.items()
-        },
+        "workflows": {key: [_step_as_json(each) for each in previews(plan, key, inputs)] for key in plan.workflows},
         "outputs": list(entry.outputs),
     }
 

@@ -36,14 +36,32 @@ class Preview:
     problem: str = ""
 
 
-def previews(plan: Plan, workflow: PlannedWorkflow, inputs: Mapping[str, Json]) -> Iterator[Preview]:
-    """Give the steps of a workflow in their order. Secret inputs are hidden, unknown values stand as their names."""
-    context = _context(workflow, inputs)
+def previews(plan: Plan, key: str, inputs: Mapping[str, Json]) -> Iterator[Preview]:
+    """Give the steps of a workflow of the plan in their order. `inputs` are those of the run.
+
+    Secret inputs are hidden, unknown values stand as their names.
+    """
+    workflow = plan.workflows[key]
+    context = _context(workflow, inputs if key == plan.entry else dict(_handed(plan, key)))
     for step in workflow.steps:
         if step.channel is not None:
             yield _message(step, step.channel, context)
         else:
             yield Preview(step=step) if step.operation is None else _preview(plan, step, context)
+
+
+def _handed(plan: Plan, key: str) -> Iterator[tuple[str, Json]]:
+    """Give the inputs that other workflows hand to this one, by their names: what they will be is not known yet."""
+    wanted = plan.workflows[key].input_names
+    for caller in plan.workflows.values():
+        for step in caller.steps:
+            passed = [each.name for each in step.arguments] if step.workflow == key else []
+            for action in (*step.on_success, *step.on_failure):
+                if action.workflow == key:
+                    passed += [each.name for each in action.parameters] + list(caller.input_names)
+            yield from ((name, f"$inputs.{name}") for name in passed if name in wanted)
+        if key in caller.depends_on:
+            yield from ((name, f"$inputs.{name}") for name in caller.input_names if name in wanted)
 
 
 def _context(workflow: PlannedWorkflow, inputs: Mapping[str, Json]) -> Context:

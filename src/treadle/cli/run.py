@@ -257,7 +257,7 @@ async def _begin(
     from treadle.cli.confirm import account, confirm, effects_on_aws
 
     if not tape.replays:
-        await confirm(effects_on_aws(opened.plan, inputs), account, yes=yes)
+        await confirm(effects_on_aws(opened.plan, inputs, opened.targets), account, yes=yes)
     options = options_for(opened, inputs, references)
     jobs = Jobs()
     async with contextlib.AsyncExitStack() as stack:
