@@ -131,6 +131,48 @@ def test_a_source_that_cannot_be_read(said: Said, folder: Path, given: str, inst
     assert hint in err
 
 
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a repository whose document counts the way to its source from the root."""
+    for name in (".git", "flows/orders", "apis", "flows/apis"):
+        (tmp_path / "repo" / name).mkdir(parents=True)
+    (tmp_path / "repo/apis/api 1.json").write_text(json.dumps(API))
+    (tmp_path / "api.json").write_text(json.dumps(API))
+    document = tmp_path / "repo/flows/orders/good.arazzo.yaml"
+    document.write_text(GOOD.replace("./api.json", "./apis/api%201.json"))
+    monkeypatch.chdir(tmp_path)
+    return document
+
+
+def test_a_source_is_found_from_the_root_of_the_repository(said: Said, repository: Path) -> None:
+    """As documents write it that are checked from there; by the letter it is an error, and `--fix` mends it."""
+    code, _, err = said("check", str(repository))
+    assert code == 0
+    assert "hint: write ../../apis/api%201.json" in err
+    assert "[source-root-relative]" in err
+    assert said("check", "--strict", str(repository))[0] == 2
+    assert "source-root-relative" not in said("check", str(repository), "--source", "api=repo/apis/api 1.json")[2]
+    assert said("check", "--fix", "-y", str(repository))[0] == 0
+    assert "url: ../../apis/api%201.json," in repository.read_text()
+    assert said("check", "--strict", str(repository))[0] == 0
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        pytest.param("api.json", id="a bare name"),
+        pytest.param("../apis/nope.json", id="a way up"),
+        pytest.param("apis/../../api.json", id="a way up within"),
+        pytest.param("apis/api.json", id="what is nowhere"),
+        pytest.param("repo/apis/api%201.json", id="from outside of the repository"),
+    ],
+)
+def test_a_source_is_not_looked_for_everywhere(said: Said, repository: Path, url: str) -> None:
+    """Only a path below a directory, and only up to the root of the repository."""
+    repository.write_text(GOOD.replace("./api.json", url))
+    assert said("check", str(repository))[0] == 2
+
+
 @pytest.mark.usefixtures("folder")
 def test_json(said: Said) -> None:
     """Everything with its place."""

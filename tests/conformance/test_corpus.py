@@ -20,6 +20,9 @@ import pytest
 from tests.mock.shelf import ran as played
 
 from treadle.arazzo import events
+from treadle.arazzo.build import build
+from treadle.arazzo.load import load
+from treadle.arazzo.registry import Registry
 from treadle.arazzo.run import Outcome
 from treadle.cli.checking import check_document
 from treadle.cli.opening import Opened, Setup, open_plan
@@ -55,8 +58,6 @@ class Entry:
 
     @functools.cached_property
     def raw(self) -> Mapping[str, Any]:
-        from treadle.arazzo.load import load
-
         value: Mapping[str, Any] = load((CORPUS / self.path).read_bytes(), self.path).value
         return value
 
@@ -285,6 +286,17 @@ def test_a_document_is_checked_without_a_crash(entry: Entry) -> None:
     for each in check_document(entry.setup()).diagnostics:
         assert each.message
         assert each.render()
+
+
+@pytest.mark.parametrize("entry", [pytest.param(each, id=each.path) for each in entries()])
+def test_a_document_finds_its_sources_itself(entry: Entry) -> None:
+    """Where they lie beside it, or where its repository has them, without being told."""
+    document = load((CORPUS / entry.path).read_bytes(), str(CORPUS / entry.path))
+    description, _ = build(document)
+    assert description is not None
+    for each in description.source_descriptions:
+        if each.name in entry.sources and "://" not in each.url:
+            assert Registry().locate(document, each) == (CORPUS / entry.sources[each.name]).as_uri()
 
 
 @pytest.mark.parametrize(("entry", "workflow"), list(workflows()))

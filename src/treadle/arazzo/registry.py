@@ -26,7 +26,7 @@ from treadle.arazzo.slips import close_to
 from treadle.errors import DescriptionError, Diagnostic, Place, TreadleError
 from treadle.seams import Json
 
-__all__ = ["Fetch", "Registry", "base_uri", "beside", "kind_of", "resolve", "to_uri"]
+__all__ = ["Fetch", "Registry", "above", "base_uri", "beside", "kind_of", "resolve", "to_uri"]
 
 Fetch: TypeAlias = "Callable[[str], bytes]"
 """Reads an http: or https: URL. Raises `TreadleError` when it cannot; it has its own limits of size and time."""
@@ -63,11 +63,13 @@ class Registry:
         """Give the URI of a source description of a document: the override's, or its `url` against the base URI.
 
         `called` is the name of a source of another document than the entry, `refunds/api`; it goes before its own.
+        What is not there is looked for from above (see `above`).
         """
         override = self._override(source, called)
         if override is not None:
             return to_uri(override)
-        return resolve(base_uri(document), source.url).partition("#")[0]
+        found = above(document, source)
+        return found.as_uri() if found else resolve(base_uri(document), source.url).partition("#")[0]
 
     def open(self, document: Document, source: SourceDescription, *, called: str = "") -> Document:
         """Give the document that a source description names. Raises `DescriptionError` that points at its `url`."""
@@ -137,6 +139,26 @@ def base_uri(document: Document) -> str:
     own = document.value.get("$self") if isinstance(document.value, dict) else None
     retrieved = to_uri(document.uri)
     return resolve(retrieved, own).partition("#")[0] if isinstance(own, str) and own else retrieved
+
+
+def above(document: Document, source: SourceDescription) -> Path | None:
+    """Give the file that a source is when its url counts from a directory above (dialect `source-root-relative`).
+
+    That is what documents write that are checked from the root of their repository: the nearest directory counts, and
+    none above that root. None where the url means a file, or names no directory.
+    """
+    written = unquote(source.url.partition("#")[0]).removeprefix("./")
+    uri = resolve(base_uri(document), source.url).partition("#")[0]
+    steps = written.split("/")
+    counts = len(steps) > 1 and steps[0] != "" and ".." not in steps and ":" not in steps[0]
+    if not counts or urlsplit(uri).scheme != "file" or _exists(_path_of(uri)):
+        return None
+    for directory in _path_of(base_uri(document)).parents:
+        if _exists(directory / written):
+            return directory / written
+        if _exists(directory / ".git"):
+            return None
+    return None
 
 
 def beside(document: Document, source: SourceDescription) -> Path | None:

@@ -12,13 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote, unquote, urlsplit
 
 from treadle.arazzo.build import build
 from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description, SourceDescription
 from treadle.arazzo.plan import OpenedDescription, OpenedSource
-from treadle.arazzo.registry import Registry, base_uri, beside, kind_of
+from treadle.arazzo.registry import Registry, above, base_uri, beside, kind_of
 from treadle.arazzo.rules import check
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.seams import Json
@@ -129,6 +130,12 @@ class Opener:
 
     def open(self, sources: _Sources, source: SourceDescription) -> OpenedSource:
         """Open one source description. What cannot be read matters only if a step needs it: the planner says."""
+        opened = self._open(sources, source)
+        named = {source.name, sources.called(source)} & self.setup.sources.keys()
+        found = None if named else above(sources.document, source)
+        return opened if found is None else replace(opened, above=_as_url(found, sources.document))
+
+    def _open(self, sources: _Sources, source: SourceDescription) -> OpenedSource:
         called = sources.called(source)
         try:
             described = self.registry.open(sources.document, source, called=called)
@@ -290,6 +297,11 @@ class Opener:
             region=self._region,
             amz_targets=_amz_targets(sources.description),
         )
+
+
+def _as_url(file: Path, document: Document) -> str:
+    """Write a file as the document should: relative to it."""
+    return quote(Path(os.path.relpath(file, Path(unquote(urlsplit(base_uri(document)).path)).parent)).as_posix())
 
 
 def _amz_targets(description: Description) -> list[str]:

@@ -53,11 +53,12 @@ def proposed(
 
 
 def repairs(document: Document, found: Iterable[Diagnostic]) -> list[Change]:
-    """Give the changes that put errors right, as far as the text lets them be made."""
+    """Give the changes that put errors, and sources that are found elsewhere, right, as far as the text lets them."""
     wanted = {
         Change(each.place.pointer, each.rule, each.repair.text, what=each.repair.what): None
         for each in found
-        if each.repair and each.place and each.place.document == document.label and each.severity == "error"
+        if each.repair and each.place and each.place.document == document.label
+        if each.severity == "error" or each.rule == "source-root-relative"
     }
     editor = Editor(document) if wanted else None
     return [change for change in wanted if editor and editor.can([change])]

@@ -30,7 +30,8 @@ class OpenedSource:
 
     It is one of OpenAPI (`source`), AsyncAPI (`channels`) and Arazzo (`description`).
     `problem` says why it could not be read. Both `source` and `problem`: it could not be read, but a server was named
-    for it, so steps that spell their request out can be sent there.
+    for it, so steps that spell their request out can be sent there. `above`: how its url should be written, where it
+    was found from a directory above the document's (dialect `source-root-relative`).
     """
 
     source: Source | None
@@ -38,6 +39,7 @@ class OpenedSource:
     base_url: str = ""
     description: OpenedDescription | None = None
     channels: ChannelSource | None = None
+    above: str = ""
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -93,8 +95,22 @@ class Part:
 
     def source(self, name: str) -> OpenedSource | None:
         """Give what a source description of this document opened as, None where the caller left it out."""
+        opened = self.opened.sources.get(name)
+        if opened is not None and opened.above and name not in self._asked:
+            self._found_above(name, opened.above)
         self._asked.add(name)
-        return self.opened.sources.get(name)
+        return opened
+
+    def _found_above(self, name: str, properly: str) -> None:
+        described = self.description.source(name)
+        if described is not None:
+            self.lenient(
+                "source-root-relative",
+                f"the source {name!r} is not there, seen from the document; it is {properly}",
+                f"{described.pointer}/url",
+                hint=f"write {properly}",
+                instead=properly,
+            )
 
     def needs(self, name: str) -> bool:
         """Tell whether a source was needed so far, or is named by an expression of the document."""
@@ -141,13 +157,12 @@ class Part:
         repair = Repair("value", instead) if instead else None
         self.findings.diagnostics.append(Diagnostic(rule, message, place, severity, hint, repair))
 
-    def lenient(self, rule: str, message: str, pointer: str, *, hint: str = "") -> None:
+    def lenient(self, rule: str, message: str, pointer: str, *, hint: str = "", instead: str = "") -> None:
         """Report that a dialect rule was needed: an error where it is switched off."""
         refused = self.options.strict or rule in self.options.off
         known = dialect.RULES[rule]
-        self.report(
-            rule, message, pointer, severity="error" if refused else known.severity, hint=hint or known.properly
-        )
+        severity: Severity = "error" if refused else known.severity
+        self.report(rule, message, pointer, severity=severity, hint=hint or known.properly, instead=instead)
 
     def taken(self, scope: Scope, pointer: str) -> None:
         """Turn the notes of a compilation into diagnostics, each at its place."""

@@ -283,7 +283,7 @@ _ALL = (
     Rule(
         "source-root-relative",
         "url: openapi/pets.yaml, counted from the root of a repository instead of from the document",
-        "the file at that place below --base",
+        "the file at that place below a directory above, the nearest, up to the root of the repository",
         "write the url relative to the document: ../openapi/pets.yaml",
     ),
     Rule(
