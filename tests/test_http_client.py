@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies
 
-from treadle.errors import CallError, TransportError, TransportFault
+from treadle.errors import TransportError, TransportFault
 from treadle.http.client import HttpTransport
 from treadle.seams import Request
 
@@ -506,9 +506,10 @@ async def test_hosts_can_be_limited(start: Start) -> None:
     url = await start(recording([], "http://elsewhere.test/there"))
     transport = HttpTransport(allowed_hosts=["127.0.0.1", "*.example.test"])
 
-    with pytest.raises(CallError, match=r"the host elsewhere\.test is not among"):
+    with pytest.raises(TransportError, match=r"the host elsewhere\.test is not among") as refused:
         await transport.send(Request("GET", "http://elsewhere.test/"))
-    with pytest.raises(TransportError, match="not allowed"):
+    assert not refused.value.sent
+    with pytest.raises(TransportError, match=r"redirected to elsewhere\.test, which is not among"):
         await transport.send(Request("GET", url))
     await transport.close()
 

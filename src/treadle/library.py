@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Generator, Iterable, Mapping
+from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -254,6 +254,7 @@ def load(
     servers: Mapping[str, str] | None = None,
     sources: Mapping[str, str] | None = None,
     credentials: Mapping[str, Mapping[str, str]] | None = None,
+    hosts: Sequence[str] = (),
     strict: bool = False,
     config: str | PathLike[str] | None = None,
 ) -> Document:
@@ -261,8 +262,9 @@ def load(
 
     `on`: `local`, `aws`, `mock`, a URL, or a target of `treadle.toml`; `servers` and `sources`: the URL of a source
     description's server, and where to read it from, by its name; `credentials`: source → security scheme → `env:NAME`
-    or `file:PATH`; `strict` makes errors of what is taken though the specification does not have it; `config`: the
-    `treadle.toml` that holds, else the one that stands beside the document or above it.
+    or `file:PATH`; `hosts`: the only ones that steps may call; `strict` makes errors of what is taken though the
+    specification does not have it; `config`: the `treadle.toml` that holds, else the one that stands beside the
+    document or above it.
     """
     path = fspath(document)
     settings = settings_for(path, None if config is None else fspath(config))
@@ -273,6 +275,7 @@ def load(
             on=on,
             servers=[*(servers or {}).items()],
             sources=[*(sources or {}).items()],
+            hosts=hosts,
             strict=strict,
         ),
         settings=settings,

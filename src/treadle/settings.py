@@ -7,6 +7,7 @@
     strict = false                    # true: take documents by the letter
     others = "local"                  # which Arazzo documents behind one are checked with it: local, all, none
     documents = ["./shared"]          # files and directories whose descriptions references may mean by their $self
+    hosts = ["*.example.com"]         # the only hosts that steps may call
 
     [sources]                         # read a source description from elsewhere; relative to this file
     petstore = "./openapi.yml"
@@ -75,6 +76,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     others: Others = "local"
     """Which Arazzo documents behind a document `check` looks at, too."""
     documents: Sequence[str] = ()
+    hosts: Sequence[str] = ()
+    """The only hosts that steps may call; none listed: any."""
     servers: Mapping[str, str] = {}
     sources: Mapping[str, str] = {}
     credentials: Mapping[str, Mapping[str, str]] = {}
@@ -148,6 +151,7 @@ _MEMBERS: Final = (
     "strict",
     "others",
     "documents",
+    "hosts",
     "sources",
     "servers",
     "credentials",
@@ -180,7 +184,8 @@ class _Reader:
             poll=self.seconds(value, "poll"),
             strict=self.truth(value, "strict"),
             others=self.others(value),
-            documents=tuple(self.places(value, "documents")),
+            documents=tuple(self.located(each) for each in self.texts(value, "documents", "paths")),
+            hosts=tuple(self.texts(value, "hosts", "hosts")),
             servers=self.strings(value, ("servers",)),
             sources={name: self.located(each) for name, each in self.strings(value, ("sources",)).items()},
             credentials=self.credentials(value, ("credentials",)),
@@ -256,12 +261,12 @@ class _Reader:
         table = self.table(value, at)
         return {name: text for name in table if (text := self.string(table, name, at)) is not None}
 
-    def places(self, value: Mapping[str, Any], name: str) -> list[str]:
-        """Give a list of paths, absolute."""
-        found = value.get(name, [])
+    def texts(self, value: Mapping[str, Any], name: str, what: str) -> list[str]:
+        """Give a list of texts."""
+        found: Any = value.get(name, [])
         if isinstance(found, list) and all(isinstance(each, str) and each for each in found):
-            return [self.located(each) for each in found]
-        self.report(f"`{name}` must be a list of paths", (name,))
+            return found
+        self.report(f"`{name}` must be a list of {what}", (name,))
         return []
 
     def others(self, value: Mapping[str, Any]) -> Others:

@@ -435,6 +435,19 @@ def _read_until(descriptor: int, *signs: str) -> str:
     return seen
 
 
+def test_hosts_can_be_limited(said: Any, arguments: Arguments, trainer: Any, tmp_path: Path) -> None:
+    """What is on no list is not called, and that is known before anything is sent."""
+    code, _, err = said(*arguments("--allow-host", "*.example.com"))
+    assert code == 2
+    assert "the step 'create' calls 127.0.0.1:" in err
+    assert "hint: allowed are: *.example.com" in err
+    assert trainer.calls == []
+    settings = tmp_path / "limited.toml"
+    settings.write_text('hosts = ["*.example.com"]\n')
+    assert said(*arguments("--config", str(settings)))[0] == 2
+    assert said(*arguments("--config", str(settings), "--allow-host", "127.0.0.1"))[0] == 0
+
+
 def test_plan_sends_nothing_and_shows_everything(said: Any, document: str, trainer: Any) -> None:
     """Requests with what is known, names for what is not, secrets hidden, guards and targets."""
     code, out, _ = said("plan", document, "--on", trainer.url, "-i", "job=churn-1", "-i", "token=secret-token")

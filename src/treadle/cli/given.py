@@ -49,6 +49,7 @@ def setup_of(
         off=sorted(settings.refused),
         poll=settings.poll,
         documents=list(settings.documents),
+        hosts=list(where.hosts or settings.hosts),
         configured=sorted(
             {*settings.servers, *settings.sources, *target.servers}
             - {name for name, _ in (*where.servers, *where.sources)}

@@ -23,6 +23,7 @@ from treadle.arazzo.rules import check
 from treadle.cli.opener import Opener, provided
 from treadle.errors import CallError, DescriptionError, Diagnostic, UsageError
 from treadle.home import Home
+from treadle.http.hosts import allows, host_of
 from treadle.http.redaction import redact_url
 from treadle.seams import Authoriser
 from treadle.sources.servers import LocalService, Target
@@ -65,6 +66,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Sources that only `treadle.toml` names: it holds for several documents, so this one need not have them."""
     documents: list[str] = []
     """Files, or directories of files, that references may mean by their `$self`."""
+    hosts: list[str] = []
+    """The only hosts that steps may call; none listed: any."""
     digest: str = ""
     digests: dict[str, str] = {}
     """Those of the other Arazzo documents, by URI."""
@@ -99,7 +102,7 @@ class Opened:
 
         `inputs` are the names of those that the run has.
         """
-        if found := [*self._without_server(), *self._without_input(inputs)]:
+        if found := [*self._without_server(), *self._beyond_hosts(), *self._without_input(inputs)]:
             raise DescriptionError(found)
 
     def _without_server(self) -> Iterable[Diagnostic]:
@@ -116,6 +119,23 @@ class Opened:
                     message = f"the step {step.step_id!r} cannot be sent: {error.message}"
                     found[operation.source] = Diagnostic("openapi-server", message, place, hint=error.hint)
         return found.values()
+
+    @property
+    def hosts(self) -> Sequence[str] | None:
+        """The hosts that may be called, None for any. The service of this machine always may."""
+        own = [host_of(self.local.url)] if self.local else []
+        return [*self.setup.hosts, *own] if self.setup.hosts else None
+
+    def _beyond_hosts(self) -> Iterator[Diagnostic]:
+        if self.hosts is None:
+            return
+        for workflow in self.plan.workflows.values():
+            for step in workflow.steps:
+                target = self.targets.get(step.operation.source) if step.operation else None
+                if target is not None and not allows(self.hosts, target.url):
+                    place = None if workflow.document else self.document.place(step.pointer)
+                    message = f"the step {step.step_id!r} calls {host_of(target.url)}, which is not allowed"
+                    yield Diagnostic("host", message, place, hint=f"allowed are: {', '.join(self.setup.hosts)}")
 
     def _without_input(self, inputs: Collection[str]) -> Iterator[Diagnostic]:
         """Find what the steps lack that the run comes to in any case: those up to the first that may go elsewhere."""

@@ -160,6 +160,7 @@ class Where:
     sources: Pairs = ()
     config: str | None = None
     strict: bool = False
+    hosts: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +227,14 @@ def describes(command: _F) -> _F:
             metavar="FILE",
             type=click.Path(dir_okay=False),
             help="The treadle.toml to use. Default: the nearest one above the document.",
+        ),
+        option(
+            _WHERE,
+            "--allow-host",
+            "hosts",
+            metavar="HOST",
+            multiple=True,
+            help="Let steps call this host only: a name, with or without a port, or *.example.com. Repeatable.",
         ),
         option(_WHERE, "--strict", is_flag=True, help="Take documents by the letter: every leniency is an error."),
     )

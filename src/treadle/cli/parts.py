@@ -57,7 +57,7 @@ async def parts(
     home = Home.find()
     with home.driving(run_id) if durable else contextlib.nullcontext():
         store = SqliteRunStore(home.runs_db) if durable else MemoryRunStore()
-        plain = HttpTransport()
+        plain = HttpTransport(allowed_hosts=opened.hosts)
         transport = local.Reviving(plain, opened.local.url, service) if opened.local else plain
         try:
             yield {"transport": transport, "authoriser": opened.authoriser(home), "store": store}

@@ -13,13 +13,13 @@ from __future__ import annotations
 
 import io
 from collections.abc import Collection
-from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from treadle._version import __version__
-from treadle.errors import CallError, TransportError
+from treadle.errors import TransportError
+from treadle.http.hosts import allows, host_of
 from treadle.seams import Headers, Request, Response
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ class HttpTransport:
     """Sends requests over HTTP/1.1 with pooled connections. Made anywhere; used in one event loop.
 
     `timeout` and `connect_timeout` in seconds, `max_body` in bytes after decompression. `allowed_hosts`, where given,
-    are the only hosts that are talked to: `host`, `host:port` or `*.example.com`.
+    are the only hosts that are talked to, see `treadle.http.hosts`.
     """
 
     def __init__(
@@ -67,11 +67,11 @@ class HttpTransport:
         self._session: aiohttp.ClientSession | None = None
 
     async def send(self, request: Request, *, timeout: float | None = None) -> Response:  # noqa: ASYNC109  (the seam's)
-        """Send, and read the whole answer. Raises `TransportError`; `CallError` for a host that is not allowed."""
+        """Send, and read the whole answer. Raises `TransportError`."""
         seconds = self._timeout if timeout is None else timeout
-        if self._allowed_hosts is not None and not self._allows(request.url):
-            host = urlsplit(request.url).netloc.rpartition("@")[2]
-            raise CallError(f"the host {host} is not among those that may be called", hint="see the option for hosts")
+        if self._allowed_hosts is not None and not allows(self._allowed_hosts, request.url):
+            message = f"the host {host_of(request.url)} is not among those that may be called"
+            raise TransportError("protocol", message, sent=False, url=request.url)
         response = await self._once(request, seconds)
         if response.status in _REDIRECTS and request.method in _REDIRECTED and self._max_redirects:
             return await self._redirected(request, response, seconds)
@@ -143,7 +143,7 @@ class HttpTransport:
             f"the answer of {host} is larger than {limit}",
             sent=True,
             url=request.url,
-            hint="ask for less, for example with a page size, or raise the limit for answers",
+            hint="ask for less, for example with a page size",
         )
 
     async def _redirected(self, request: Request, response: Response, seconds: float) -> Response:
@@ -154,9 +154,9 @@ class HttpTransport:
             if location is None:
                 return response
             url = redirect_target(request.url, location)
-            if self._allowed_hosts is not None and not self._allows(url):
-                host = urlsplit(url).netloc
-                raise TransportError("redirect", f"redirected to {host}, which is not allowed", sent=True, url=url)
+            if self._allowed_hosts is not None and not allows(self._allowed_hosts, url):
+                message = f"redirected to {host_of(url)}, which is not among the hosts that may be called"
+                raise TransportError("redirect", message, sent=True, url=url)
             request = _followed(request, url, response.status)
             response = await self._once(request, seconds)
             if response.status not in _REDIRECTS:
@@ -167,11 +167,6 @@ class HttpTransport:
             sent=True,
             url=request.url,
         )
-
-    def _allows(self, url: str) -> bool:
-        parts = urlsplit(url)
-        names = {(parts.hostname or "").lower(), parts.netloc.rpartition("@")[2].lower()}
-        return any(fnmatchcase(name, pattern.lower()) for name in names for pattern in self._allowed_hosts or ())
 
 
 def _unframed(headers: Headers) -> Headers:
