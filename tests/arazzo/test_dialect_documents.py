@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from treadle.arazzo.build import build
 from treadle.arazzo.load import load
 from treadle.arazzo.rules import check
 
-API = {
+API: dict[str, Any] = {
     "openapi": "3.1.0",
     "servers": [{"url": "http://127.0.0.1:9"}],
     "paths": {
@@ -470,3 +471,54 @@ def test_an_operation_of_no_api_is_told(tmp_path: Path) -> None:
     assert [each.message for each in found if each.severity == "error"] == [
         "the source 'other' describes no operations over HTTP"
     ]
+
+
+HANDED_UP = """
+sourceDescriptions: [{name: api, url: api.json, type: openapi}]
+workflows:
+- workflowId: outer
+  steps:
+  - {stepId: call, workflowId: inner, outputs: {again: $outputs.o}}
+  - {stepId: s, operationId: get, parameters: [{name: petId, in: path, value: 1}, {name: size, in: query, value: VALUE}]}
+- workflowId: inner
+  steps: [{stepId: s, operationId: get, parameters: [{name: petId, in: path, value: 2}], outputs: {o: $method}}]
+  outputs: {o: $steps.s.outputs.o}
+"""
+
+
+@pytest.mark.parametrize(
+    ("value", "severities"),
+    [
+        pytest.param("$steps.call.outputs.o", ["note"], id="not declared again"),
+        pytest.param("$steps.call.outputs.again", [], id="declared"),
+    ],
+)
+def test_outputs_of_a_called_workflow_are_the_step_s(value: str, severities: list[str], tmp_path: Path) -> None:
+    """Without being declared at the step, which is told; by the letter it is an error."""
+    shelf = Shelf(tmp_path, {"main.yaml": HANDED_UP.replace("VALUE", value), "api.json": API})
+    found = [each for each in shelf.check() if each.rule == "legacy-nested-outputs"]
+    assert [each.severity for each in found] == severities
+    strict = [each for each in shelf.check(strict=True) if each.rule == "legacy-nested-outputs"]
+    assert [each.severity for each in strict] == ["error"] * len(severities)
+    assert "size=GET" in shelf.tell([(200, {}), (200, {})], workflow="outer").urls[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "rule", "strict"),
+    [
+        pytest.param("/pets#{petId}", "path-key-fragment", "note", id="fragment"),
+        pytest.param("/pets/{petId}?acl", "path-key-fragment", "note", id="query"),
+        pytest.param("/pets/{petId+}", "greedy-path-parameter", "error", id="greedy"),
+    ],
+)
+def test_paths_that_openapi_does_not_have_are_told_once(path: str, rule: str, strict: str, tmp_path: Path) -> None:
+    """For each source; what can be written in no other way is no error by the letter, but by its name."""
+    api = {**API, "paths": {path: API["paths"]["/pets/{petId}"]}}
+    parameters = "{name: petId, in: path, value: 1}"
+    text = TOP.format(parameters).replace("]}]", "]}, {stepId: t, operationId: get, parameters: [" + parameters + "]}]")
+    shelf = Shelf(tmp_path, {"main.yaml": text, "api.json": api})
+    for settings, severity in (({}, "note"), ({"strict": True}, strict), ({"off": [rule]}, "error")):
+        found = shelf.check(**settings)
+        assert [(each.severity, each.place and each.place.pointer) for each in found if each.rule == rule] == [
+            (severity, "/sourceDescriptions/0/url")
+        ]

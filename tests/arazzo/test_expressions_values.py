@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from treadle.arazzo.expressions import Context, EvaluationError, Kind, Scope, compile_value
+from treadle.arazzo.expressions.scope import Remarks
 from treadle.seams import MISSING, Answer, Json
 
 INPUTS: dict[str, Json] = {
@@ -152,9 +153,9 @@ def test_a_whole_body_that_is_missing(payload: Json, why: str) -> None:
     """Where the operation requires one it is an error; where it goes without, that is remarked."""
     with pytest.raises(EvaluationError, match=re.escape(why)):
         compile_value(payload, scope(), kind="payload", required=True).evaluate(CONTEXT)
-    notes: list[str] = []
+    notes: Remarks = []
     assert compile_value(payload, scope(), kind="payload").evaluate(CONTEXT, notes) is MISSING
-    assert notes == [f"the request goes out without a body: {why}"]
+    assert notes == [("missing", f"the request goes out without a body: {why}")]
 
 
 def test_a_missing_output_names_step_and_output() -> None:
@@ -174,9 +175,11 @@ def test_a_body_that_could_not_be_decoded_is_named() -> None:
 
 def test_a_dropped_array_element_is_remarked() -> None:
     """Dropping shifts the others, so it is said."""
-    notes: list[str] = []
+    notes: Remarks = []
     compile_value({"a": ["$inputs.i", "$inputs.opt"]}, scope()).evaluate(CONTEXT, notes)
-    assert notes == ["array element 1 was dropped: the input 'opt' is missing"]
+    assert notes == [("null-array-element", "array element 1 was dropped: the input 'opt' is missing")]
+    with pytest.raises(EvaluationError, match="array element 1 has no value: the input 'opt' is missing"):
+        compile_value({"a": ["$inputs.i", "$inputs.opt"]}, Scope(strict=True)).evaluate(CONTEXT)
 
 
 def test_the_schema_decides_about_a_lone_braced_scalar() -> None:

@@ -470,6 +470,10 @@ def _check_pointer(expression: Expression, scope: Scope, at: str) -> None:
 def _check_output(expression: nodes.StepReference, scope: Scope, at: str) -> None:
     step_id, name = expression.step_id, expression.name
     known = scope.steps[step_id]
+    if name in scope.nested.get(step_id, ()):
+        what = f"'{expression}': step '{step_id}' declares no output '{name}'; that of the workflow it calls is taken"
+        hint = f"declare it there: outputs: {{{name}: $outputs.{name}}}"
+        scope.dialect("legacy-nested-outputs", what, at, hint, severity="note")
     if not name or name in known:
         return
     what = f"'{expression}': step '{step_id}' has no output '{name}'"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import ClassVar, Final
+from typing import ClassVar, Final, TypeAlias
 
 import msgspec
 
@@ -18,15 +18,21 @@ __all__ = [
     "EvaluationError",
     "ExpressionError",
     "Note",
+    "Remarks",
     "Scope",
     "did_you_mean",
 ]
+
+Remarks: TypeAlias = "list[tuple[str, str]]"
+"""What was left out of a value: the rule, and a sentence."""
 
 DIALECT_RULES: Final[Mapping[str, str]] = {
     "dotted-navigation": "`$response.body.a[0].b`, `.length` and `[*]` lead into a value, as `#/a/0/b` does",
     "whole-object": "`$inputs`, `$outputs` and `$steps.x.outputs` mean all of them as one object",
     "foreign-workflow-name": "`$workflows.x` may mean a workflow x of another document, called or depended on here",
     "undeclared-output": "`$steps.x.outputs.id` may mean the member `id` of the answer, where the step declares none",
+    "legacy-nested-outputs": "`$steps.x.outputs.y` may be an output of the workflow that x calls",
+    "null-array-element": "an array element without a value is left out",
     "implied-outputs": "`$steps.x.name` means `$steps.x.outputs.name`",
     "implied-step": "`$outputs.x` may mean `$steps.s.outputs.x`, where one step alone declares x",
     "plural-headers": "`$response.headers.X` means `$response.header.X`",
@@ -137,6 +143,8 @@ class Scope:
     """Filled by compiling: the outputs that are used so, by step."""
     earlier: Mapping[str, str] = field(default_factory=dict)
     """Where `$outputs` means nothing: the step that declares an output, of outputs that one step alone declares."""
+    nested: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Of steps that call workflows: the outputs of those that the step does not declare again."""
 
     def quiet(self) -> Scope:
         """Give a scope that knows the same, for guesses: what is noted there counts for nothing."""

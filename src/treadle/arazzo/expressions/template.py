@@ -23,7 +23,7 @@ from treadle.arazzo.expressions.lookalikes import lookalikes
 from treadle.arazzo.expressions.nodes import Expression
 from treadle.arazzo.expressions.parse import compile_expression, declared_extent, is_rooted, meant, parse
 from treadle.arazzo.expressions.pointer import escape as pointer_escape
-from treadle.arazzo.expressions.scope import Context, EvaluationError, ExpressionError, Scope
+from treadle.arazzo.expressions.scope import Context, EvaluationError, ExpressionError, Remarks, Scope
 from treadle.arazzo.expressions.selectors import Selector, compile_selector, looks_like_selector
 from treadle.arazzo.expressions.text import ESCAPES, Escape, text_of
 from treadle.arazzo.slips import braced
@@ -39,7 +39,7 @@ DEEPEST: Final = 100
 
 
 class _Part(Protocol):
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing: ...
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,10 +55,10 @@ class Template:
         """Tell whether the value is the same in every context."""
         return not self.expressions
 
-    def evaluate(self, context: Context, notes: list[str] | None = None) -> Json | Missing:
+    def evaluate(self, context: Context, notes: Remarks | None = None) -> Json | Missing:
         """Give the value, which may share parts with the description: it must not be changed.
 
-        `notes` receives remarks about array elements that were dropped. Raises `EvaluationError`.
+        `notes` receives remarks about what was left out. Raises `EvaluationError`.
         """
         return self.part.evaluate(context, notes)
 
@@ -99,7 +99,7 @@ def compile_value(
 class _Constant:
     value: Json
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:  # noqa: ARG002  (protocol)
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:  # noqa: ARG002  (protocol)
         return self.value
 
 
@@ -109,7 +109,7 @@ class _Whole:
 
     expression: Expression
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:  # noqa: ARG002  (protocol)
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:  # noqa: ARG002  (protocol)
         return self.expression.evaluate(context)
 
 
@@ -123,7 +123,7 @@ class _Lone:
     expression: Expression
     keeps: frozenset[str]
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:  # noqa: ARG002  (protocol)
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:  # noqa: ARG002  (protocol)
         value = self.expression.evaluate(context)
         if value is MISSING or isinstance(value, (dict, list)) or (self.keeps and _type(value) in self.keeps):
             return value
@@ -141,7 +141,7 @@ class _Text:
     pieces: tuple[str | Expression, ...]
     escape: Escape
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:  # noqa: ARG002  (protocol)
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:  # noqa: ARG002  (protocol)
         return "".join(
             piece if isinstance(piece, str) else self.escape(text_of(require(piece, context))) for piece in self.pieces
         )
@@ -151,7 +151,7 @@ class _Text:
 class _Object:
     members: tuple[tuple[str, _Part], ...]
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:
         found = {}
         for name, part in self.members:
             value = part.evaluate(context, notes)
@@ -162,17 +162,25 @@ class _Object:
 
 @dataclass(frozen=True, slots=True)
 class _Array:
-    elements: tuple[_Part, ...]
+    """A list. What is missing is left out of it (dialect `null-array-element`) unless `whole` forbids that."""
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:
+    elements: tuple[_Part, ...]
+    whole: bool
+
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:
         found = []
         for index, part in enumerate(self.elements):
             value = part.evaluate(context, notes)
             if value is not MISSING:
                 found.append(value)
-            elif notes is not None:
-                subject = part.expression.subject if isinstance(part, (_Whole, _Lone)) else "its value"
-                notes.append(f"array element {index} was dropped: {subject} is missing")
+                continue
+            expression = part.expression if isinstance(part, (_Whole, _Lone)) else None
+            subject = expression.subject if expression else "its value"
+            if self.whole:
+                text = str(expression) if expression else ""
+                raise EvaluationError(f"array element {index} has no value: {subject} is missing", expression=text)
+            if notes is not None:
+                notes.append(("null-array-element", f"array element {index} was dropped: {subject} is missing"))
         return found
 
 
@@ -180,7 +188,7 @@ class _Array:
 class _Selected:
     selector: Selector
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:  # noqa: ARG002  (protocol)
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:  # noqa: ARG002  (protocol)
         return self.selector.evaluate(context)
 
 
@@ -191,7 +199,7 @@ class _Body:
     part: _Whole | _Lone | _Selected
     required: bool
 
-    def evaluate(self, context: Context, notes: list[str] | None) -> Json | Missing:
+    def evaluate(self, context: Context, notes: Remarks | None) -> Json | Missing:
         value = self.part.evaluate(context, notes)
         if value is MISSING:
             if isinstance(self.part, _Selected):
@@ -201,7 +209,7 @@ class _Body:
             if self.required:
                 raise error
             if notes is not None:
-                notes.append(f"the request goes out without a body: {error.message}")
+                notes.append(("missing", f"the request goes out without a body: {error.message}"))
         return value
 
 
@@ -366,7 +374,11 @@ class _Compiler:
         each_schema = schema.get("items") if isinstance(schema, Mapping) else None
         before = len(self.expressions)
         parts = tuple(self.compile(each, f"{at}/{index}", each_schema, depth + 1) for index, each in enumerate(value))
-        return _Array(parts) if len(self.expressions) > before else _Constant(value)
+        return (
+            _Array(parts, not self.scope.allows("null-array-element"))
+            if len(self.expressions) > before
+            else _Constant(value)
+        )
 
     def selector(self, value: Mapping[str, Json], at: str) -> _Part:
         selector = compile_selector(value, self.scope, at)
@@ -518,7 +530,8 @@ class _Compiler:
         if isinstance(value, dict):
             return _Object(tuple((name, self.marked(each, marks, at, depth + 1)) for name, each in value.items()))
         if isinstance(value, list):
-            return _Array(tuple(self.marked(each, marks, at, depth + 1) for each in value))
+            parts = tuple(self.marked(each, marks, at, depth + 1) for each in value)
+            return _Array(parts, not self.scope.allows("null-array-element"))
         return _Constant(value)
 
 

@@ -10,6 +10,7 @@ from typing import Final, Literal, TypeAlias
 
 from treadle.arazzo import events, pacing
 from treadle.arazzo.expressions import Context, EvaluationError
+from treadle.arazzo.expressions.scope import Remarks
 from treadle.arazzo.machine.effects import (
     Answered,
     Due,
@@ -316,11 +317,11 @@ class Move(Patience):
 
     def _request(self, context: Context) -> Next:
         step = self.step
-        notes: list[str] = []
+        notes: Remarks = []
         call = step.call(context, notes)
         request = step.bound.request(call)
-        for note in notes:
-            self.note("missing", note)
+        for rule, note in notes:
+            self.note(rule, note)
         intent = not step.bound.read_only(call)
         self.announce(intent=intent)
         self.say(self._sent(request))
@@ -339,10 +340,10 @@ class Move(Patience):
     # -- channels -----------------------------------------------------------------------------------------------------
 
     def _use_channel(self, use: PlannedChannel, context: Context) -> Next:
-        notes: list[str] = []
+        notes: Remarks = []
         channel, message = self.step.message(context, notes)
-        for note in notes:
-            self.note("missing", note)
+        for rule, note in notes:
+            self.note(rule, note)
         step_id = self.step.step_id
         sends = use.action == "send"
         self.say(

@@ -88,6 +88,7 @@ class Part:
         }
         self._inputs: dict[str, Inputs] = {}
         self._asked: set[str] = set()
+        self._told: set[tuple[str, str]] = set()
 
     def key(self, workflow_id: str) -> str:
         """Give the key of one of its workflows in the plan."""
@@ -157,10 +158,15 @@ class Part:
         repair = Repair("value", instead) if instead else None
         self.findings.diagnostics.append(Diagnostic(rule, message, place, severity, hint, repair))
 
-    def lenient(self, rule: str, message: str, pointer: str, *, hint: str = "", instead: str = "") -> None:
-        """Report that a dialect rule was needed: an error where it is switched off."""
-        refused = self.options.strict or rule in self.options.off
+    def lenient(
+        self, rule: str, message: str, pointer: str, *, hint: str = "", instead: str = "", once: bool = False
+    ) -> None:
+        """Report that a dialect rule was needed: an error where it is switched off. `once`: not at this place again."""
+        if once and (rule, pointer) in self._told:
+            return
+        self._told.add((rule, pointer))
         known = dialect.RULES[rule]
+        refused = (self.options.strict and not known.unavoidable) or rule in self.options.off
         severity: Severity = "error" if refused else known.severity
         self.report(rule, message, pointer, severity=severity, hint=hint or known.properly, instead=instead)
 

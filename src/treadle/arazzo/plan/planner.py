@@ -20,7 +20,7 @@ from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import find_operation
 from treadle.arazzo.plan.order import ordered
 from treadle.arazzo.plan.reach import set_aside
-from treadle.arazzo.plan.requests import check_media_type, check_parameters, mended
+from treadle.arazzo.plan.requests import check_media_type, check_parameters, check_path, mended
 from treadle.arazzo.plan.values import (
     Plan,
     PlannedAction,
@@ -219,6 +219,7 @@ class _Planner:
             notes=[],
             answering=frozenset(step.step_id for step in workflow.steps if step.operation_id or step.operation_path),
             earlier=sole_outputs(workflow, frozenset[str]().union(*called.values())),
+            nested={step.step_id: called[step.step_id] - step.outputs.keys() for step in workflow.steps},
         )
 
     def foreign(
@@ -306,6 +307,7 @@ class _Planner:
         arguments = _arguments(part, holds.parameters, scope, for_workflow=step.workflow_id is not None)
         body = step.request_body
         if operation is not None:
+            check_path(part, operation)
             arguments = mended(part, operation, arguments)
             check_parameters(part, step, operation, arguments)
             if body is not None:

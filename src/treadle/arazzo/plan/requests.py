@@ -16,7 +16,7 @@ from treadle.arazzo.plan.documents import Part, did_you_mean
 from treadle.arazzo.plan.values import PlannedArgument
 from treadle.seams import Operation, OperationParameter
 
-__all__ = ["check_media_type", "check_parameters", "mended"]
+__all__ = ["check_media_type", "check_parameters", "check_path", "mended"]
 
 # OpenAPI, Parameter Object: header parameters of these names are ignored. The last one has one value only, which the
 # source fills in.
@@ -46,6 +46,19 @@ def mended(part: Part, operation: Operation, arguments: Sequence[PlannedArgument
 
 
 _TEMPLATE: Final = re.compile(r"\{([^{}/?]+?)\+?\}")
+
+
+def check_path(part: Part, operation: Operation) -> None:
+    """Report, once for a source, what paths of OpenAPI do not have."""
+    source = part.description.source(operation.source.rpartition("/")[2])
+    if source is None:
+        return
+    if "#" in operation.path or "?" in operation.path:
+        message = f"the source {source.name!r} tells operations apart by what follows # or ? in their paths"
+        part.lenient("path-key-fragment", message, f"{source.pointer}/url", once=True)
+    if "+}" in operation.path:
+        message = f"the source {source.name!r} has path parameters with a +, whose slashes stay as they are"
+        part.lenient("greedy-path-parameter", message, f"{source.pointer}/url", once=True)
 
 
 def _of_path(operation: Operation) -> list[OperationParameter]:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 
 from treadle.arazzo.criteria import Criterion
 from treadle.arazzo.expressions import Context, EvaluationError, Expression, Template, nodes
+from treadle.arazzo.expressions.scope import Remarks
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.replacements import Form, PlannedReplacement, replaced
@@ -159,7 +160,7 @@ class PlannedStep:
         for parameter in (each for action in actions for each in action.parameters):
             yield from parameter.value.expressions
 
-    def call(self, context: Context, notes: list[str]) -> Call:
+    def call(self, context: Context, notes: Remarks) -> Call:
         """Evaluate what the step asks of its operation. Raises `EvaluationError`; what was dropped goes to `notes`."""
         arguments = []
         for each in self.arguments:
@@ -174,7 +175,7 @@ class PlannedStep:
             payload = replaced(payload, self.form, values)
         return Call(tuple(arguments), self.content_type, payload)
 
-    def message(self, context: Context, notes: list[str]) -> tuple[Channel, Message]:
+    def message(self, context: Context, notes: Remarks) -> tuple[Channel, Message]:
         """Evaluate what the step says on its channel. Raises `EvaluationError`; what was dropped goes to `notes`."""
         if self.channel is None:
             msg = f"the step {self.step_id!r} uses no channel"

@@ -1,8 +1,9 @@
 """THE list of leniency: the known ways in which real documents bend the text, each with its name.
 
 Treadle runs such documents as their authors meant them and says so, once, under the name of the rule. A rule can be
-switched off by its name, and `--strict` switches all of them off: then what needed it is an error. Nothing else is
-lenient: what is not in this list is either allowed by the specification or refused.
+switched off by its name, and `--strict` switches all of them off but for what can be written in no other way: then
+what needed it is an error. Nothing else is lenient: what is not in this list is either allowed by the specification or
+refused.
 
 `written` shows what authors write, `meant` what they mean by it, `properly` how the specification says it. How common
 these are was counted in two public collections with 806 documents.
@@ -20,13 +21,17 @@ __all__ = ["RULES", "Rule"]
 
 
 class Rule(msgspec.Struct, frozen=True):
-    """A way of writing that the specification does not have. `severity` is that of its diagnostic unless strict."""
+    """A way of writing that the specification does not have. `severity` is that of its diagnostic unless strict.
+
+    What is `unavoidable` can be written in no other way: it is an error where it is switched off by its name alone.
+    """
 
     name: str
     written: str
     meant: str
     properly: str
     severity: Severity = "warning"
+    unavoidable: bool = False
 
 
 _ALL = (
@@ -260,6 +265,7 @@ _ALL = (
         "the path before the #, which only tells operations apart; what follows ? belongs to the query",
         "OpenAPI has no other way to say it: nothing to do",
         "note",
+        unavoidable=True,
     ),
     Rule(
         "path-parameter",
