@@ -82,9 +82,8 @@ class FilesystemObjects:
     def _listed(self, bucket: str, prefix: bytes, after: bytes) -> Iterator[ObjectInfo]:
         with self._bucket(bucket) as top, _translated(bucket):
             beside = self._beside(bucket)
-            for key in tree.walk(top, prefix, after):
-                with contextlib.suppress(FileNotFoundError), tree.open_file(top, key) as file:  # gone since it was seen
-                    yield _info(key, file, beside)
+            for key, file in tree.open_files(top, tree.walk(top, prefix, after)):
+                yield _info(key, file, beside)
 
     def holds(self, bucket: str, prefix: str = "") -> bool:
         """Tell whether the key of some object starts with `prefix`; large directories are not read to their ends."""
@@ -132,9 +131,7 @@ class FilesystemObjects:
         Blocks are shared where the file system can, else copied by the kernel.
         """
         with self._object(bucket, key) as source, _writing(f"s3://{bucket}/{key}", to):
-            to.parent.mkdir(parents=True, exist_ok=True)
-            to.unlink(missing_ok=True)  # never through a link that stands there
-            target = os.open(to, _CREATE, 0o666)
+            target = _created(to)
             try:
                 copying.copy(source, target)
             except BaseException:
@@ -545,6 +542,17 @@ def _locked(top: int, bucket: str) -> Iterator[None]:
         yield
     finally:
         fcntl.flock(top, fcntl.LOCK_UN)
+
+
+def _created(path: Path) -> int:
+    """Create a file in the place of what is there, never through a link. Its directory is made where it is missing."""
+    try:
+        return os.open(path, _CREATE, 0o666)
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        path.unlink()
+    return os.open(path, _CREATE, 0o666)
 
 
 def _sync(directory: Path) -> None:

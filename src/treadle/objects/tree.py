@@ -31,6 +31,7 @@ __all__ = [
     "only_name",
     "open_directory",
     "open_file",
+    "open_files",
     "plain",
     "prune",
     "remove_empty",
@@ -94,6 +95,30 @@ def open_file(top: int, key: bytes) -> Iterator[int]:
         yield file
     finally:
         os.close(file)
+
+
+def open_files(top: int, keys: Iterable[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Open the objects' files one after the other, without those that are gone; each is open until the next is.
+
+    Keys that follow each other are mostly in one directory, which is opened once for them.
+    """
+    parent, its_names = -1, None
+    with contextlib.ExitStack() as directory:
+        for key in keys:
+            *names, name = spell_key(key)
+            try:
+                if names != its_names:
+                    directory.close()
+                    its_names = None
+                    parent = directory.enter_context(open_directory(top, names))
+                    its_names = names
+                file = _open_one(parent, (name, displaced(name), name))
+            except FileNotFoundError:
+                continue
+            try:
+                yield key, file
+            finally:
+                os.close(file)
 
 
 def _open_one(parent: int, candidates: Iterable[bytes]) -> int:
