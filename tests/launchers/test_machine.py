@@ -65,6 +65,20 @@ def test_v2_where_our_own_group_has_processes(tmp_path: Path) -> None:
     assert not (own / "treadle-x").exists()
 
 
+def test_v2_where_only_memory_is_given(tmp_path: Path) -> None:
+    """One limit is better than none: systemd gives memory to a user's own groups, and often not the CPUs."""
+    root = machine(tmp_path, mounts=V2, own="0::/slice/scope\n")
+    unified(root, "")
+    own, slice_ = unified(root, "slice/scope"), unified(root, "slice")
+    (own / "cgroup.subtree_control").mkdir()
+    (slice_ / "treadle-x").mkdir()
+    (slice_ / "treadle-x/memory.max").touch()
+    group = cgroups.create("treadle-x", root / "record", cpus=1, memory=1 << 20, root=root)
+    assert group.directories == (slice_ / "treadle-x",)
+    assert group.problem.startswith("no limit of cpu (")
+    assert (slice_ / "treadle-x/memory.max").read_text() == str(1 << 20)
+
+
 def test_v1(tmp_path: Path) -> None:
     """A group for each controller; where our own path is not in the mount, its part begins there."""
     root = machine(tmp_path, mounts=V1, own="4:cpu,cpuacct:/job\n5:memory:/docker/abc\n0::/\n")

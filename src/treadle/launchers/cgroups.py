@@ -64,16 +64,24 @@ def create(name: str, record: Path, *, cpus: float = 0.0, memory: int = 0, root:
     made: list[Path] = []
     reasons = []
     for tree in _trees(root):
-        mine = [each for each in left if each in tree.controllers]
-        if not mine:
-            continue
-        try:
-            made.append(tree.make(name, mine, cpus, memory, lambda path: _note(record, [*made, path])))
+        for mine in _choices([each for each in left if each in tree.controllers]):
+            try:
+                made.append(tree.make(name, mine, cpus, memory, lambda path: _note(record, [*made, path])))
+            except OSError as error:
+                reasons.append(f"{error.filename or tree.mount}: {error.strerror}")
+                continue
             left = [each for each in left if each not in mine]
-        except OSError as error:
-            reasons.append(f"{error.filename or tree.mount}: {error.strerror}")
-    why = "; ".join(reasons) or "there is no such control group"
+            break
+    why = "; ".join(dict.fromkeys(reasons)) or "there is no such control group"
     return Group(tuple(made), f"no limit of {' and '.join(left)} ({why})" if left else "")
+
+
+def _choices(controllers: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Give all together, then each alone: to a user's own groups systemd gives memory, and often not the CPUs."""
+    if controllers:
+        yield controllers
+    if len(controllers) > 1:
+        yield from ([each] for each in controllers)
 
 
 def of(pid: int, root: Path = Path("/")) -> Group:
