@@ -80,6 +80,26 @@ def test_a_missing_output_is_left_out_of_the_payload_and_of_the_outputs(tell: Te
     assert "the members y" in notes[0].message
 
 
+@pytest.mark.parametrize(
+    ("payload", "sent", "rule"),
+    [
+        pytest.param("[1, $inputs.x, 3]", [1, 3], "null-array-element", id="element"),
+        pytest.param("$inputs.x", None, "missing", id="whole body"),
+    ],
+)
+def test_what_is_left_out_is_noted(tell: Tell, payload: str, sent: object, rule: str) -> None:
+    """For those who ask why a request was not what it looks like in the document."""
+    story = tell(
+        f"""
+        - workflowId: w
+          inputs: {{type: object, properties: {{x: {{}}}}}}
+          steps: [{{stepId: a, operationId: one, requestBody: {{payload: {payload}}}}}]
+        """
+    )
+    assert story.requests == [("one", sent)]
+    assert [(fact.rule, fact.severity) for fact in story.of(events.Warned)] == [(rule, "note")]
+
+
 @pytest.mark.parametrize("status", [300, 404, 500])
 def test_without_criteria_anything_but_2xx_fails(tell: Tell, status: int) -> None:
     """A-1: success without successCriteria is 2xx; a failure without a matching action ends the workflow."""

@@ -132,6 +132,13 @@ def test_a_secret_is_masked_however_it_was_written(secret: str, written: str) ->
     assert MASK in masked.outputs["o"][0]["url"]
 
 
+def test_a_secret_within_another_leaves_nothing_of_it() -> None:
+    """The longer one is hidden first; what is too short to be a secret hides nothing."""
+    secrets = Secrets().also(["pass", "passw0rd-long", "abc"])
+    fact = events.Warned(at=1, run_id="r", rule="x", message="passw0rd-long, pass, abc")
+    assert getattr(secrets.mask(fact), "message", "") == f"{MASK}, {MASK}, abc"
+
+
 @pytest.mark.parametrize("secret", ["status", "succeeded", "type", "message", "event", "path", "direct", "200", "true"])
 async def test_a_secret_that_is_a_word_of_the_engine_disturbs_nothing(tmp_path: Path, secret: str) -> None:
     """What an event is, and what the document calls its steps, are no secrets, whatever the password is."""
