@@ -118,11 +118,15 @@ class Case:
     version: str = "1.0.1"
 
 
+def written(case: Case) -> str:
+    """Give the whole document of a case."""
+    text = dedent(case.text)
+    return text if text.startswith(("arazzo:", "{")) else HEAD.format(version=case.version) + text
+
+
 def found(folder: Path, case: Case, *, strict: bool = False) -> list[Diagnostic]:
     (folder / "shop.yaml").write_text(SHOP)
-    text = dedent(case.text)
-    whole = text.startswith(("arazzo:", "{"))
-    (folder / "main.yaml").write_text(text if whole else HEAD.format(version=case.version) + text)
+    (folder / "main.yaml").write_text(written(case))
     setup = Setup(document=str(folder / "main.yaml"), label="main.yaml", strict=strict)
     try:
         return list(check_document(setup).diagnostics)

@@ -55,6 +55,7 @@ NEW = {
         "kind": {"type": "string"},
         "id": {"type": "string", "readOnly": True},
         "mode": {"default": "plain"},
+        "memo": {"type": ["string", "null"]},
         "tag": ITEM,
     },
 }
@@ -275,6 +276,7 @@ CASES = [
         Case("number", create("{name: 5, kind: k}"), ["warning /requestBody/payload/name"], "wants a text for `name`, not `5`"),
         Case("list", create("{name: [n], kind: k}"), ["warning /requestBody/payload/name"], "not a list"),
         Case("null", create("{name: null, kind: k}"), ["warning /requestBody/payload/name"], "not null"),
+        Case("text-or-null", create("{name: n, kind: k, memo: [x]}"), ["warning /requestBody/payload/memo"], "wants null or a text for `memo`"),
         Case("expression", create("{name: $inputs.x, kind: '{$inputs.x}'}")),
         Case("deep", create("{name: n, kind: k, tag: {id: true}}"), ["warning /requestBody/payload/tag/id"]),
     ),

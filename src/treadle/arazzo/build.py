@@ -579,7 +579,7 @@ def _empty(builder: _Builder, value: Json, at: _At) -> None:
         builder.report("wrong-value", message, join(at.pointer, "condition"), hint="$statusCode == 200")
 
 
-_OPERATORS: Final = frozenset({"==", "!=", "<", "<=", ">", ">="})
+_OPERATORS: Final = ("==", "!=", "<", "<=", ">", ">=")
 
 
 def _put_together(value: Json) -> Json:

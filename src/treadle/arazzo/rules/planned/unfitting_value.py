@@ -16,7 +16,7 @@ from treadle.arazzo.plan.values import PlannedArgument
 from treadle.arazzo.rules.context import few
 from treadle.arazzo.rules.planned.context import CheckedPlans, CheckedStep
 from treadle.arazzo.rules.planned.payloads import payload_objects
-from treadle.arazzo.rules.planned.shapes import ARRAY, BOOLEAN, NUMBER, OBJECT, STRING, Shape, kind_of, look
+from treadle.arazzo.rules.planned.shapes import ARRAY, BOOLEAN, NULL, NUMBER, OBJECT, STRING, Shape, kind_of, look
 from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import Json, OperationParameter
@@ -32,6 +32,7 @@ _IN_WORDS: Final = {
     BOOLEAN: "true or false",
     ARRAY: "a list",
     OBJECT: "an object",
+    NULL: "null",
 }
 _TYPES: Final = {"integer": NUMBER, "number": NUMBER, "string": STRING, "boolean": BOOLEAN}
 
