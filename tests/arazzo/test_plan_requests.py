@@ -33,10 +33,11 @@ API: dict[str, Any] = {
                     {"name": "X-Trace", "in": "header"},
                     {"name": "Accept", "in": "header", "required": True},
                 ],
-                "requestBody": {"content": {"application/json": {"schema": SCHEMA}, "text/*": {}}},
+                "requestBody": {"content": {"text/*": {}, "application/json": {"schema": SCHEMA}}},
                 "responses": {"200": {"description": "ok"}},
             }
         },
+        "/parts?number={number}": {"put": {"operationId": "part", "responses": {"200": {"description": "ok"}}}},
         "/things/{key+}/{kind}": {"post": {"operationId": "bare", "responses": {"200": {"description": "ok"}}}},
     },
     "components": {
@@ -118,6 +119,21 @@ def test_parameters_that_only_the_path_names_are_parameters(
 
 
 @pytest.mark.parametrize(
+    ("parameters", "want"),
+    [
+        pytest.param("{name: number, in: query, value: 1}", [], id="given"),
+        pytest.param("{name: number, in: path, value: 1}", [], id="taken-for-it"),
+        pytest.param("", [("missing-parameter", "warning")], id="not-given"),
+    ],
+)
+def test_parameters_that_only_the_query_of_the_path_names_are_parameters(
+    tmp_path: Path, parameters: str, want: list[tuple[str, str]]
+) -> None:
+    """Some descriptions write `?number={number}` into the path."""
+    assert found(tmp_path, parameters, operation="part") == want
+
+
+@pytest.mark.parametrize(
     ("content_type", "want"),
     [
         pytest.param("application/json; charset=utf-8", [], id="with-a-charset"),
@@ -130,6 +146,27 @@ def test_media_types_are_held_against_the_operation(
 ) -> None:
     """Rule 47's neighbour: a body that the operation does not take."""
     assert found(tmp_path, more=f"requestBody: {{contentType: {content_type}, payload: x}}") == want
+
+
+@pytest.mark.parametrize(
+    ("body", "want"),
+    [
+        pytest.param("contentType: text/plain, payload: {a: 1}", [("unsendable-payload", "error")], id="object"),
+        pytest.param("contentType: text/plain, payload: []", [("unsendable-payload", "error")], id="list"),
+        pytest.param("contentType: text/plain, payload: 'a: 1'", [], id="text"),
+        pytest.param("contentType: text/plain, payload: $inputs.i", [], id="who-knows"),
+        pytest.param("contentType: multipart/form-data, payload: [1]", [("unsendable-payload", "error")], id="parts"),
+        pytest.param("contentType: multipart/form-data, payload: {a: 1}", [], id="multipart"),
+        pytest.param("contentType: application/x-www-form-urlencoded, payload: {a: 1}", [], id="form"),
+        pytest.param("payload: {a: 1}", [], id="json-of-several"),
+    ],
+)
+def test_payloads_that_no_request_can_carry_are_told_before_the_first(
+    tmp_path: Path, body: str, want: list[tuple[str, str]]
+) -> None:
+    """An object has no text of its own; where a step names no type, JSON goes before what else the operation takes."""
+    findings = shelf(tmp_path, more=f"requestBody: {{{body}}}").check()
+    assert [(each.rule, each.severity) for each in findings if each.rule == "unsendable-payload"] == want
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,7 @@ API: dict[str, Any] = {
             "put": {"operationId": "put", "responses": {"200": {"description": "ok"}}},
         },
         "/job/{q}": {"get": {"operationId": "one", "responses": {"200": {"description": "ok"}}}},
+        "/part?q={q}": {"get": {"operationId": "part", "responses": {"200": {"description": "ok"}}}},
         "/search": {
             "get": {
                 "operationId": "search",
@@ -284,6 +285,7 @@ CASES = [
         "needed-input",
         Case("in-an-object", create("{name: $inputs.x, kind: k}")),
         Case("in-a-query", "{stepId: a, operationId: search, parameters: [{name: q, in: query, value: $inputs.x}]}"),
+        Case("in-the-query-of-a-path", "{stepId: a, operationId: part, parameters: [{name: q, in: query, value: $inputs.x}]}", ["warning /parameters/0"]),
         Case("in-a-path", "{stepId: a, operationId: one, parameters: [{name: q, in: path, value: $inputs.x}]}",
              ["warning /parameters/0"], "the input 'x' may be left out"),
         Case("in-a-text", "{stepId: a, operationId: search, parameters: [{name: q, in: query, value: 'a-{$inputs.x}'}]}", ["warning /parameters/0"]),

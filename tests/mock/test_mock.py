@@ -271,8 +271,9 @@ DOOMED = """
   steps:
   - stepId: s
     operationId: mine
+    outputs: {all: $response.body}
     onSuccess: [{name: again, type: goto, stepId: s, criteria: [{condition: $response.body#/kind == 'busy'}]}]
-  - {stepId: t, operationId: mine, requestBody: {contentType: image/png, payload: {a: 1}}}
+  - {stepId: t, operationId: mine, requestBody: {contentType: image/png, payload: $steps.s.outputs.all}}
 """
 
 

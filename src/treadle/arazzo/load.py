@@ -104,7 +104,8 @@ def _json_document(text: str, uri: str, label: str) -> Document:
             # A fault in the content of good YAML (a key twice) is said as it is; else it was meant to be JSON.
             if fault.rule != "syntax":
                 raise
-            raise _Fault(f"this is not JSON: {no_json.message}", _span_at(text, no_json.offset)) from None
+            hint = "JSON has no comments: take it out" if text[no_json.offset :].startswith(("//", "/*")) else ""
+            raise _Fault(f"this is not JSON: {no_json.message}", _span_at(text, no_json.offset), hint=hint) from None
     return Document(uri, value, label=label, text=text, walk=lambda: _positions(json_events(text)))
 
 
@@ -405,7 +406,7 @@ _HINTS = (
     ("cannot start any token", "a value that begins with @, ` or % must stand in quotes"),
     ("mapping values are not allowed", "a value that contains ': ' must stand in quotes; else look at the indentation"),
     ("alphabetic or numeric character", "a value that begins with * or & must stand in quotes"),
-    ("could not find expected ':'", "a line before this one may lack its ':', its closing quote or its indentation"),
+    ("could not find expected ':'", "this line lacks its ':', or its indentation; or a quote before it is not closed"),
     ("expected ',' or", "a value that begins with { or [ must stand in quotes, or a bracket is not closed"),
     ("did not find expected key", "look at the indentation, and at quotes that close too early"),
     ("'-' indicator", "look at the indentation of this list"),
@@ -424,6 +425,8 @@ def _hint(problem: str, text: str, span: Span) -> str:
     line = lines[span.line] if span.line < len(lines) else ""
     if line[span.column : span.column + 1] == "\t":
         return "indent with spaces: YAML does not take tabs"
+    if any(each.lstrip().startswith("//") for each in lines[max(0, span.line - 1) : span.line + 1]):
+        return "comments begin with #"
     if _FLOW_VALUE.search(line):
         return "a value that begins with { or [ must stand in quotes"
     return next((hint for sign, hint in _HINTS if sign in problem), "")
@@ -443,7 +446,9 @@ def _yaml_events(text: str) -> Iterator[Any]:
     try:
         yield from iter(parser.get_event, None)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
+        # A line that should be a key is known as one only behind it.
+        of_key = "simple key" in (error.context or "") and error.context_mark
+        mark = of_key or error.problem_mark or error.context_mark
         span = Span(mark.line, mark.column, 1) if mark else Span(0, 0, 1)
         problem = " ".join(filter(None, (error.problem, error.context)))
         raise _Fault(f"this is not YAML: {problem}", span, hint=_hint(problem, text, span)) from None

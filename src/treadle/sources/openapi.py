@@ -110,7 +110,7 @@ class OpenApiSource:
         return {name: node.followed().members() for name, node in schemes.items()} if schemes else {}
 
     def followed(self, node: Node) -> Node | None:
-        """Give what a `$ref` leads to, or None with a note where that is in a document that cannot be read."""
+        """Give what a `$ref` leads to, or None with a note where that cannot be read."""
         try:
             return node.followed()
         except UnreadReference as error:

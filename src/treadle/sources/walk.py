@@ -24,7 +24,7 @@ _MOST_REFERENCES = 32
 
 
 class UnreadReference(DescriptionError):  # noqa: N818  (what it is, not that it is an error)
-    """A reference leads into another document, and that cannot be read: no mistake of this one."""
+    """What a reference leads to is not there to be read: in a document elsewhere, or cut away, as excerpts have it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +120,8 @@ class Node:
         for token in split_pointer(unquote(fragment)):
             below = node.child(token)
             if below is None:
-                raise self.error("reference-unknown", f"the reference {reference!r} leads nowhere")
+                finding = self._finding("reference-unknown", f"the reference {reference!r} leads nowhere")
+                raise UnreadReference([finding])
             node = below
         return node
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from treadle.arazzo.expressions import Context, EvaluationError, Template, nodes
-from treadle.arazzo.plan.values import PlannedStep
+from treadle.arazzo.plan.values import PlannedArgument, PlannedStep
 
 __all__ = ["indispensable"]
 
@@ -21,7 +21,7 @@ def indispensable(step: PlannedStep, given: Collection[str]) -> Iterator[tuple[s
     """
     known: dict[str, Any] = dict.fromkeys(given, "text")
     for argument in step.arguments:
-        if argument.location == "path":
+        if argument.location == "path" or _in_path_key(step, argument):
             for name in _named(argument.value):
                 if name not in known:
                     known[name] = "text"
@@ -33,6 +33,12 @@ def indispensable(step: PlannedStep, given: Collection[str]) -> Iterator[tuple[s
         while name := _lacking(template, known):
             known[name] = "text"
             yield name, pointer
+
+
+def _in_path_key(step: PlannedStep, argument: PlannedArgument) -> bool:
+    """Tell whether a query parameter is spelled out in the path (dialect: a path key that has a query)."""
+    placeholder = f"={{{argument.name}}}"
+    return argument.location == "query" and step.operation is not None and placeholder in step.operation.path
 
 
 def _named(template: Template) -> list[str]:

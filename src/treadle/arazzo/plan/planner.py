@@ -20,7 +20,7 @@ from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import find_operation
 from treadle.arazzo.plan.order import ordered
 from treadle.arazzo.plan.reach import set_aside
-from treadle.arazzo.plan.requests import check_media_type, check_parameters, check_path, mended
+from treadle.arazzo.plan.requests import check_media_type, check_parameters, check_path, check_payload, mended
 from treadle.arazzo.plan.values import (
     Plan,
     PlannedAction,
@@ -312,6 +312,7 @@ class _Planner:
             check_parameters(part, step, operation, arguments)
             if body is not None:
                 check_media_type(part, body, operation)
+                check_payload(part, body, _media_type(body, operation))
         outputs = _outputs(part, step.outputs, scope, f"{step.pointer}/outputs")
         if callee is not None:
             check_called(part, step, self.called(callee), arguments, outputs)
@@ -442,11 +443,11 @@ def _arguments(
 
 
 def _media_type(body: model.RequestBody | None, operation: Operation | None) -> str:
-    """Give the media type of a payload: the step's own, else the first of the operation (§1.12)."""
+    """Give the media type of a payload: the step's own, else the operation's, JSON before others (§1.12)."""
     if body is not None and body.content_type is not None:
         return body.content_type
     types = operation.request_media_types if operation else ()
-    return types[0] if types else ""
+    return next((each for each in types if form_of(each) == "json"), types[0] if types else "")
 
 
 def _payload(part: Part, body: model.RequestBody, operation: Operation | None, scope: Scope) -> Template | None:

@@ -14,9 +14,10 @@ from typing import Final
 from treadle.arazzo import model
 from treadle.arazzo.plan.documents import Part, did_you_mean
 from treadle.arazzo.plan.values import PlannedArgument
+from treadle.arazzo.replacements import form_of
 from treadle.seams import Operation, OperationParameter
 
-__all__ = ["check_media_type", "check_parameters", "check_path", "mended"]
+__all__ = ["check_media_type", "check_parameters", "check_path", "check_payload", "mended"]
 
 # OpenAPI, Parameter Object: header parameters of these names are ignored. The last one has one value only, which the
 # source fills in.
@@ -30,17 +31,18 @@ def mended(part: Part, operation: Operation, arguments: Sequence[PlannedArgument
     """
     made = list(arguments)
     for declared in _of_path(operation):
-        if any(_key(each.location, each.name) == _key("path", declared.name) for each in made):
+        if any(_key(each.location, each.name) == _key(declared.location, declared.name) for each in made):
             continue
         place = _meant_for(declared, operation, made)
         if place is not None:
             written = made[place]
-            made[place] = replace(written, name=declared.name, location="path")
+            made[place] = replace(written, name=declared.name, location=declared.location)
             part.lenient(
                 "path-parameter",
-                f"the {written.location} parameter {written.name!r} is taken as the path parameter {declared.name!r}",
+                f"the {written.location} parameter {written.name!r} is taken as the "
+                f"{declared.location} parameter {declared.name!r}",
                 written.pointer,
-                hint=f"write {{name: {declared.name}, in: path}}",
+                hint=f"write {{name: {declared.name}, in: {declared.location}}}",
             )
     return tuple(made)
 
@@ -62,11 +64,13 @@ def check_path(part: Part, operation: Operation) -> None:
 
 
 def _of_path(operation: Operation) -> list[OperationParameter]:
-    """Give the parameters of the path: those that are declared, and those that only the path itself names."""
+    """Give the parameters of the path: those that are declared, and those that only the path (its query) names."""
     declared = [each for each in operation.parameters if each.location == "path"]
-    known = {_key("path", each.name)[1] for each in declared}
-    named = dict.fromkeys(_TEMPLATE.findall(operation.path.partition("?")[0]))
-    return [*declared, *(OperationParameter(name, "path", required=True) for name in named if name not in known)]
+    known = {_key(each.location, each.name) for each in operation.parameters}
+    path, _, query = operation.path.partition("?")
+    named = [OperationParameter(name, "path", required=True) for name in dict.fromkeys(_TEMPLATE.findall(path))]
+    named += [OperationParameter(name, "query", required=True) for name in dict.fromkeys(_TEMPLATE.findall(query))]
+    return [*declared, *(each for each in named if _key(each.location, each.name) not in known)]
 
 
 def _meant_for(declared: OperationParameter, operation: Operation, made: Sequence[PlannedArgument]) -> int | None:
@@ -98,7 +102,7 @@ def check_parameters(part: Part, step: model.Step, operation: Operation, argumen
             if declared.location in {"query", "querystring"} and whole_query:
                 continue
             _missing(part, step, operation, declared)
-    known = {_key(each.location, each.name) for each in operation.parameters}
+    known = {_key(each.location, each.name) for each in (*operation.parameters, *_of_path(operation))}
     for argument in arguments:
         if argument.location == "querystring":
             continue  # it is the whole query, whatever its name
@@ -132,8 +136,6 @@ def _unknown(part: Part, operation: Operation, argument: PlannedArgument) -> Non
         return
     hint = f"it is described with `in: {elsewhere[0]}`" if elsewhere else meant
     is_path = argument.location == "path"
-    if is_path and any(_key("path", each.name) == _key("path", argument.name) for each in _of_path(operation)):
-        return
     part.report(
         "unknown-parameter",
         f"the operation {_name(operation)!r} has no {argument.location} parameter {argument.name!r}"
@@ -157,6 +159,21 @@ def check_media_type(part: Part, body: model.RequestBody, operation: Operation) 
         f"the operation {_name(operation)!r} takes {', '.join(types)}, not {body.content_type}",
         f"{body.pointer}/contentType",
         severity="warning",
+    )
+
+
+def check_payload(part: Part, body: model.RequestBody, media_type: str) -> None:
+    """Report an object or list under a media type that cannot carry one: the request could never be built."""
+    plain = _plain(media_type)
+    is_form = form_of(plain) == "form" or plain.startswith("multipart/")
+    written = body.payload
+    if not isinstance(written, list if is_form else (dict, list)) or (not is_form and form_of(plain) != "other"):
+        return
+    part.report(
+        "unsendable-payload",
+        f"{'a list' if isinstance(written, list) else 'an object'} cannot be sent as {media_type}",
+        f"{body.pointer}/payload",
+        hint="give an object" if is_form else "give the payload as text, or name a JSON media type in `contentType`",
     )
 
 

@@ -223,6 +223,8 @@ _OTHERS: Final[tuple[tuple[str, str, Severity, str, str, str, str], ...]] = (
      "Step Object: parameters"),
     ("unknown-media-type", OPERATIONS, "warning", "contentType: text/plain", "the operation does not take it",
      "one of those that the operation has", "Request Body Object: contentType"),
+    ("unsendable-payload", OPERATIONS, "error", "contentType: text/plain, payload: {a: 1}",
+     "the media type cannot carry an object or a list", "payload: 'a=1'", "Request Body Object: payload"),
 )  # fmt: skip
 
 # What is broken in the descriptions of the APIs, as far as a step needs it.
