@@ -138,6 +138,11 @@ def reads(expression: str, operation: str = "operationId: job") -> str:
     return f"{{stepId: a, {operation}, outputs: {{o: '{expression}'}}}}"
 
 
+def selects(selector: str, kind: str, context: str = "$response.body") -> str:
+    value = f"{{context: '{context}', selector: '{selector}', type: {kind}}}"
+    return f"{{stepId: a, operationId: job, outputs: {{o: {value}}}}}"
+
+
 def poll(goes_on: str, *more: str, then: str = "") -> str:
     actions = [f'{{name: again, type: goto, stepId: a, criteria: [{{condition: "{goes_on}"}}]}}', *more]
     return f"{{stepId: a, operationId: job, onSuccess: [{', '.join(actions)}]}}{then}"
@@ -228,6 +233,10 @@ CASES = [
         Case("whole", reads("$response.body")),
         Case("close", reads("$response.body#/staus"), READS, "`staus`"),
         Case("far", reads("$response.body#/xyz"), NOTED),
+        Case("selector", selects("$.staus", "jsonpath"), ["warning /outputs/o/selector"], "`staus`"),
+        Case("selector-within", selects("/xyz", "jsonpointer", "$response.body#/items/0"), ["warning /outputs/o/selector"]),
+        Case("selector-known", selects("$.items[0].id", "jsonpath")),
+        Case("selector-of-many", selects("$.items[*].xyz", "jsonpath")),
         Case("of-a-text", reads("$response.body#/status/x"), READS, "described as a text, which has no members"),
         Case("of-a-list", reads("$response.body#/items/id"), READS, "elements only"),
         Case("element", reads("$response.body#/items/0/id")),

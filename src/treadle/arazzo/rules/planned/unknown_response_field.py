@@ -11,6 +11,9 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from treadle.arazzo.expressions import Expression
+from treadle.arazzo.expressions.pointer import tokens_of
+from treadle.arazzo.expressions.selectors import Selector
+from treadle.arazzo.jsonpath import keys_of
 from treadle.arazzo.location import find, join
 from treadle.arazzo.rules.context import few
 from treadle.arazzo.rules.planned.claims import body_path, is_body, variables
@@ -45,8 +48,11 @@ def _reads(step: CheckedStep) -> Iterator[tuple[Sequence[object], str]]:
     for name, template in step.planned.outputs.items():
         if name not in step.written.outputs:
             continue  # others use it without a declaration
+        pointer = join(step.written.pointer, "outputs", name)
         for expression in template.expressions:
-            yield from _path(expression, join(step.written.pointer, "outputs", name))
+            yield from _path(expression, pointer)
+        for selector in template.selectors:
+            yield from _selected(selector, f"{pointer}/selector")
     for criterion, claim in zip(step.written.success_criteria, step.success, strict=False):
         yield from ((each[1:], f"{criterion.pointer}/condition") for each in variables([claim]) if is_body(each))
     for action in step.on_success:
@@ -58,6 +64,16 @@ def _path(expression: Expression, pointer: str) -> Iterator[tuple[Sequence[objec
     path = body_path(expression)
     if path:
         yield path, pointer
+
+
+def _selected(selector: Selector, pointer: str) -> Iterator[tuple[Sequence[object], str]]:
+    """Give the path of a Selector Object that is a plain one."""
+    start = body_path(selector.context)
+    keys = keys_of(selector.text) if selector.kind == "jsonpath" else None
+    if selector.kind == "jsonpointer":
+        keys = tokens_of(selector.text)
+    if start is not None and keys:
+        yield (*start, *keys), pointer
 
 
 def _exemplified(schema: Schema, path: Sequence[object]) -> bool:
