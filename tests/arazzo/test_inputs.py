@@ -54,6 +54,7 @@ def an(properties: dict[str, Json], **more: Json) -> Json:
 
 
 MODE = {"type": "string", "default": "File"}
+CLOSED = an({"a": {"default": 1}}, allOf=[an({"b": {"default": 2}})], additionalProperties=False)
 CASES = [
     # defaults
     Case("default", an({"mode": MODE}), {}, {"mode": "File"}),
@@ -69,6 +70,10 @@ CASES = [
     Case("reference", an({"user": {"$ref": "#/components/inputs/user"}}), {"user": {}}, {"user": {"name": "me"}}),
     Case("anchor", an({"page": {"$ref": "#page"}}), {}, {"page": 1}),
     Case("whole-reference", {"$ref": "#/components/inputs/user"}, {}, {"name": "me"}),
+    Case("all-of-closed", CLOSED, {}, {"a": 1}),
+    Case("all-of-closed-within", an({"o": {**CLOSED, "default": {}}}), {}, {"o": {"a": 1}}),
+    Case("all-of-closed-to-what-is-given", CLOSED, {"b": 3}, None, ["error: the workflow has no input `b`"], "write `unevaluatedProperties: false`"),
+    Case("all-of-evaluated", {**{name: each for name, each in CLOSED.items() if name != "additionalProperties"}, "unevaluatedProperties": False}, {}, {"a": 1, "b": 2}),
     Case("all-of", {"allOf": [an({"a": {"default": 1}}), an({"b": {"default": 2}})]}, {}, {"a": 1, "b": 2}),
     Case("no-end", an({"a": {"$ref": "#/workflows/0/inputs", "default": {}}}), {}, None, ["error: the defaults of this schema contain each other without end"]),
     Case("loop", {"$ref": "#/components/inputs/loop"}, {}, {}),

@@ -212,6 +212,8 @@ class Inputs:
         meant = close_to(str(path[-1]), siblings)
         known = f"it has {', '.join(sorted(siblings))}" if siblings else ""
         hint = f"did you mean `{meant}`?" if meant else known
+        if meant == path[-1]:
+            hint = "`additionalProperties` does not see what `allOf` declares; write `unevaluatedProperties: false`"
         return self._found(
             f"the workflow has no input `{name}`", self._pointer_of(path[:-1]), hint=hint, severity=severity
         )
@@ -625,6 +627,12 @@ def kind_of(value: Json) -> str:
     return kinds.get(type(value), "null")
 
 
+def _closed_to(name: str, schema: dict[str, Json]) -> bool:
+    """Tell whether `additionalProperties: false` forbids a member; it knows only the names that stand beside it."""
+    closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
+    return closed and name not in _members(schema, "properties")
+
+
 # A schema that contains itself can have defaults that do, too.
 _MOST_DEFAULTS = 10_000
 
@@ -643,19 +651,23 @@ class _Defaults:
             each, content = waiting.pop()
             if self._added > _MOST_DEFAULTS:
                 return False
-            for part, _ in self._resolver.parts(each, ""):
+            parts = [part for part, _ in self._resolver.parts(each, "")]
+            for part in parts:
                 if isinstance(content, dict):
-                    waiting += self._object(part, content)
+                    waiting += self._object(part, content, parts)
                 elif isinstance(content, list):
                     waiting += self._list(part, content)
         return True
 
-    def _object(self, schema: dict[str, Json], content: dict[str, Json]) -> Iterator[tuple[Json, Json]]:
+    def _object(
+        self, schema: dict[str, Json], content: dict[str, Json], beside: Sequence[dict[str, Json]]
+    ) -> Iterator[tuple[Json, Json]]:
+        """Fill an object by one part of its schema; what a part beside it forbids has no default."""
         properties = _members(schema, "properties")
         for name, inner in properties.items():
             if name not in content:
                 default = self._default(inner)
-                if default is MISSING:
+                if default is MISSING or any(_closed_to(name, each) for each in beside):
                     continue
                 content[name] = copy.deepcopy(default)
                 self._added += 1
