@@ -989,6 +989,13 @@ CASES: dict[str, Case] = {
         ),
         outputs={"id": "a/b", "m": "GET", "u": "http://127.0.0.1:9/base/items/a%2Fb"},
     ),
+    "c81-the-body-that-was-sent": tells(
+        steps(
+            "{stepId: a, operationId: one, requestBody: {payload: {n: $inputs.n}, replacements: [{target: /m, value: 2}]}, outputs: {b: $request.body, m: $request.body#/m}}",
+            more="inputs: {type: object, properties: {n: {default: 1}}}\noutputs: {b: $steps.a.outputs.b, m: $steps.a.outputs.m}",
+        ),
+        outputs={"b": {"n": 1, "m": 2}, "m": 2},
+    ),
     "c82-a-field": gives("$sourceDescriptions.api.url", "api.json"),
     "c82-an-operation-of-any-name": tells(
         steps("{stepId: a, operationId: '$sourceDescriptions.api.get.it (now)/ä'}"), operations="odd"
