@@ -72,7 +72,7 @@ ROWS = [
     # 1.2 How the container is started
     row("1.2", "by default the word train takes the place of CMD", "training/test_images.py::test_how_a_container_is_started"),
     row("1.2", "ContainerEntrypoint, ContainerArguments, and both", "training/test_images.py::test_how_a_container_is_started"),
-    row("1.2", "limits of lists and items", "aws/test_shapes.py::test_a_broken_constraint_has_the_wording_of_aws"),
+    row("1.2", "limits of lists and items", "aws/test_shapes_walk.py::test_every_constraint_is_kept"),
     row("1.2", "exit 0 is Completed, anything else Failed", f"{HOST}::test_happy_path", f"{HOST}::test_failing_program", f"{SANDBOX}::test_exit_code"),
     # 1.3 Exact configuration files
     row("1.3", "compact JSON in this key order: 107 and 280 bytes", f"{PARTS}::test_files_byte_for_byte"),
@@ -91,7 +91,7 @@ ROWS = [
     row("1.4", "SM_*: set by the toolkit, so in script mode only", f"{SCRIPT}::test_script", f"{SCRIPT}::test_distributed"),
     row("1.4", "an image of its own gets no SM_*", f"{PARTS}::test_environment"),
     # 1.5 Hyperparameters and limits
-    row("1.5", "at most 100, key 256, value 2500; Environment and Tags likewise", "aws/test_shapes.py::test_a_broken_constraint_has_the_wording_of_aws"),
+    row("1.5", "at most 100, key 256, value 2500; Environment and Tags likewise", "aws/test_shapes_walk.py::test_every_constraint_is_kept"),
     row("1.5", "values are strings; the toolkit reads each as JSON or as it is", f"{SCRIPT}::test_script"),
     # 1.6 Input data
     row("1.6", "a channel's InputMode overrides TrainingInputMode", f"{PARTS}::test_files_of_a_fuller_job"),
@@ -132,7 +132,7 @@ ROWS = [
     row("1.9", "warm pools: taken, and Terminated at once", f"{OPERATIONS}::test_a_warm_pool_is_gone_at_once"),
     # 1.10 Several instances
     row("1.10", "algo-1 to algo-N resolve; a collective works", f"{HOSTS}::test_all_reduce"),
-    row("1.10", "each its own network: two hosts bind one port", f"{HOSTS}::test_one_port_on_two_hosts"),
+    row("1.10", "each its own network, without root too: two hosts bind one port", f"{HOSTS}::test_one_port_on_two_hosts", f"{NETWORK}::test_who_may_make_none_has_them_all_the_same"),
     row("1.10", "EnableNetworkIsolation: the other hosts, and nothing else", f"{HOSTS}::test_reach", f"{SANDBOX}::test_namespace_without_network"),
     row("1.10", "heterogeneous groups", f"{HOSTS}::test_groups", "training/test_hosts.py::test_groups"),
     row("1.10", "InstancePreferences", "training/test_supervisor.py::test_the_first_preference_that_there_is_room_for", f"{SERVICE}::test_preferences_that_all_need_what_is_absent", f"{SERVICE}::test_refusals"),
@@ -147,7 +147,7 @@ ROWS = [
     without("1.12", "CapacityError", "a machine that is full makes jobs wait; one that is too small is ResourceLimitExceeded"),
     row("1.12", "InternalServerError: the platform's fault", f"{MACHINE}::test_a_launch_that_fails_is_an_internal_error"),
     row("1.12", "killed for its memory: the reason says so", f"{DATA}::test_memory"),
-    row("1.12", "at most 1024 characters, the last lines of the log within them", f"{PARTS}::test_algorithm_error_fits", f"{MACHINE}::test_a_reason_has_at_most_1024_characters"),
+    row("1.12", "at most 1024 characters, the last lines of the log within them", f"{PARTS}::test_algorithm_error_fits", f"{PARTS}::test_a_traceback_is_not_lost", f"{MACHINE}::test_a_reason_has_at_most_1024_characters"),
 ]  # fmt: skip
 
 

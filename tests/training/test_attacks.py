@@ -65,6 +65,7 @@ ATTACKS = {
         f"{STRANGE}test_a_slow_client_is_served",
     ),
     "oversized bodies": (f"{API}test_a_strange_request_gets_a_clean_error", "training/test_agents.py::test_a_body_that_is_too_large"),
+    "more instances than any machine can be": ("training/test_operations.py::test_limits_that_are_refused",),
     "garbage": (f"{API}test_garbage_is_refused_by_the_server", f"{STRANGE}test_a_strange_request_gets_a_clean_error"),
     "1,000 uploads at once": (f"{STRANGE}test_a_thousand_at_once", f"{STRANGE}test_many_write_and_read_one_object"),
     "a full disk": (

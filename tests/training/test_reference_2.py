@@ -27,6 +27,7 @@ KEYS = "tests/training/test_keys.py::"
 CLIENTS = "tests/training/test_clients.py::"
 WEBHOOK = "tests/training/test_webhook.py::"
 SHAPES = "tests/aws/test_shapes.py::"
+WALK = "tests/aws/test_shapes_walk.py::"
 JSON11 = "tests/aws/test_json11.py::"
 PROTOCOLS = "tests/conformance/test_aws_protocols.py::"
 MAIN = "tests/end_to_end/test_main_job.py::"
@@ -98,10 +99,10 @@ ROWS: Final[dict[str, tuple[str, ...]]] = {
         f"{SHAPES}test_a_broken_constraint_has_the_wording_of_aws",
         f"{OPERATIONS}test_a_wrong_request_names_every_fault",
     ),
-    "2.4 length": (f"{SHAPES}test_a_broken_constraint_has_the_wording_of_aws",),
-    "2.4 enum": (f"{SHAPES}test_a_broken_constraint_has_the_wording_of_aws",),
+    "2.4 length": (f"{SHAPES}test_a_broken_constraint_has_the_wording_of_aws", f"{WALK}test_every_constraint_is_kept"),
+    "2.4 enum": (f"{SHAPES}test_a_broken_constraint_has_the_wording_of_aws", f"{WALK}test_every_constraint_is_kept"),
     "2.4 several": (f"{SHAPES}test_all_errors_stand_in_one_message", f"{API}test_a_wrong_request_is_told_every_fault"),
-    "2.4 missing required": (f"{SHAPES}test_a_missing_member_is_null",),
+    "2.4 missing required": (f"{SHAPES}test_a_missing_member_is_null", f"{WALK}test_every_required_member_is_missed"),
     "2.4 empty S3 prefix": (f"{SERVICE}test_refusals", f"{SERVICE}test_a_bucket_that_is_not_there"),
     "2.4 role": ("never answered: roles are names, and every one can be assumed",),
     "2.4 image": (f"{SERVICE}test_refusals",),
