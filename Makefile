@@ -46,10 +46,11 @@ test-container: .venv/.dev ## Run the tests that need a container engine (root, 
 	$(BIN)/python -m pytest -m container tests/contracts tests/containers tests/cli/test_images.py
 
 # Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
-test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made .venv-peers/.made ## Run the tests with the real SageMaker SDKs and toolkit, and with moto.
+test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made .venv-airflow/.made .venv-peers/.made ## Run the tests with the real SageMaker SDKs and toolkit, Airflow and moto.
 	.venv-sdk2/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v2.py
 	.venv-sdk3/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v3.py
 	.venv-toolkit/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_toolkit.py
+	.venv-airflow/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_airflow.py
 	$(BIN)/python -m pytest tests/end_to_end/test_another_server.py
 
 check: .venv/.dev ## Lint, format, types, import layers.
@@ -69,7 +70,7 @@ bench: .venv/.dev ## Measure the engine beside its floor.
 	$(BIN)/python -m bench
 
 clean: ## Remove what was installed, built and trained here.
-	rm -rf .venv .venv-peers .venv-sdk2 .venv-sdk3 .venv-toolkit .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-airflow .venv-peers .venv-sdk2 .venv-sdk3 .venv-toolkit .demo build dist src/*.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find src tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The stamps stand inside .venv and are younger than what they depend on; so a second run installs nothing and needs no
@@ -101,7 +102,8 @@ clean: ## Remove what was installed, built and trained here.
 .venv-sdk3/.made: SDK := sagemaker>=3
 # It has a part in C: a compiler is needed.
 .venv-toolkit/.made: SDK := sagemaker-training
-.venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made: | .venv/.made
+.venv-airflow/.made: SDK := apache-airflow-providers-amazon
+.venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made .venv-airflow/.made: | .venv/.made
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	$(@D)/bin/python -m pip install --quiet --disable-pip-version-check '$(SDK)' boto3 pytest
 	@touch $@
