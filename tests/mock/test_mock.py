@@ -283,3 +283,34 @@ async def test_a_loop_before_something_that_cannot_work_is_left_all_the_same() -
     outcome, listing = await ran(mock, mock.plays[0].plan)
     assert "image/png" in outcome.reason
     assert listing.steps == ["s", "s", "s", "t"]
+
+
+@pytest.mark.parametrize(
+    ("workflows", "path"),
+    [
+        pytest.param(
+            "- workflowId: w\n  inputs: {type: object, properties: {x: {type: string}}}\n  steps:\n"
+            + "".join(
+                f"  - {{stepId: {name}, operationId: put, requestBody: {{payload: {{text: '{'{$inputs.x}a' * 24}{end}'}}}}}}\n"
+                for name, end in (("s", ""), ("t", "b"))
+            ),
+            "/text",
+            id="a text of many inputs",
+        ),
+        pytest.param(
+            "- workflowId: w\n  inputs: {type: object, properties: {x: {type: string}}}\n  steps:\n"
+            "  - {stepId: s, operationId: put, requestBody: {payload: {}}, parameters: ["
+            + ", ".join(f"{{name: p{n}, in: path, value: $inputs.x}}" for n in range(24))
+            + "]}\n",
+            "/" + "".join(f"{{p{n}}}a" for n in range(24)) + "b",
+            id="a path of many parameters",
+        ),
+    ],
+)  # fmt: skip
+async def test_no_document_keeps_the_mock_busy(workflows: str, path: str) -> None:
+    """Texts of documents become patterns; with an engine that tries every way these would take hours."""
+    described = operation({"type": "object"}, requestBody={"content": {"application/json": {}}})
+    mock = Mock(plans(workflows, api({"put": (f"PUT {path}", described)})), {"api": "http://mock.example"})
+    outcome, _ = await ran(mock, mock.plays[0].plan, {"x": "a" * 200})
+    assert outcome.status == "succeeded", outcome.reason
+    assert mock.respond(asked("PUT /" + "a" * 5000)).status == 404

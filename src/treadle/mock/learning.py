@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from treadle.arazzo.expressions import nodes
 from treadle.arazzo.expressions.text import text_of
 from treadle.errors import CallError
+from treadle.mock.patterns import compiled
 from treadle.mock.play import Position
 from treadle.mock.samples import Path
 from treadle.seams import MISSING, Json, Missing, Request
@@ -167,15 +168,14 @@ class _Comparison:
         if len(parts) == 1:
             self.conflicts += not (expected == actual or (suffix and _ends_alike(expected, actual)))
             return
-        pattern = "".join(
-            f"(?P<m{position}>.*?)" if position % 2 else re.escape(part) for position, part in enumerate(parts)
-        )
-        found = re.compile(pattern, re.DOTALL).fullmatch(actual)
-        if found is None:
+        pattern = "".join("(.*?)" if position % 2 else re.escape(part) for position, part in enumerate(parts))
+        known = compiled(f"(?s){pattern}")  # a document's text with many marks would keep `re` busy for hours
+        found = known and known.fullmatch(actual.encode("utf-8", "replace"))
+        if not found:
             self.conflicts += 1
             return
-        for position in range(1, len(parts), 2):
-            self.learned[int(parts[position])] = found[f"m{position}"]
+        for mark, value in zip(parts[1::2], found.groups(), strict=True):
+            self.learned[int(mark)] = value.decode("utf-8", "replace")
 
 
 def _ends_alike(expected: str, actual: str) -> bool:

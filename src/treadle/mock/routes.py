@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import msgspec
@@ -22,6 +23,7 @@ import msgspec
 from treadle.arazzo.expressions import Context, EvaluationError, nodes
 from treadle.arazzo.plan import Plan, PlannedArgument, PlannedStep, PlannedWorkflow
 from treadle.errors import DescriptionError
+from treadle.mock.patterns import compiled
 from treadle.seams import MISSING, Operation, OperationParameter, Request
 from treadle.sources.bodies import is_json
 from treadle.sources.paths import Placeholder, parse_path_key
@@ -52,11 +54,11 @@ class Route:
         return f"{method} {self.prefix}{path}{target}"
 
     @cached_property
-    def _pattern(self) -> re.Pattern[str]:
+    def _pattern(self) -> Any:
         key = parse_path_key(self.operation.path)
         parts = [_placeholder(part) if isinstance(part, Placeholder) else re.escape(part) for part in key.path]
         text = "".join(parts)
-        return re.compile(text if text.startswith("/") or not text else f"/{text}")
+        return compiled(text if text.startswith("/") or not text else f"/{text}")
 
     @cached_property
     def _constants(self) -> Mapping[str, str | None]:
@@ -76,7 +78,8 @@ class Route:
 
     def fits_path(self, path: str) -> bool:
         """Tell whether a path, without its prefix, is the operation's."""
-        return any(self._pattern.fullmatch(each) for each in (path, unquote(path)))
+        texts = (each.encode("utf-8", "replace") for each in (path, unquote(path)))
+        return any(self._pattern is not None and self._pattern.fullmatch(each) for each in texts)
 
     def fits(self, request: Request, path: str, query: Mapping[str, str]) -> bool:
         """Tell whether the operation is meant."""
