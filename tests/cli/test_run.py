@@ -262,6 +262,7 @@ def test_a_second_ctrl_c_ends_it_at_once(start: Start, arguments: Arguments, tra
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
     assert process.wait(timeout=10) == 130
+    assert "ended at once; go on with: treadle resume 2" in process.stderr.read()
 
 
 def test_a_run_that_was_killed_while_creating_is_in_doubt(

@@ -264,7 +264,8 @@ async def _begin(
         with_parts = await stack.enter_async_context(_driven(opened, options, tape, service))
         with_parts["transport"] = tape.recorder(with_parts["transport"], opened, inputs, options.secrets, references)
         stack.push_async_callback(with_parts["transport"].close)
-        with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
+        kept = "" if tape.replays or mocked.is_mocked(opened.setup) else options.run_id
+        with _telling(telling, jobs) as reporter, _stopping(reporter, kept) as interruption:
             outcome = await engine.run(
                 opened.plan, inputs, **with_parts, reporter=reporter, options=options, interruption=interruption
             )
@@ -289,7 +290,7 @@ async def _go_on(
     async with parts(opened, record.run_id, service) as with_parts:
         # Whoever drove it until now may have brought it further since it was looked at.
         latest = await with_parts["store"].load(record.run_id) or record
-        with _telling(telling, jobs) as reporter, _stopping(reporter) as interruption:
+        with _telling(telling, jobs) as reporter, _stopping(reporter, record.run_id) as interruption:
             outcome = await engine.resume(
                 latest,
                 opened.plan,
@@ -339,8 +340,11 @@ def _telling(telling: Telling, jobs: Jobs) -> Iterator[Jobs]:
 
 
 @contextlib.contextmanager
-def _stopping(reporter: Jobs) -> Iterator[Interruption]:
-    """Let the first Ctrl-C (or SIGTERM, or the end of the terminal) stop the run in order, and the second at once."""
+def _stopping(reporter: Jobs, run_id: str) -> Iterator[Interruption]:
+    """Let the first Ctrl-C (or SIGTERM, or the end of the terminal) stop the run in order, and the second at once.
+
+    `run_id` is "" for a run that is not kept.
+    """
     from treadle.arazzo.run import Interruption
 
     interruption = Interruption()
@@ -348,6 +352,9 @@ def _stopping(reporter: Jobs) -> Iterator[Interruption]:
     def stop() -> None:
         if interruption.requested:
             # Everything that must be known afterwards was saved before the last request went out.
+            with contextlib.suppress(OSError, ValueError):
+                reporter.say("ended at once" + (f"; go on with: treadle resume {run_id}" if run_id else ""))
+                sys.stderr.flush()
             os._exit(INTERRUPTED)
         reporter.say("stopping in order; a second Ctrl-C ends it at once")
         interruption.interrupt()
