@@ -20,14 +20,14 @@ class Case:
 
 URLS = [
     Case("nothing to hide", "https://h/p?a=1&NextToken=x#f", "https://h/p?a=1&NextToken=x#f"),
-    Case("user information", "https://me:pw@h/p", "https://…@h/p"),
+    Case("user information", "https://me:pw@h/p", "https://•••@h/p"),
     Case(
         "a presigned URL",
         "https://b.s3.amazonaws.com/k?X-Amz-Credential=AK%2F1&X-Amz-Date=2&X-Amz-Signature=ab&X-Amz-Security-Token=t",
-        "https://b.s3.amazonaws.com/k?X-Amz-Credential=…&X-Amz-Date=2&X-Amz-Signature=…&X-Amz-Security-Token=…",
+        "https://b.s3.amazonaws.com/k?X-Amz-Credential=•••&X-Amz-Date=2&X-Amz-Signature=•••&X-Amz-Security-Token=•••",
     ),
-    Case("an API key", "https://h/?api_key=k&access%5Ftoken=t&x=", "https://h/?api_key=…&access%5Ftoken=…&x="),
-    Case("a known secret, encoded", "https://h/p%2Fss%20w/x?y=p%2Fss+w", "https://h/…/x?y=…"),
+    Case("an API key", "https://h/?api_key=k&access%5Ftoken=t&x=", "https://h/?api_key=•••&access%5Ftoken=•••&x="),
+    Case("a known secret, encoded", "https://h/p%2Fss%20w/x?y=p%2Fss+w", "https://h/•••/x?y=•••"),
 ]
 
 
@@ -40,7 +40,7 @@ def test_redact_url(case: Case) -> None:
 def test_redact_headers() -> None:
     """Headers that carry credentials are masked, the scheme kept; others lose only known secrets."""
     headers = (
-        ("Authorization", "AWS4-HMAC-SHA256 Credential=…"),
+        ("Authorization", "AWS4-HMAC-SHA256 Credential=•••"),
         ("authorization", "opaque"),
         ("X-Amz-Security-Token", "t"),
         ("X-Api-Key", "k"),
@@ -50,19 +50,19 @@ def test_redact_headers() -> None:
     )
 
     assert redact_headers(headers, ["hunter22"]) == (
-        ("Authorization", "AWS4-HMAC-SHA256 …"),
-        ("authorization", "…"),
-        ("X-Amz-Security-Token", "…"),
-        ("X-Api-Key", "…"),
-        ("Set-Cookie", "…"),
+        ("Authorization", "AWS4-HMAC-SHA256 •••"),
+        ("authorization", "•••"),
+        ("X-Amz-Security-Token", "•••"),
+        ("X-Api-Key", "•••"),
+        ("Set-Cookie", "•••"),
         ("X-Amz-Target", "SageMaker.ListModels"),
-        ("X-Note", "my … note"),
+        ("X-Note", "my ••• note"),
     )
 
 
 def test_redact_text_leaves_very_short_secrets() -> None:
     """A secret of one letter would mask every word; the longest secret goes first."""
-    assert redact_text("abc abcdef", ["a", "abcd", "abcdef", ""]) == "abc …"
+    assert redact_text("abc abcdef", ["a", "abcd", "abcdef", ""]) == "abc •••"
 
 
 async def test_a_script_that_is_too_short() -> None:

@@ -15,7 +15,7 @@ from treadle.seams import Headers
 
 __all__ = ["MASK", "redact_headers", "redact_text", "redact_url"]
 
-MASK: Final = "…"
+MASK: Final = "•••"
 
 _HEADERS: Final = frozenset(
     {
@@ -86,7 +86,7 @@ def _member(name: str, value: str) -> str:
 
 
 def redact_headers(headers: Headers, secrets: Iterable[str] = ()) -> Headers:
-    """Give headers with the values of those that carry credentials masked, the scheme kept: `Bearer …`."""
+    """Give headers with the values of those that carry credentials masked, the scheme kept: `Bearer •••`."""
     known = tuple(secrets)
     return tuple((name, _header(name.lower(), value, known)) for name, value in headers)
 

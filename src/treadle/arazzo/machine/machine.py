@@ -22,6 +22,7 @@ from treadle.arazzo.machine.effects import (
 from treadle.arazzo.machine.moves import Move
 from treadle.arazzo.machine.state import Frame, State, copied
 from treadle.arazzo.plan import Plan
+from treadle.arazzo.secrecy import MASK
 from treadle.seams import Json
 
 __all__ = ["Machine", "masked_inputs"]
@@ -83,4 +84,4 @@ class Machine:
 
 def masked_inputs(inputs: Mapping[str, Json], secrets: frozenset[str]) -> dict[str, Json]:
     """Give the inputs with the values of secret ones hidden."""
-    return {name: "•••" if name in secrets else value for name, value in inputs.items()}
+    return {name: MASK if name in secrets else value for name, value in inputs.items()}
