@@ -60,6 +60,7 @@ NOTHING_SENT = [
     pytest.param(["--expect", "status =="], "can never be evaluated", id="expect, no condition"),
     pytest.param(["--server", "tariner=http://h"], "the document has no source tariner", id="unknown source"),
     pytest.param(["--poll", "-1"], "Invalid value for '--poll'", id="poll"),
+    pytest.param(["--poll", "nan"], "'nan' is no duration", id="poll, no number"),
     pytest.param(["--timeout", "soon"], "'soon' is no duration", id="timeout"),
     pytest.param(["-i", "job"], "'job' is not of the form NAME=VALUE", id="no pair"),
     pytest.param(["--inputs", "nix.json"], "The inputs file nix.json cannot be read: No such file", id="no file"),

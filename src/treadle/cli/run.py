@@ -29,7 +29,18 @@ from treadle.cli.expect import Expectation, expectations
 from treadle.cli.fetching import fetch
 from treadle.cli.given import briefly, inputs_of, prepared, setup_of
 from treadle.cli.opening import Opened, Setup, open_plan
-from treadle.cli.options import DOCUMENT, TIME_LIMIT, Given, Sectioned, Where, describes, examples, gives_inputs, option
+from treadle.cli.options import (
+    DOCUMENT,
+    DURATION,
+    TIME_LIMIT,
+    Given,
+    Sectioned,
+    Where,
+    describes,
+    examples,
+    gives_inputs,
+    option,
+)
 from treadle.cli.parts import machine_options, options_for, parts
 from treadle.cli.streams import listened, lost
 from treadle.cli.tape import Tape, tapes
@@ -92,7 +103,7 @@ def _tells(command: Any) -> Any:
 @option(
     _COURSE,
     "--poll",
-    type=click.FloatRange(min=0),
+    type=DURATION,
     metavar="SECONDS",
     help="Wait exactly so long between two visits of a loop. Default: paced, a twentieth of the time already "
     "waited, at most 30 s.",
@@ -171,9 +182,7 @@ def run(
     is_flag=True,
     help="The request whose outcome is not known did take effect: go on behind it, without its answer.",
 )
-@option(
-    _COURSE, "--poll", type=click.FloatRange(min=0), metavar="SECONDS", help="As in treadle run. Default: as before."
-)
+@option(_COURSE, "--poll", type=DURATION, metavar="SECONDS", help="As in treadle run. Default: as before.")
 @option(_COURSE, "--timeout", type=TIME_LIMIT, help="The longest time from now on. Default: as before.")
 @_tells
 def resume(
