@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from treadle.arazzo.build import build
 from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import SourceDescription
-from treadle.arazzo.registry import Registry, base_uri, kind_of, resolve, to_uri
+from treadle.arazzo.registry import Registry, base_uri, beside, kind_of, resolve, to_uri
 from treadle.errors import DescriptionError, Diagnostic, TransportError
 from treadle.seams import Json
 
@@ -83,6 +84,21 @@ def test_any_scheme_is_a_base() -> None:
 def test_any_reference_resolves(base: str, reference: str) -> None:
     """No text makes it fail."""
     assert isinstance(resolve("http://h/" + base, reference), str)
+
+
+HOSTS = st.sampled_from(
+    ["http://[bad", "http://[", "//[x", "http://ex\u2100mple/", "http://a:b/", "file://[x/y", "ht!tp:x"]
+)
+
+
+@given(st.none() | HOSTS | st.text(max_size=30), HOSTS | st.text(max_size=30))
+def test_any_self_and_url_lead_to_a_document_or_a_refusal(own: str | None, url: str) -> None:
+    """Also hosts that no library takes."""
+    here = document("file:///nowhere/main.yaml", own)
+    registry = Registry().with_document(here)
+    with contextlib.suppress(DescriptionError):
+        registry.open(here, source(url))
+    beside(here, source(url))
 
 
 @dataclass

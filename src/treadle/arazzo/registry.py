@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeAlias
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 from treadle.arazzo.load import MAX_SIZE, load
 from treadle.arazzo.location import Document
@@ -26,7 +26,7 @@ from treadle.arazzo.slips import close_to
 from treadle.errors import DescriptionError, Diagnostic, Place, TreadleError
 from treadle.seams import Json
 
-__all__ = ["Fetch", "Registry", "above", "base_uri", "beside", "kind_of", "resolve", "to_uri"]
+__all__ = ["Fetch", "Registry", "above", "base_uri", "beside", "kind_of", "path_of", "resolve", "to_uri"]
 
 Fetch: TypeAlias = "Callable[[str], bytes]"
 """Reads an http: or https: URL. Raises `TreadleError` when it cannot; it has its own limits of size and time."""
@@ -51,7 +51,7 @@ class Registry:
         A document from the network is not found by a `$self` on another host: anybody could claim to be anything.
         """
         retrieved, identity = to_uri(document.uri), base_uri(document)
-        local = urlsplit(retrieved).scheme == "file"
+        local = _scheme(retrieved) == "file"
         uris = {retrieved, identity} if local or _host(retrieved) == _host(identity) else {retrieved}
         return replace(self, documents={**self.documents, **dict.fromkeys(uris, document)})
 
@@ -98,7 +98,7 @@ class Registry:
             raise DescriptionError([Diagnostic(RULE, problem.message, place, hint=problem.hint)]) from problem.__cause__
 
     def _bytes(self, uri: str, origin: str) -> bytes:
-        scheme = urlsplit(uri).scheme
+        scheme = _scheme(uri)
         if scheme == "file":
             return _read_file(uri, origin)
         if scheme not in _REMOTE:
@@ -112,8 +112,7 @@ class Registry:
 
 
 def _host(uri: str) -> tuple[str, str]:
-    parts = urlsplit(uri)
-    return parts.scheme, parts.netloc
+    return _scheme(uri), (_split(uri)[1] or "").lower()
 
 
 class _Unreadable(Exception):  # noqa: N818  (never leaves this module)
@@ -151,9 +150,9 @@ def above(document: Document, source: SourceDescription) -> Path | None:
     uri = resolve(base_uri(document), source.url).partition("#")[0]
     steps = written.split("/")
     counts = len(steps) > 1 and steps[0] != "" and ".." not in steps and ":" not in steps[0]
-    if not counts or urlsplit(uri).scheme != "file" or _exists(_path_of(uri)):
+    if not counts or _scheme(uri) != "file" or _exists(path_of(uri)):
         return None
-    for directory in _path_of(base_uri(document)).parents:
+    for directory in path_of(base_uri(document)).parents:
         if _exists(directory / written):
             return directory / written
         if _exists(directory / ".git"):
@@ -164,9 +163,9 @@ def above(document: Document, source: SourceDescription) -> Path | None:
 def beside(document: Document, source: SourceDescription) -> Path | None:
     """Give the file that a source description would be, were it not for the document's `$self`; None without one."""
     uri = resolve(document.uri, source.url).partition("#")[0]
-    if urlsplit(uri).scheme != "file" or uri == resolve(base_uri(document), source.url).partition("#")[0]:
+    if _scheme(uri) != "file" or uri == resolve(base_uri(document), source.url).partition("#")[0]:
         return None
-    path = _path_of(uri)
+    path = path_of(uri)
     return path if _exists(path) else None
 
 
@@ -229,6 +228,11 @@ def _split(uri: str) -> tuple[str | None, str | None, str, str | None, str | Non
     return scheme, authority, path or "", query, fragment
 
 
+def _scheme(uri: str) -> str:
+    """Give the scheme of a URI, whatever follows it: `urlsplit` refuses hosts that nobody could call."""
+    return (_split(uri)[0] or "").lower()
+
+
 def _merged(authority: str | None, base_path: str, path: str) -> str:
     """§5.2.3: everything of the base path up to its last slash, then the path."""
     if authority is not None and not base_path:
@@ -259,15 +263,15 @@ def _without_dots(path: str) -> str:
 
 def _label(document: Document, source: SourceDescription, uri: str) -> str:
     """Name a file as seen from where the user is, like the document that refers to it."""
-    if urlsplit(uri).scheme != "file" or "://" in document.label or "://" in source.url:
+    if _scheme(uri) != "file" or "://" in document.label or "://" in source.url:
         return uri
     return os.path.normpath(Path(document.label).parent / unquote(source.url.partition("#")[0]))
 
 
 def _read_file(uri: str, origin: str) -> bytes:
-    if origin and urlsplit(to_uri(origin)).scheme != "file":
+    if origin and _scheme(to_uri(origin)) != "file":
         raise _Unreadable(f"a document from the network may not read the local file {uri}")
-    path = _path_of(uri)
+    path = path_of(uri)
     try:
         # Opening a pipe would wait for its other end; only a user may mean that.
         if origin and not stat.S_ISREG(path.stat().st_mode):
@@ -283,9 +287,9 @@ def _read_file(uri: str, origin: str) -> bytes:
         raise _Unreadable(f"{uri} is no name of a file: {error}") from None
 
 
-def _path_of(uri: str) -> Path:
+def path_of(uri: str) -> Path:
     """Give the path of a file: URI, percent-decoded; a file whose very name has a percent sign is found, too."""
-    raw = urlsplit(uri).path
+    raw = _split(uri)[2]
     if os.name == "nt":
         raw = raw.lstrip("/")
     path = Path(unquote(raw))

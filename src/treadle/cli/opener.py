@@ -12,14 +12,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote
 
 from treadle.arazzo.build import build
 from treadle.arazzo.load import load
 from treadle.arazzo.location import Document
 from treadle.arazzo.model import Description, SourceDescription
 from treadle.arazzo.plan import OpenedDescription, OpenedSource
-from treadle.arazzo.registry import Registry, above, base_uri, beside, kind_of
+from treadle.arazzo.registry import Registry, above, base_uri, beside, kind_of, path_of
 from treadle.arazzo.rules import check
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.seams import Json
@@ -301,7 +301,7 @@ class Opener:
 
 def _as_url(file: Path, document: Document) -> str:
     """Write a file as the document should: relative to it."""
-    return quote(Path(os.path.relpath(file, Path(unquote(urlsplit(base_uri(document)).path)).parent)).as_posix())
+    return quote(Path(os.path.relpath(file, path_of(base_uri(document)).parent)).as_posix())
 
 
 def _amz_targets(description: Description) -> list[str]:
