@@ -6,6 +6,7 @@ import json
 import re
 from dataclasses import dataclass, field
 
+import msgspec
 import pytest
 
 from treadle.arazzo.expressions import Context, EvaluationError, Kind, Scope, compile_value
@@ -263,6 +264,41 @@ def test_a_selector_object_selects(selector: dict[str, Json], want: Json) -> Non
     template = compile_value({"x": {"context": "$steps.s.outputs.r", **selector}}, known)
     assert template.evaluate(CONTEXT) == ({} if want is MISSING else {"x": want})
     assert known.notes == []
+
+
+@pytest.mark.parametrize(
+    ("selector", "want"),
+    [
+        ("xs:integer(5)", 5),
+        ("xs:unsignedByte(5)", 5),
+        ("xs:float(1.5)", 1.5),
+        ("1.5 + 1.5", 3),
+        ("1 div 4", 0.25),
+        ("true()", True),
+        ("xs:untypedAtomic('x')", "x"),
+        ("xs:anyURI('http://x')", "http://x"),
+        ("xs:date('2024-01-02')", "2024-01-02"),
+        ("(1, 2.5, 'x')", [1, 2.5, "x"]),
+        ("map{'a': 1, 'b': (1, 2), 3: /r/p, 'c': map{'d': ()}}", {"a": 1, "b": [1, 2], "3": "1", "c": {"d": None}}),
+        ("array{map{'a': [1, [2]]}}", [{"a": [1, [2]]}]),
+        ('parse-json(\'{"a": [1, null, "x"]}\')', {"a": [1, None, "x"]}),
+    ],
+)
+def test_what_xpath_gives_is_json(selector: str, want: Json) -> None:
+    """Whatever type a query has, its value can be stored and sent; of maps and arrays the members."""
+    value = {"context": "$response.body", "selector": selector, "type": "xpath"}
+    template = compile_value(value, Scope("1.1.0"))
+    got = template.evaluate(Context(response=Answer(200, (), "<r><p>1</p></r>")))
+    assert got == want
+    assert json.loads(msgspec.json.encode(got)) == want
+
+
+def test_a_function_is_no_value() -> None:
+    """XPath 3 has functions as values; nothing else does."""
+    value = {"context": "$response.body", "selector": "fn:concat#2", "type": "xpath"}
+    template = compile_value(value, Scope("1.1.0"))
+    with pytest.raises(EvaluationError, match="a function is no value"):
+        template.evaluate(Context(response=Answer(200, (), "<r/>")))
 
 
 def test_a_selector_object_selects_with_xpath() -> None:

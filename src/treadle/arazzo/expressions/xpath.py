@@ -228,12 +228,34 @@ def _values(items: Iterable[Any]) -> list[Json]:
 
 
 def _value(item: Any) -> Json:
-    if isinstance(item, (bool, int, float, str)):
+    """Give an item as JSON; numbers and texts of elementpath are classes of its own, which nobody else can write."""
+    if isinstance(item, bool) or item is None:
         return item
+    for kind in (int, float, str):
+        if isinstance(item, kind):
+            return kind(item)
     if isinstance(item, Decimal):
         return int(item) if item == item.to_integral_value() else float(item)
+    if hasattr(item, "nargs"):  # functions, and of XPath 3.1 maps and arrays, which are functions there
+        return _structure(item)
     text = getattr(item, "string_value", None)  # a node
     return text if isinstance(text, str) else str(item)
+
+
+def _structure(item: Any) -> Json:
+    from elementpath.xpath_tokens import XPathArray, XPathMap  # loaded by whoever made the item
+
+    if isinstance(item, XPathMap):
+        return {str(_value(key)): _sequence(value) for key, value in item.items()}
+    if isinstance(item, XPathArray):
+        return [_sequence(value) for value in item.items()]
+    raise XPathError("a function is no value")
+
+
+def _sequence(value: Any) -> Json:
+    """Give the value of a member, a sequence: null for an empty one, the item of one, a list of several."""
+    found = _values(value if isinstance(value, list) else [value])
+    return None if not found else found[0] if len(found) == 1 else found
 
 
 # ---------------------------------------------------------------------------------------------------------------------
