@@ -7,8 +7,10 @@ import math
 import subprocess
 import sys
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -332,3 +334,25 @@ def test_any_schema_prepares_or_says_why(schema: Any, given_values: dict[str, Js
     assert all(each.render() for each in found)
     assert made.secrets <= made.names
     made.coerce("a", "[1]")
+
+
+class _Text(str):
+    __slots__ = ()
+
+
+class _Whole(int):
+    pass
+
+
+class _Size(IntEnum):
+    BIG = 3
+
+
+def test_values_of_other_classes_become_json_s() -> None:
+    """A program gives what it has; what is stored with a run is JSON's, however deep."""
+    known = inputs(an({"x": {}}))
+    given: dict[str, Any] = {"x": {"t": _Text("a"), 1: (_Whole(2), _Size.BIG, [1.5])}}
+    values, found = known.prepare(given)
+    assert (values, described(found)) == ({"x": {"t": "a", "1": [2, 3, [1.5]]}}, [])
+    assert msgspec.json.decode(msgspec.json.encode(values)) == values
+    assert type(given["x"]["t"]) is _Text

@@ -131,11 +131,12 @@ class Inputs:
 
         The given values are not changed. When a diagnostic is an error the values are not to be used.
         """
-        values: dict[str, Json] = copy.deepcopy(dict(given))
         validator, problems = self._compiled
         found = [*problems, *self._unfit(given)]
         if len(found) > len(problems):
-            return values, found
+            return dict(given), found
+        # As JSON has them: a program may give texts and numbers of classes of its own, which nothing could store.
+        values: dict[str, Json] = json.loads(json.dumps(dict(given)))
         if not _Defaults(self._resolver).fill(self.schema, values):
             found.append(self._found("the defaults of this schema contain each other without end", self.pointer))
             return dict(given), found
