@@ -522,3 +522,42 @@ def test_paths_that_openapi_does_not_have_are_told_once(path: str, rule: str, st
         assert [(each.severity, each.place and each.place.pointer) for each in found if each.rule == rule] == [
             (severity, "/sourceDescriptions/0/url")
         ]
+
+
+BODY = """
+sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
+workflows:
+- workflowId: w
+  inputs: {{type: object, required: [x], properties: {{x: {{type: string}}}}}}
+  steps: [{{stepId: s, operationId: {0}, parameters: [{1}]{2}}}]
+"""
+TAKES_KIND = {"application/json": {"schema": {"properties": {"kind": {"type": "string"}}}}}
+TAKING: dict[str, Any] = {
+    "openapi": "3.1.0",
+    "servers": [{"url": "http://127.0.0.1:9"}],
+    "paths": {
+        "/free": {"post": {"operationId": "free", "requestBody": {"required": True, "content": {}}}},
+        "/new": {"post": {"operationId": "new", "requestBody": {"required": True, "content": TAKES_KIND}}},
+    },
+}
+
+
+@pytest.mark.parametrize(
+    ("operation", "more", "sent"),
+    [
+        ("free", "{name: a, in: body, value: 1}, {name: b, in: body, value: $inputs.x}", {"a": 1, "b": "X"}),
+        ("free", "{name: a, in: body, value: $inputs.x}", {"a": "X"}),
+        ("free", "{name: body, in: body, value: {a: $inputs.x}}", {"a": "X"}),
+        ("new", "{name: kind, in: body, value: $inputs.x}", {"kind": "X"}),
+        ("new", "{name: pet, in: body, value: {kind: $inputs.x}}", {"kind": "X"}),
+        ("free", "{name: a, in: body, value: $inputs.x}", {"a": "X", "b": 2}),
+    ],
+)
+def test_parameters_in_the_body_are_its_fields(operation: str, more: str, sent: Any, tmp_path: Path) -> None:
+    """Arazzo 1.0.0 had `in: body`; a single one that the operation does not describe is all of it, as in Swagger 2.0."""
+    body = ", requestBody: {payload: {b: 2}}" if sent == {"a": "X", "b": 2} else ""
+    text = BODY.format(operation, more, body)
+    shelf = Shelf(tmp_path, {"main.yaml": text, "api.json": TAKING})
+    assert {each.rule for each in shelf.check()} == {"body-parameter"}
+    assert shelf.tell([200], {"x": "X"}).requests == [(operation, sent)]
+    assert {each.rule for each in shelf.check(strict=True) if each.severity == "error"} == {"body-parameter"}

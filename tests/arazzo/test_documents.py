@@ -850,7 +850,7 @@ FAULTY = [
             operationId: getOrder
             parameters: [{name: orderId, in: Path, value: a}, {name: x, in: body, value: 1}, {name: y, value: 2}, {in: query, value: 1}, {name: z, in: query}]
         """,
-        ["10:38 error wrong-value", "10:55 error parameter-location", "10:86 error parameter-place", "10:107 error missing-field", "10:130 error missing-field", "10:130 warning unknown-parameter"],
+        ["10:38 error wrong-value", "10:55 warning body-parameter", "10:86 error parameter-place", "10:107 error missing-field", "10:130 error missing-field", "10:130 warning unknown-parameter"],
     ),
     Case(
         "payload-template",

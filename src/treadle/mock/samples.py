@@ -107,8 +107,8 @@ class _Shape:
     @property
     def required(self) -> list[str]:
         """The names of the required members."""
-        listed = [part.get("required") for part in self.parts]
-        return list(dict.fromkeys(name for names in listed if isinstance(names, list) for name in names))
+        listed = [names for part in self.parts if isinstance(names := part.get("required"), list)]
+        return list(dict.fromkeys(name for names in listed for name in names if isinstance(name, str)))
 
 
 def _raw(node: Node, key: str) -> Node | None:

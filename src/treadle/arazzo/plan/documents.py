@@ -21,7 +21,7 @@ from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Repair, Severity
 from treadle.seams import ChannelSource, Json, Source
 
-__all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "did_you_mean"]
+__all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "as_written", "did_you_mean"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,3 +196,12 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Suggest the known name that was probably meant, or ""."""
     meant = close_to(word, known)
     return f"did you mean {meant!r}?" if meant else ""
+
+
+def as_written(value: Json) -> Json:
+    """Give a value as the document has it: a Selector Object is compiled where its members stand."""
+    if not isinstance(value, model.Selector):
+        return value
+    kind = value.type
+    written = {"type": kind.type, "version": kind.version} if isinstance(kind, model.ExpressionType) else kind
+    return {"context": value.context, "selector": value.selector, "type": written}

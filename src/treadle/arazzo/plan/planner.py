@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -13,9 +13,17 @@ from treadle.arazzo.criteria import Criterion, compile_criterion
 from treadle.arazzo.effective import Effective, effective, expand_parameters, sole_outputs
 from treadle.arazzo.expressions import Scope, Template, compile_value
 from treadle.arazzo.location import Document, join
+from treadle.arazzo.plan.body_parameters import with_body_parameters
 from treadle.arazzo.plan.calls import check_called
 from treadle.arazzo.plan.channels import plan_channel, uses_channel
-from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSource, Part, did_you_mean
+from treadle.arazzo.plan.documents import (
+    Findings,
+    OpenedDescription,
+    OpenedSource,
+    Part,
+    as_written,
+    did_you_mean,
+)
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import find_operation
 from treadle.arazzo.plan.order import ordered
@@ -34,7 +42,7 @@ from treadle.arazzo.plan.wanted import wanted
 from treadle.arazzo.plan.workflows import Parts
 from treadle.arazzo.replacements import Form, PlannedReplacement, TargetError, compile_target, form_of
 from treadle.errors import Diagnostic
-from treadle.seams import MISSING, ArgumentLocation, Json, Operation
+from treadle.seams import MISSING, ArgumentLocation, Operation
 
 __all__ = ["plan", "plan_all"]
 
@@ -304,8 +312,10 @@ class _Planner:
         """Plan one step."""
         holds = effective(step, workflow, part.description.components)
         channel, operation = self.target(part, step, holds, scope)
-        arguments = _arguments(part, holds.parameters, scope, for_workflow=step.workflow_id is not None)
-        body = step.request_body
+        body, parameters = step.request_body, holds.parameters
+        if operation is not None:
+            body, parameters = with_body_parameters(part, step, parameters, _fields(operation, body))
+        arguments = _arguments(part, parameters, scope, for_workflow=step.workflow_id is not None)
         if operation is not None:
             check_path(part, operation)
             arguments = mended(part, operation, arguments)
@@ -428,7 +438,7 @@ def _arguments(
     arguments = []
     for parameter in parameters:
         pointer = f"{parameter.pointer}/value"
-        value = compile_value(_plain(parameter.value), scope)
+        value = compile_value(as_written(parameter.value), scope)
         part.taken(scope, pointer)
         location = None if for_workflow else _LOCATIONS.get(parameter.in_ or "")
         if location is None and parameter.in_ is not None and not for_workflow:
@@ -450,6 +460,12 @@ def _media_type(body: model.RequestBody | None, operation: Operation | None) -> 
     return next((each for each in types if form_of(each) == "json"), types[0] if types else "")
 
 
+def _fields(operation: Operation, body: model.RequestBody | None) -> Collection[str]:
+    """Give the names of the fields that an operation describes for a body."""
+    described = wanted(operation.request_schema(_media_type(body, operation)))
+    return set(described["properties"]) if described is not None else set()
+
+
 def _payload(part: Part, body: model.RequestBody, operation: Operation | None, scope: Scope) -> Template | None:
     """Compile the payload; its media type decides how text is put into a string template."""
     if body.payload is MISSING:
@@ -468,7 +484,7 @@ def _replacements(part: Part, body: model.RequestBody, form: Form, scope: Scope)
     """Compile the replacements."""
     compiled = []
     for each in body.replacements:
-        value = compile_value(_plain(each.value), scope)
+        value = compile_value(as_written(each.value), scope)
         part.taken(scope, f"{each.pointer}/value")
         stated = each.target_selector_type
         kind, version = (stated.type, stated.version) if isinstance(stated, model.ExpressionType) else (stated, "")
@@ -499,7 +515,7 @@ def _outputs(part: Part, outputs: Mapping[str, model.OutputValue], scope: Scope,
         elif isinstance(value, str) and value.startswith("//"):
             part.lenient("xpath-output", f"the output `{name}` is an XPath; it looks at $response.body", here)
             value = {"context": "$response.body", "selector": value, "type": "xpath"}  # noqa: PLW2901  (what is meant)
-        compiled[name] = compile_value(_plain(value), scope, kind="expression" if usual else "value")
+        compiled[name] = compile_value(as_written(value), scope, kind="expression" if usual else "value")
         part.taken(scope, here)
     return compiled
 
@@ -512,15 +528,6 @@ def _criteria(part: Part, criteria: Iterable[model.Criterion], scope: Scope) -> 
         compiled.append(compile_criterion(each.condition, scope, type=each.kind, version=version, context=each.context))
         part.taken(scope, each.pointer)
     return tuple(compiled)
-
-
-def _plain(value: Json) -> Json:
-    """Give a value as the document has it: a Selector Object is compiled where its members stand."""
-    if not isinstance(value, model.Selector):
-        return value
-    kind = value.type
-    written = {"type": kind.type, "version": kind.version} if isinstance(kind, model.ExpressionType) else kind
-    return {"context": value.context, "selector": value.selector, "type": written}
 
 
 def _sees_status(part: Part, step: model.Step, holds: Effective) -> bool:

@@ -187,6 +187,12 @@ _ALL = (
         "write inputs: {type: object, properties: {petId: {$ref: '#/components/inputs/petId'}}}",
     ),
     Rule(
+        "body-parameter",
+        "parameters: [{name: petName, in: body, value: Rex}]",
+        "a field of the request body; the whole of it where a single one is none of the fields that are described",
+        "write requestBody: {payload: {petName: Rex}}; only Arazzo 1.0.0 had `in: body`",
+    ),
+    Rule(
         "boolean-required",
         "inputs: {properties: {petId: {type: string, required: true}}}",
         "an input that is required, as drafts of JSON Schema before the fourth said it",

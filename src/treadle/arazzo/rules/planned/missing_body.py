@@ -13,7 +13,6 @@ from treadle.arazzo.rules.planned.payloads import PayloadObject, payload_objects
 from treadle.arazzo.rules.planned.shapes import Nowhere, look, required
 from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
-from treadle.seams import MISSING
 
 RULE: Final = "missing-body"
 SEVERITY: Final[Severity] = "warning"
@@ -23,10 +22,10 @@ CLAUSE: Final = "Request Body Object: payload"
 def check(checked: CheckedPlans) -> Iterator[Diagnostic]:
     """Report bodies and fields that the operation requires and does not get."""
     for step in checked.steps:
-        operation, body = step.planned.operation, step.written.request_body
+        operation = step.planned.operation
         if operation is None or not operation.body_required:
             continue
-        if body is None or (body.payload is MISSING and not body.replacements):
+        if step.planned.payload is None and not step.planned.replacements:
             message = f"the operation `{operation.operation_id or operation.path}` requires a request body"
             pointer = step.written.pointer
             yield step.checked.finding(RULE, message, pointer, severity=SEVERITY, hint="add a `requestBody`")
