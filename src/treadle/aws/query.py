@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import parse_qsl
-from xml.sax.saxutils import escape
 
 from treadle.aws.shapes import ListShape, MapShape, Operation, ServiceModel, Shape, Structure
 from treadle.errors import ServiceError
@@ -122,7 +121,7 @@ def encode_answer(
     if operation.output is not None:
         result = f"<{name}Result>{_xml(operation.output, operation.output.write(output or {}))}</{name}Result>"
     return (
-        f'<{name}Response xmlns="{escape(model.xml_namespace)}">{result}'
+        f'<{name}Response xmlns="{_escaped(model.xml_namespace)}">{result}'
         f"<ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{name}Response>"
     ).encode()
 
@@ -131,8 +130,8 @@ def encode_error(code: str, message: str, status: int, request_id: str) -> bytes
     """Write an error, by its name in this protocol."""
     blame = "Sender" if status < 500 else "Receiver"
     return (
-        f"<ErrorResponse><Error><Type>{blame}</Type><Code>{escape(_CODES.get(code, code))}</Code>"
-        f"<Message>{escape(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
+        f"<ErrorResponse><Error><Type>{blame}</Type><Code>{_escaped(_CODES.get(code, code))}</Code>"
+        f"<Message>{_escaped(message)}</Message></Error><RequestId>{request_id}</RequestId></ErrorResponse>"
     ).encode(errors="replace")
 
 
@@ -145,9 +144,16 @@ def _xml(shape: Shape, value: Json) -> str:
             return "".join(f"<member>{_xml(shape.member, item)}</member>" for item in value)
         case MapShape():
             return "".join(
-                f"<entry><key>{escape(key)}</key><value>{_xml(shape.value, item)}</value></entry>"
+                f"<entry><key>{_escaped(key)}</key><value>{_xml(shape.value, item)}</value></entry>"
                 for key, item in value.items()
             )
     if isinstance(value, bool):
         return "true" if value else "false"
-    return escape(str(value))
+    return _escaped(str(value))
+
+
+def _escaped(text: str) -> str:
+    # Most services are never asked in this protocol, and this imports the HTTP client of the standard library.
+    from xml.sax.saxutils import escape
+
+    return escape(text)
