@@ -160,18 +160,18 @@ def measure() -> dict[str, Any]:
         home = prepared(Path(directory))
         with treadle(home) as ours, moto() as other:
             client = ours.client
-            figures["idle_mib"] = resident_mib(ours.pid)
+            servers = {"treadle": ours} | ({"moto": other} if other else {})
+            figures["idle_mib"] = {name: resident_mib(each.pid) for name, each in servers.items()}
             starts = [(submitted_start(client, f"start-{number}"), bare_start()) for number in range(STARTS)]
             figures["submit_ms"] = statistics.median(ours for ours, _ in starts) * 1000
             figures["subprocess_ms"] = statistics.median(bare for _, bare in starts) * 1000
-            servers = {"treadle": ours} | ({"moto": other} if other else {})
             for each in servers.values():
                 create(each.client, "described", "line")
             while client.describe("described")["TrainingJobStatus"] == "InProgress":
                 time.sleep(0.05)
             with machine_taken(client):
                 figures |= rounds(servers, Path(directory) / "inserts.db")
-            figures["busy_mib"] = resident_mib(ours.pid)
+            figures["busy_mib"] = {name: resident_mib(each.pid) for name, each in servers.items()}
     return figures
 
 
@@ -193,11 +193,14 @@ def table(figures: dict[str, Any]) -> list[str]:
         f"submit → first line of the program {submitted:.0f} ms, of a bare subprocess {bare:.0f} ms: "
         f"{submitted - bare:.0f} more"
     )
-    idle, busy = figures["idle_mib"], figures["busy_mib"]
+    memory = [
+        f"  memory of {name}: {figures['idle_mib'][name]:.0f} MiB idle, {busy:.0f} MiB after {CREATES * ROUNDS} jobs"
+        for name, busy in figures["busy_mib"].items()
+    ]
     return [
         *lines,
         f"  an insert by SQLite that is forced to the disk: {figures['insert_ms']:.2f} ms, one after the other",
         "  moto keeps jobs in memory, and checks neither signatures, nor requests, nor that image and data are there",
         f"  {started}",
-        f"  memory of the service: {idle:.0f} MiB idle, {busy:.0f} MiB after {CREATES * ROUNDS} jobs",
+        *memory,
     ]
