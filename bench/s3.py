@@ -2,7 +2,8 @@
 
 Requests are as boto3 writes them (the body's SHA-256 signed, its CRC32 in a header), signed before the clock runs, and
 sent by a client that does nothing else. The file system's figures are those of the least that a durable write is:
-a temporary file, forced to the disk, renamed; and of a read of the same file. moto keeps objects in memory.
+a temporary file, forced to the disk, renamed; and of a read of the same file; as many at a time as there are
+connections. moto keeps objects in memory.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -107,8 +109,8 @@ class Files:
         """Write and read all of it once."""
         names = [self.directory / path.replace("/", "-") for path in paths]
         pieces = [large[at : at + PIECE] for at in range(0, len(large), PIECE)]
-        put_s = seconds(lambda: write_all(names, small))
-        get_s = seconds(lambda: [name.read_bytes() for name in names])
+        put_s = seconds(lambda: at_once(lambda name: write(name, [small]), names))
+        get_s = seconds(lambda: at_once(Path.read_bytes, names))
         write_s = seconds(lambda: write(self.directory / "large", pieces))
         read_s = seconds(lambda: read(self.directory / "large"))
         return Figures(len(names) / put_s, len(names) / get_s, len(large) / write_s / 1e6, len(large) / read_s / 1e6)
@@ -127,10 +129,11 @@ def write(path: Path, pieces: Iterable[bytes]) -> None:
     os.close(directory)
 
 
-def write_all(paths: Iterable[Path], content: bytes) -> None:
-    """Write many small files."""
-    for path in paths:
-        write(path, [content])
+def at_once(work: Callable[[Path], object], paths: Iterable[Path]) -> None:
+    """Do something with many small files."""
+    with ThreadPoolExecutor(CONNECTIONS) as threads:
+        for _ in threads.map(work, paths):
+            pass
 
 
 def read(path: Path) -> None:
