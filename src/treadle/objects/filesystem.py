@@ -200,7 +200,6 @@ class FilesystemObjects:
         with self._bucket(bucket):
             pass  # before the first byte is read
         with _translated(bucket):
-            self._workshop.mkdir(parents=True, exist_ok=True)
             if not self._swept:
                 self._swept = True
                 self.sweep()
@@ -241,6 +240,7 @@ class FilesystemObjects:
                     beside.add(name_of_key, record, _found(top, name_of_key))
                 parent = after.enter_context(tree.open_directory(top, directories, make=True))
                 tree.settle(temporary.path, None, parent, name)
+                temporary.settled = True
                 if is_attached:
                     beside.forget(name_of_key)
             os.fsync(parent)
@@ -329,7 +329,7 @@ class FilesystemObjects:
 
     @property
     def _workshop(self) -> Path:
-        return self.root / ".treadle" / "tmp"
+        return self.root / ".treadle/tmp"
 
     def sweep(self) -> int:
         """Remove what killed writers left behind, and give how many files that were. Living writers are not touched."""
@@ -502,19 +502,25 @@ class _Pieces:
 class _Temporary:
     path: Path
     file: int
+    settled: bool = False
+    """Whether it has been renamed into its place."""
 
     def close(self) -> None:
         file, self.file = self.file, -1
         if file >= 0:
-            with contextlib.suppress(FileNotFoundError):  # it has been renamed into its place
-                self.path.unlink()
+            if not self.settled:
+                self.path.unlink(missing_ok=True)
             os.close(file)
 
 
 def _new_temporary(workshop: Path) -> _Temporary:
     while True:
         path = workshop / secrets.token_hex(16)
-        file = os.open(path, _CREATE, 0o666)
+        try:
+            file = os.open(path, _CREATE, 0o666)
+        except FileNotFoundError:
+            workshop.mkdir(parents=True, exist_ok=True)
+            continue
         fcntl.flock(file, fcntl.LOCK_EX)
         if os.fstat(file).st_nlink:
             return _Temporary(path, file)

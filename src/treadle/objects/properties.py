@@ -94,7 +94,7 @@ class Sidecars:
     """The records of a bucket that stand in files of their own. Whoever changes one holds the lock of the bucket."""
 
     def __init__(self, root: Path, bucket: str) -> None:
-        self._directory = root / ".treadle" / "properties" / bucket
+        self._directory = root / f".treadle/properties/{bucket}"
 
     def there(self) -> bool:
         """Tell whether there can be any."""
@@ -138,4 +138,4 @@ class Sidecars:
 
     def _path(self, key: bytes) -> Path:
         name = hashlib.sha256(key).hexdigest()
-        return self._directory / name[:2] / name
+        return self._directory / f"{name[:2]}/{name}"
