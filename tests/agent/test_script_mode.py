@@ -109,6 +109,22 @@ print(sorted(each.name for each in pathlib.Path(os.environ["SM_CHANNEL_TRAIN"]).
     assert int(told["SM_NUM_CPUS"]) == len(os.sched_getaffinity(0))
 
 
+async def test_what_a_script_prints_is_seen_at_once(make_plane: MakePlane, run_agent: RunAgent) -> None:
+    """It need not flush, as in AWS's images for frameworks."""
+    script = """
+import os, pathlib, time
+print("begun")
+while not pathlib.Path(os.environ["SM_OUTPUT_DIR"], "go").exists():
+    time.sleep(0.02)
+"""
+    plane = await scripted(make_plane, packed(("train.py", script)))
+    agent = run_agent(plane)
+    await plane.line("begun")
+    (plane.directory / "host/ml/output/go").touch()
+    await agent
+    assert plane.events[-1].outcome == "completed"
+
+
 VARIABLES = {
     "SM_CHANNELS": '["train"]',
     "SM_CHANNEL_TRAIN": "/opt/ml/input/data/train",

@@ -262,7 +262,8 @@ def main(arguments_: Sequence[str]) -> int:
 
 def _train(job: Job, interpreter: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
-    environment = {**os.environ, **variables(job)}
+    # As in the ENV of AWS's framework images: or what a program prints would not be seen until it has printed a lot.
+    environment = {"PYTHONUNBUFFERED": "1", **os.environ, **variables(job)}
     path = [str(job.code)]
     if (job.code / "requirements.txt").is_file():
         path.append(str(_requirements(job, interpreter, environment)))
