@@ -223,6 +223,8 @@ CASES = [
     Case("empty-field", STEPS + "    outputs:\n", "10:5", "warning", "empty-field", "is empty", "leave it out"),
     Case("empty-required", WORKFLOW + "  steps:\n", "7:3", "error", "wrong-type", "empty"),
     Case("unknown-word", STEPS + "    onSuccess: [{name: a, type: go}]\n", "10:33", "error", "wrong-value", "`goto`"),
+    Case("word-of-another-language", STEPS + "    onSuccess: [{name: a, type: continue}]\n", "10:33", "error", "wrong-value", "`goto`", "leave it out"),
+    Case("reference-as-name", STEPS + "    onSuccess: [{name: $components.successActions.a}]\n", "10:17", "error", "missing-field", "`type`", "write `reference: $components.successActions.a`"),
     Case("close-word", STEPS + "    onFailure: [{name: a, type: Retry}]\n", "10:33", "error", "wrong-value", "", "`retry`"),
     Case("bad-place", STEPS + "    parameters: [{name: a, in: headers, value: 1}]\n", "10:32", "error", "wrong-value", "", "`header`"),
     Case("no-value", STEPS + "    parameters: [{name: a, in: query}]\n", "10:18", "error", "missing-field", "`value`"),

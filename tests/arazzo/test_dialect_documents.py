@@ -241,6 +241,7 @@ TWO = "operation-path", "write one of "
         pytest.param("operationPath: '$sourceDescriptions.api.url#GET /pets'", *LIST, id="a line behind the source"),
         pytest.param("operationPath: '{$sourceDescriptions.api.url}/pets/get'", *LIST, id="no number sign"),
         pytest.param("operationPath: '{api}./pets/{petId}/photo'", *PHOTO, id="the name of the source alone"),
+        pytest.param("operationPath: 'GET {api}./pets'", *LIST, id="the name of the source behind the method"),
         pytest.param(
             "operationPath: '{$sourceDescriptions.api.url}#/paths/~1pets~1{petId}~1photo'", *PHOTO, id="no method"
         ),

@@ -117,6 +117,7 @@ CASES = [
     Case("same-by-reference", workflow("{stepId: one, operationId: x, parameters: [{name: a, in: query, value: 1}, {reference: $components.parameters.p}]}", after="components:\n  parameters: {p: {name: a, in: query, value: 3}}"), ["error duplicate-parameter /workflows/0/steps/0/parameters/1"]),
     # parameter-place
     Case("no-place", workflow("{stepId: one, operationId: x, parameters: [{name: a, value: 1}]}"), ["error parameter-place /workflows/0/steps/0/parameters/0"], "", "in:"),
+    Case("no-place-but-a-reference", workflow("{stepId: one, operationId: x, parameters: [{name: $components.parameters.p, value: 1}]}"), ["error parameter-place /workflows/0/steps/0/parameters/0"], "", "write `reference: $components.parameters.p`"),
     Case("no-place-by-reference", workflow("{stepId: one, operationId: x, parameters: [{reference: $components.parameters.p}]}", after="components:\n  parameters: {p: {name: a, value: 3}}"), ["error parameter-place /workflows/0/steps/0/parameters/0"]),
     Case("no-place-for-all", workflow(ONE, "parameters: [{name: a, value: 1}]"), ["error parameter-place /workflows/0/parameters/0"]),
     Case("no-place-for-call", workflow(f"{ONE}\n{{stepId: two, workflowId: main}}", "parameters: [{name: a, value: 1}]")),

@@ -237,6 +237,14 @@ def _self_uri(builder: _Builder, value: Json, at: _At) -> str | _Wrong:
     return text
 
 
+# What else people write for the type of an action.
+_OTHER_WORDS: Final = {
+    **dict.fromkeys(("continue", "next"), "leave it out: the next step follows by itself"),
+    **dict.fromkeys(("step", "workflow", "jump", "call", "invoke"), "write `goto`, with a `stepId` or a `workflowId`"),
+    **dict.fromkeys(("stop", "fail", "abort", "exit"), "write `end`"),
+}
+
+
 def _one_of(*known: str, newer: Sequence[str] = ()) -> _Reader:
     """Read one of several words; those in `newer` came with 1.1."""
 
@@ -244,7 +252,7 @@ def _one_of(*known: str, newer: Sequence[str] = ()) -> _Reader:
         if value not in known:
             meant = close_to(value, known) if isinstance(value, str) else ""
             message = f"{at.what} must be {_listed_words(known)}, not {described(value)}"
-            hint = f"did you mean `{meant}`?" if meant else ""
+            hint = f"did you mean `{meant}`?" if meant else _OTHER_WORDS.get(str(value), "")
             repair = Repair("value", meant) if meant else None
             wrong = builder.report("wrong-value", message, at.pointer, hint=hint, repair=repair)
             return meant or wrong  # what was meant can be checked further

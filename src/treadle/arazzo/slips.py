@@ -86,7 +86,12 @@ def cut_off(value: Mapping[str, Json], fields: Collection[str]) -> str:
 
     >>> cut_off({"context": "$response.body"}, ("context", "condition", "type"))
     'is there a dash too many? `context` alone makes no item'
+    >>> cut_off({"name": "$components.failureActions.again"}, ("name", "type"))
+    'write `reference: $components.failureActions.again`'
     """
+    name = value.get("name")
+    if isinstance(name, str) and name.startswith("$components."):
+        return f"write `reference: {name}`"
     only = next(iter(value)) if len(value) == 1 else ""
     return f"is there a dash too many? `{only}` alone makes no item" if only in fields else ""
 

@@ -220,18 +220,18 @@ def source_name(head: str) -> str:
 
 
 _LOOSE: Final = re.compile(
-    r"(?P<head>\{[^{}]*\}|\$[\w.-]+)?[.#]*(?:(?P<method>[A-Za-z]+)\s+)?(?:/paths(?=/))?(?P<path>/.*)"
+    r"(?:(?P<verb>[A-Za-z]+)\s+)?(?P<head>\{[^{}]*\}|\$[\w.-]+)?[.#]*(?:(?P<method>[A-Za-z]+)\s+)?(?:/paths(?=/))?(?P<path>/.*)"
 )
 _METHODS: Final = frozenset({"get", "put", "post", "delete", "options", "head", "patch", "trace", "query"})
 
 
 def _meant(part: Part, written: str) -> list[Operation]:
-    """Find what `GET /pets`, `/pets` or a pointer with bare slashes can mean."""
+    """Find what `GET /pets`, `GET {pets}./pets`, `/pets` or a pointer with bare slashes can mean."""
     found = _LOOSE.fullmatch(written.strip())
     if found is None:
         return []
     path = found["path"].replace("~1", "/").replace("~0", "~").replace("//", "/")
-    method = (found["method"] or "").lower()
+    method = (found["verb"] or found["method"] or "").lower()
     wanted = {(path, method)}
     start, _, end = path.rpartition("/")
     if not method and end.lower() in _METHODS:

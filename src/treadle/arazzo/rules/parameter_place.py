@@ -45,7 +45,9 @@ def _without_place(checked: Checked, step: Step) -> Iterator[Diagnostic]:
         for parameter in expand_parameters([listed], checked.description.components):
             if parameter.in_ is None:
                 message = f"the parameter `{parameter.name}` of the step `{step.step_id}` has no `in`"
-                yield checked.finding(RULE, message, listed.pointer, hint=_HINT)
+                is_reference = parameter.name.startswith("$components.")
+                hint = f"write `reference: {parameter.name}`" if is_reference else _HINT
+                yield checked.finding(RULE, message, listed.pointer, hint=hint)
 
 
 def _query_string(checked: Checked, workflow: Workflow, step: Step) -> Iterator[Diagnostic]:

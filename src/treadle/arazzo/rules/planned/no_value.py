@@ -78,8 +78,8 @@ def _judged(step: CheckedStep) -> Iterator[_Use]:
 def _uses(holder: Template | Criterion, pointer: str, answer: str, outputs: str) -> Iterator[_Use]:
     """Give the expressions that have no value; `answer` and `outputs` say why not, "" that they have one."""
     for expression in holder.expressions:
-        status = isinstance(expression, nodes.Plain) and expression.name == "statusCode"
-        if answer and (_of_answer(expression) or (status and answer != _CALLED)):
+        plain = isinstance(expression, nodes.Plain) and expression.name != "self"
+        if answer and (_of_answer(expression) or (plain and answer != _CALLED)):
             yield _Use(expression, pointer, answer)
         elif outputs and isinstance(expression, nodes.OutputReference):
             yield _Use(expression, pointer, outputs)
