@@ -16,7 +16,7 @@ import pytest
 import regex
 from botocore import model as botocore_model
 from botocore.session import Session
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from treadle.aws.shapes import load_service
@@ -203,7 +203,7 @@ def test_a_pattern_takes_what_it_describes(pattern: str, where: tuple[str, Any])
     with contextlib.suppress(re.error):  # classes that `re` does not know: other texts are left
         texts |= st.from_regex(re.compile(pattern, re.ASCII), fullmatch=True)
 
-    @settings(max_examples=20, database=None, deadline=None)
+    @settings(max_examples=20, database=None, deadline=None, suppress_health_check=[HealthCheck.too_slow])
     @given(texts, st.sampled_from(["", "\n", " ", "é", "/"]))
     def agrees(text: str, more: str) -> None:
         assert (rule not in ours.broken(text + more)) is bool(_compiled(pattern).fullmatch(text + more))
