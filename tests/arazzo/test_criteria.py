@@ -428,6 +428,8 @@ def test_quotes_in_values_stay_in_their_literal() -> None:
         ("$.state in ['a', 'b']", "compare with each"),
         ("$[?(@.a =~ /b/)]", "$[?search(@.name, 'a')]"),
         ("$.items[(@.length-1)]", "the last element is [-1]"),
+        ("$[?(@.a === 1)]", "write '=='"),
+        ("$.items.size() > 0", "length(@.items)"),
     ],
 )
 def test_what_other_languages_have_is_answered_with_what_jsonpath_has(condition: str, says: str) -> None:

@@ -126,6 +126,8 @@ def _by_condition(node: Condition, context: Context, data: Json, reasons: list[s
 _PATH: Final = re.compile(r"@?\.?([A-Za-z_][\w.\[\]*-]*)")
 _FOREIGN: Final = (
     (re.compile(r"=~"), "a pattern is searched in a filter: $[?search(@.name, 'a')]; or by a criterion of type regex"),
+    (re.compile(r"==="), "write '=='"),
+    (re.compile(r"\.(length|size)\(\)"), "the number of elements: $[?length(@.items) > 0]"),
     (re.compile(r"\bexists\b", re.IGNORECASE), "a query alone passes when it finds something"),
     (re.compile(r"\A\s*not\b", re.IGNORECASE), "write '!' before the query"),
     (re.compile(r"\sin\s*\["), "compare with each, and join the comparisons with '||'"),
