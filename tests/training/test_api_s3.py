@@ -458,6 +458,7 @@ def test_overridden_headers(client: Any, bucket: str) -> None:
         "text/plain",
         'inline; filename="ü"'.encode().decode("latin-1"),
     )
+    assert found["Body"].read() == b"x"
     with pytest.raises(ClientError) as caught:
         client.get_object(Bucket=bucket, Key="a", ResponseContentType="text/plain\r\nX-Evil: 1")
     assert refused(caught) == ("InvalidArgument", 400)
