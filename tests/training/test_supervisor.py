@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from treadle.launchers.scripted import Refused, ScriptedHost
 from treadle.objects.memory import MemoryObjects
 from treadle.seams import Capacity, HostEvent, JobRecord, StagedOutput
 from treadle.stores.memory import MemoryJobStore
-from treadle.training.job import INTERNAL_ERROR, Placed, StopRequested, advance, record
+from treadle.training.job import INTERNAL_ERROR, Placed, StopRequested, Tagged, advance, record
 
 HAPPY = ["Starting", "Downloading", "Training", "Uploading", "Completed"]
 
@@ -320,6 +321,40 @@ async def test_a_lost_host_is_replaced_and_the_old_agent_is_fenced(control: Cont
     assert "late" not in texts(control)
     assert [each.attempt for each in control.launcher.launched] == [1, 2]
     await control.launcher.finished()
+
+
+async def test_a_fault_is_tried_again_however_much_else_happens(control: Control) -> None:
+    """The disk fails once when a job is settled, while another job changes all the time."""
+
+    class Failing(MemoryJobStore):
+        failed = False
+
+        async def update(self, record: JobRecord) -> bool:
+            if record.status == "Completed" and not self.failed:
+                self.failed = True
+                raise StoreError("The disk is full.", hint="Make room.")
+            return await super().update(record)
+
+    async def by_name(host: ScriptedHost) -> None:
+        await (obedient(host) if host.launch.job == "b" else host.claim())
+        if host.launch.job == "a":
+            await host.ended("completed")
+
+    control.jobs, control.script = Failing(), by_name
+    async with control.supervised(tick=0.2) as supervisor:
+        await supervisor.add(new_job("b"))
+        await control.reached("Training", "b")
+        await supervisor.add(new_job("a"))
+        async with asyncio.timeout(5):
+            for number in itertools.count():
+                await supervisor.edit("b", lambda _, number=number: Tagged(2_000_000.0, {"n": str(number)}))  # type: ignore[misc]
+                job = await supervisor.find("a")
+                if job is not None and job.finished:
+                    break
+                await asyncio.sleep(0.01)
+        await supervisor.request_stop("b")
+        await control.ended("b")
+    assert control.jobs.failed
 
 
 async def test_a_launch_that_fails_is_an_internal_error(control: Control) -> None:
