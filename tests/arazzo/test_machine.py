@@ -541,6 +541,40 @@ def test_goto_a_workflow_is_a_tail_call(tell: Tell) -> None:
     assert story.end.outputs == {"theirs": "last"}
 
 
+ROUND = """
+- workflowId: ask
+  steps:
+  - stepId: a
+    operationId: poll
+    onSuccess: [{name: go, type: goto, workflowId: TARGET, criteria: [{condition: $response.body#/status == 'busy'}]}]
+- workflowId: rest
+  steps: [{stepId: b, operationId: read, onSuccess: [{name: back, type: goto, workflowId: ask}]}]
+"""
+BUSY_ANSWER = (200, {"status": "busy"})
+
+
+@pytest.mark.parametrize(
+    ("target", "answers", "waits"),
+    [
+        pytest.param("ask", [BUSY_ANSWER, BUSY_ANSWER, 200], [0.2, 0.2], id="itself"),
+        pytest.param(
+            "rest", [BUSY_ANSWER, 200, BUSY_ANSWER, 200, 200], [0.0, 0.2, 0.0, 0.2], id="another, which comes back"
+        ),
+        pytest.param("ask", [(200, {"status": "busy"}, {"Retry-After": "7"}), 200], [7.0], id="as the server asks"),
+    ],
+)
+def test_workflows_that_go_to_each_other_are_a_loop(
+    tell: Tell, target: str, answers: list[Any], waits: list[float]
+) -> None:
+    """It is paced as one of steps: once for each time round, and longer the longer it goes on."""
+    story = tell(ROUND.replace("TARGET", target), answers, workflow_id="ask")
+    assert story.end.status == "succeeded"
+    assert [seconds for seconds, _ in story.waits] == waits
+    busy = [BUSY_ANSWER if target == "ask" or number % 2 == 0 else 200 for number in range(1000)]
+    story = tell(ROUND.replace("TARGET", target), [*busy, 200], workflow_id="ask", stop_after=4000)
+    assert max(seconds for seconds, _ in story.waits) > 20
+
+
 DEPENDS = """
 - workflowId: main
   dependsOn: [setup]

@@ -605,7 +605,7 @@ class Move(Patience):
                 reason = because(self.frame.step, failure.reason) if failure else ""
                 return lambda: self.leave(succeeded=failure is None, reason=reason, handled=failure is not None)
             case "goto" if action.workflow:
-                return self.transfer(action, seen)
+                return self.transfer(action, seen, jitter)
             case "goto":
                 return self.go_to(action.step, seen, jitter, may_watch=failure is None)
             case _:
@@ -669,8 +669,11 @@ class Move(Patience):
         frame.attempt, frame.attempt_at, frame.retries = 1, at, {}
         self.state.next, self.state.due, self.state.tries, self.state.trouble_since = "send", None, 0, None
 
-    def transfer(self, action: PlannedAction, seen: Seen) -> Next:
-        """Go to another workflow: this one ends here, and the other's outcome is its outcome (a tail call)."""
+    def transfer(self, action: PlannedAction, seen: Seen, jitter: float) -> Next:
+        """Go to another workflow: this one ends here, and the other's outcome is its outcome (a tail call).
+
+        One that the way led through before closes a loop, which is paced.
+        """
         inputs, reason = self._action_inputs(action, seen)
         target = self.plan.workflows[action.workflow]
         prepared, problems = self.prepared(action.workflow, inputs)
@@ -683,17 +686,28 @@ class Move(Patience):
         self.state.finished[frame.workflow] = Finished(
             inputs=frame.inputs, outputs={}, succeeded=True, completed=frame.completed
         )
+        way = {frame.workflow: min(frame.entered.values(), default=self.now)} if not frame.way else frame.way
+        since = way.get(action.workflow)
+        self.state.next = "enter"
+        if since is None:
+            way = {**way, action.workflow: self.now}
+            self.wait(self.now, "poll")
+        else:
+            back = list(way).index(action.workflow)
+            way = dict(list(way.items())[: back + 1])
+            url = seen.came.request.url if seen.came else ""
+            pause = pacing.pause(seen.answer, self.now, since=since, url=url, poll=self.options.poll, jitter=jitter)
+            self.wait(*pause)
         self.state.frames[-1] = Frame(
             workflow=action.workflow,
             inputs=prepared,
             purpose=frame.purpose,
             recovered=frame.recovered,
             expires=frame.expires,
+            way=way,
         )
         self.durable = True
-        # Workflows can go to each other for ever without a request in between: the wait lets the run loop in.
-        self.state.next = "enter"
-        return self.wait(self.now, "poll")
+        return None
 
     def _action_inputs(self, action: PlannedAction, seen: Seen) -> tuple[dict[str, Json], str]:
         """Give a target workflow's inputs: the action's parameters (1.1), else inputs of the same name (1.0)."""

@@ -59,6 +59,8 @@ class Frame(msgspec.Struct, kw_only=True, gc=False):
     """Action name → retries made in this visit."""
     detour: Detour | None = None
     recovered: bool = False
+    way: dict[str, float] = {}
+    """Workflow → when it was entered first, of those that went to each other until this one, which is the last."""
     last_status: int | None = None
     """The status of its last answer, for a step that calls it and looks at `$statusCode` (`workflow-step-status`)."""
 
