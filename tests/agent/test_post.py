@@ -145,8 +145,10 @@ async def test_no_answer(case: Case, serve: Serve, poster: Poster) -> None:
 async def test_an_endless_answer(serve: Serve) -> None:
     """An answer is not collected beyond a limit."""
     server = await serve([b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + b"a" * 1001], silent=True)
+    limited = Poster({}, limit=1000)
     with pytest.raises(BadAnswerError, match="longer than 1000 bytes"):
-        await Poster({}, limit=1000).post(server.url, b"", seconds=10)
+        await limited.post(server.url, b"", seconds=10)
+    await limited.close()
 
 
 async def test_connections_are_kept(serve: Serve, poster: Poster) -> None:
@@ -157,6 +159,18 @@ async def test_connections_are_kept(serve: Serve, poster: Poster) -> None:
     assert server.connections == 1
     await asyncio.gather(*(poster.post(server.url, b"", seconds=10) for _ in range(2)))
     assert server.connections == 2
+
+
+async def test_closing_that_is_broken_off(serve: Serve, poster: Poster) -> None:
+    """Who is cancelled while it closes its connections leaves none of them open."""
+    server = await serve([ANSWER], [ANSWER])
+    await asyncio.gather(*(poster.post(server.url, b"", seconds=10) for _ in range(2)))
+    writers = [each.writer for each in next(iter(poster._kept.values()))]
+    closing = asyncio.create_task(poster.close())
+    await asyncio.sleep(0)
+    closing.cancel()
+    await asyncio.wait({closing})
+    assert [each.is_closing() for each in writers] == [True, True]
 
 
 async def test_a_connection_that_was_closed_meanwhile(serve: Serve, poster: Poster) -> None:

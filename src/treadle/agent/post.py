@@ -57,10 +57,13 @@ class Poster:
 
     async def close(self) -> None:
         """Let go of the connections that were kept, and of those that were given up but for their last moment."""
-        for connection in (*(each for kept in self._kept.values() for each in kept), *self._aborted):
-            await _closed(connection)
+        connections = [*(each for kept in self._kept.values() for each in kept), *self._aborted]
         self._kept.clear()
         self._aborted.clear()
+        for each in connections:
+            each.writer.close()  # all, before the first wait, which may be broken off
+        for each in connections:
+            await _closed(each)
 
     async def post(self, url: str, body: bytes, *, seconds: float) -> tuple[int, bytes]:
         """Send a body and give the status and body of the answer, within so many seconds.
