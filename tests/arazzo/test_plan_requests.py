@@ -37,6 +37,7 @@ API: dict[str, Any] = {
                 "responses": {"200": {"description": "ok"}},
             }
         },
+        "/lost": {"post": {"operationId": "lost", "parameters": [{"name": "id", "in": "path", "required": True}]}},
         "/parts?number={number}": {"put": {"operationId": "part", "responses": {"200": {"description": "ok"}}}},
         "/things/{key+}/{kind}": {"post": {"operationId": "bare", "responses": {"200": {"description": "ok"}}}},
     },
@@ -116,6 +117,20 @@ def test_parameters_that_only_the_path_names_are_parameters(
 ) -> None:
     """Descriptions forget to declare them; the path says that they are needed."""
     assert found(tmp_path, parameters, operation="bare") == want
+
+
+@pytest.mark.parametrize(
+    ("parameters", "want"),
+    [
+        pytest.param("{name: id, in: path, value: 1}", [("unknown-parameter", "error")], id="given"),
+        pytest.param("", [], id="not-given"),
+    ],
+)
+def test_a_parameter_of_the_path_that_the_path_does_not_name_is_none(
+    tmp_path: Path, parameters: str, want: list[tuple[str, str]]
+) -> None:
+    """There is no place for its value, whatever the description declares."""
+    assert found(tmp_path, parameters, operation="lost") == want
 
 
 @pytest.mark.parametrize(

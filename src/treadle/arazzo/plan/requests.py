@@ -64,13 +64,13 @@ def check_path(part: Part, operation: Operation) -> None:
 
 
 def _of_path(operation: Operation) -> list[OperationParameter]:
-    """Give the parameters of the path: those that are declared, and those that only the path (its query) names."""
-    declared = [each for each in operation.parameters if each.location == "path"]
-    known = {_key(each.location, each.name) for each in operation.parameters}
+    """Give the parameters that the path names, and its query: as they are declared, where they are."""
+    declared = {_key(each.location, each.name): each for each in operation.parameters}
     path, _, query = operation.path.partition("?")
-    named = [OperationParameter(name, "path", required=True) for name in dict.fromkeys(_TEMPLATE.findall(path))]
-    named += [OperationParameter(name, "query", required=True) for name in dict.fromkeys(_TEMPLATE.findall(query))]
-    return [*declared, *(each for each in named if _key(each.location, each.name) not in known)]
+    named = [OperationParameter(name, "path", required=True) for name in _TEMPLATE.findall(path)]
+    named += [OperationParameter(name, "query", required=True) for name in _TEMPLATE.findall(query)]
+    by_key = {_key(each.location, each.name): each for each in named}
+    return [declared.get(key, each) for key, each in by_key.items()]
 
 
 def _meant_for(declared: OperationParameter, operation: Operation, made: Sequence[PlannedArgument]) -> int | None:
@@ -94,15 +94,15 @@ def check_parameters(part: Part, step: model.Step, operation: Operation, argumen
     """Report parameters that the operation needs and does not get, and those that it does not know."""
     given = {_key(each.location, each.name) for each in arguments}
     whole_query = any(each.location == "querystring" for each in arguments)
-    others = (each for each in operation.parameters if each.location != "path")
-    for declared in (*others, *_of_path(operation)):
-        if declared.required and _key(declared.location, declared.name) not in given:
+    others = [each for each in operation.parameters if each.location != "path"]
+    known = {_key(each.location, each.name): each for each in (*others, *_of_path(operation))}
+    for key, declared in known.items():
+        if declared.required and key not in given:
             if declared.location == "header" and declared.name.lower() in _NOT_DECLARED:
                 continue
             if declared.location in {"query", "querystring"} and whole_query:
                 continue
             _missing(part, step, operation, declared)
-    known = {_key(each.location, each.name) for each in (*operation.parameters, *_of_path(operation))}
     for argument in arguments:
         if argument.location == "querystring":
             continue  # it is the whole query, whatever its name
