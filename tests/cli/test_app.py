@@ -168,6 +168,8 @@ def test_a_mistake_of_ours_with_debugging(monkeypatch: pytest.MonkeyPatch, capsy
 INTERRUPTED_AT = """
 import importlib.abc, os, signal, sys
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # the tests may run where it is ignored
+
 class Interrupts(importlib.abc.MetaPathFinder):
     def find_spec(self, name, path, target=None):
         if name == {at!r}:
