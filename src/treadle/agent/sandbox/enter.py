@@ -1,8 +1,8 @@
 """The process between the agent and the training program: it isolates, starts, watches and ends.
 
-It is run as a script by its path, with `python -I -S`, and imports little: every program waits for it. With pathlib,
-contextlib, socket, json and typing it would take twice as long to start. And what happens between `fork` and `exec`
-happens in a process that has one thread and no event loop.
+It is run by `python -I -S`, and imports little: every program waits for it. With pathlib, contextlib, socket, json and
+typing it would take twice as long to start. And what happens between `fork` and `exec` happens in a process that has
+one thread and no event loop.
 
 It reads its plan (marshalled by the same interpreter, see `treadle.agent.sandbox.process`) from standard input; its
 only argument is the number of a file descriptor to which it writes why it could not start. End of file there means: the
@@ -29,15 +29,17 @@ import errno
 import fcntl
 import marshal
 import os
-import signal
 import stat
 import struct
 import sys
 
 TYPE_CHECKING = False  # importing it from typing would be to import typing
 if TYPE_CHECKING:
+    import signal
     from collections.abc import Callable
     from typing import Any, NoReturn
+else:
+    import _signal as signal  # which `signal` wraps in enumerations: their import alone is a quarter of the start
 
 KILL_ALL = signal.SIGUSR1
 SET_UP_FAILED = 125

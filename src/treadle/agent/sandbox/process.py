@@ -15,6 +15,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from treadle.agent.sandbox import enter
@@ -26,6 +27,9 @@ __all__ = ["EnteredProcess", "start"]
 
 # Mounting takes milliseconds; a machine that takes this long is not going to.
 _START_TIMEOUT = 60.0
+
+# A script would be compiled for every program. What `enter` was compiled to for the agent comes before the plan.
+_ENTER = "import marshal, sys; del sys.argv[0]; exec(marshal.load(sys.stdin.buffer))"
 
 
 class EnteredProcess:
@@ -77,11 +81,13 @@ def start(plan: Mapping[str, Json], *, cgroups: Sequence[Path] = (), descriptors
     that lives as long as the program may: the kernel takes the end of the thread that started a process for the death
     of its parent.
     """
+    code = SourceFileLoader(enter.__name__, enter.__file__).get_code(enter.__name__)
+    told = marshal.dumps(code) + marshal.dumps({**plan, "parent": os.getpid()})
     output, output_end = os.pipe()
     status, status_end = os.pipe()
     try:
         popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", enter.__file__, str(status_end)],
+            [sys.executable, "-I", "-S", "-c", _ENTER, enter.__file__, str(status_end)],
             stdin=subprocess.PIPE,
             stdout=output_end,
             stderr=subprocess.STDOUT,
@@ -98,7 +104,7 @@ def start(plan: Mapping[str, Json], *, cgroups: Sequence[Path] = (), descriptors
         os.close(output_end)
         os.close(status_end)
     process = EnteredProcess(popen, output)
-    refusal = _told(popen, status, marshal.dumps({**plan, "parent": os.getpid()}), cgroups)
+    refusal = _told(popen, status, told, cgroups)
     if refusal:
         popen.kill()
         popen.wait()
