@@ -195,6 +195,7 @@ def test_payloads_that_no_request_can_carry_are_told_before_the_first(
         pytest.param("{base: {base: {flag: '{$inputs.b}'}}}", {"base": {"base": {"flag": True}}}, id="recursive"),
         pytest.param("{items: [{n: '{$inputs.i}'}]}", {"items": [{"n": 7}]}, id="in-a-list"),
         pytest.param("{count: 'a{$inputs.i}'}", {"count": "a7"}, id="longer-text"),
+        pytest.param("{name: 'by {$method}'}", {"name": "by POST"}, id="its-own-method"),
     ],
 )
 def test_a_lone_braced_expression_has_the_type_that_the_schema_wants(tmp_path: Path, payload: str, sent: Any) -> None:

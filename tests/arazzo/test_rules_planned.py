@@ -274,7 +274,7 @@ CASES = [
         Case("answer-in-a-parameter", "{stepId: a, operationId: search, parameters: [{name: q, in: query, value: $response.header.ETag}]}", ["warning /parameters/0/value"]),
         Case("request-in-a-parameter", "{stepId: a, operationId: search, parameters: [{name: q, in: query, value: $request.body#/q}]}", ["warning /parameters/0/value"]),
         Case("replacement", create(GOOD, "").replace("payload:", "replacements: [{target: /kind, value: $response.body}], payload:"), ["warning /requestBody/replacements/0/value"]),
-        Case("method-in-a-body", create("{name: $method, kind: k}"), ["warning /requestBody/payload/name"]),
+        Case("url-in-a-body", create("{name: $url, kind: $method}"), ["warning /requestBody/payload/name"]),
         Case("outputs-in-a-body", create("{name: $outputs.x, kind: k}"), ["warning /requestBody/payload/name"], "a workflow, after the step"),
         Case("outputs-of-an-operation", reads("$outputs.note"), ["warning /outputs/o"]),
         Case("outputs-in-a-criterion", job("$outputs.note == 'x'"), ["warning /successCriteria/0/condition"]),

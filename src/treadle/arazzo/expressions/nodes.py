@@ -172,7 +172,7 @@ class Plain(Expression, frozen=True):
         if self.name == "self":
             return context.self_uri or MISSING
         if self.name == "method":
-            return request.method.upper() if request is not None else MISSING
+            return (request.method if request is not None else context.method).upper() or MISSING
         if response is not None and response.url:
             return response.url
         return request.url if request is not None else MISSING

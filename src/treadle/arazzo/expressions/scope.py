@@ -85,8 +85,8 @@ class Context(msgspec.Struct, gc=False):
     """What expressions can see at one moment of a run; cheap, built anew for each evaluation.
 
     `steps` gives each finished step's outputs, `workflows` each finished workflow's `{"inputs": …, "outputs": …}`,
-    `outputs` what `$outputs.x` means here, `sources` the fields of the source descriptions. Names that have no value
-    are absent: that is the missing value, which is not null.
+    `outputs` what `$outputs.x` means here, `sources` the fields of the source descriptions, `method` that of the
+    request that is being made. Names that have no value are absent: that is the missing value, which is not null.
     """
 
     inputs: Mapping[str, Json] = {}
@@ -96,6 +96,7 @@ class Context(msgspec.Struct, gc=False):
     sources: Mapping[str, Mapping[str, Json]] = {}
     components: Mapping[str, Json] = {}
     self_uri: str = ""
+    method: str = ""
     request: Request | None = None
     request_body: Json | Missing = MISSING
     path_parameters: Mapping[str, Json] = {}

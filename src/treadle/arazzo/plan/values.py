@@ -163,6 +163,7 @@ class PlannedStep:
     def call(self, context: Context, notes: Remarks) -> Call:
         """Evaluate what the step asks of its operation. Raises `EvaluationError`; what was dropped goes to `notes`."""
         arguments = []
+        context.method = self.operation.method if self.operation else ""
         for each in self.arguments:
             value = each.value.evaluate(context, notes)
             if value is not MISSING:

@@ -78,11 +78,17 @@ def _judged(step: CheckedStep) -> Iterator[_Use]:
 def _uses(holder: Template | Criterion, pointer: str, answer: str, outputs: str) -> Iterator[_Use]:
     """Give the expressions that have no value; `answer` and `outputs` say why not, "" that they have one."""
     for expression in holder.expressions:
-        plain = isinstance(expression, nodes.Plain) and expression.name != "self"
-        if answer and (_of_answer(expression) or (plain and answer != _CALLED)):
+        if answer and (_of_answer(expression) or _unknown_yet(expression, answer)):
             yield _Use(expression, pointer, answer)
         elif outputs and isinstance(expression, nodes.OutputReference):
             yield _Use(expression, pointer, outputs)
+
+
+def _unknown_yet(expression: Expression, answer: str) -> bool:
+    """Tell whether it is one of `$statusCode`, `$url` and, where no request is made, `$method`."""
+    if not isinstance(expression, nodes.Plain) or expression.name == "self" or answer == _CALLED:
+        return False
+    return expression.name != "method" or answer != _SENT
 
 
 def _of_answer(expression: Expression) -> bool:
