@@ -330,6 +330,7 @@ def test_versions(value: str, severity: str, message: str) -> None:
         ("swagger: '2.0'\n", "Swagger", "sourceDescriptions"),
         ("asyncapi: 3.0.0\n", "AsyncAPI", "sourceDescriptions"),
         ("arrazo: 1.0.1\n", "no version", "`arrazo`"),
+        ("workflowsSpec: 1.0.0-prerelease\n", "no version", "`workflowsSpec`"),
         ("a: 1\n", "no Arazzo description", "1.1.0"),
         ("- a\n", "not a list", ""),
         ("just text\n", "not the text", ""),

@@ -168,7 +168,7 @@ FAULTS = [
     Case("control-character", b"a: 1\nb: x\x1by", 2, 5, "U+001B", "escape"),
     Case("nul", b"a: \x00", 1, 4, "U+0000"),
     Case("tab", b"a:\n\tb: 1", 2, 1, "", "spaces"),
-    Case("unclosed-quote", b'a: "x\n', 1, 6, "unexpected end of stream", "not closed"),
+    Case("unclosed-quote", b'a: "x\nb: y\n', 1, 4, "unexpected end of stream", "not closed"),
     Case("no-colon", b"a: 1\nb\nc: 2\n", 2, 1, "could not find expected ':'", "this line lacks its ':'"),
     Case("slash-comment", b"a: 1\n// why\nb: 2\n", 2, 1, "", "comments begin with #"),
     Case("json-comment", b'{"a": 1,\n // why: so\n "b": 2}', 2, 2, "this is not JSON", "JSON has no comments"),

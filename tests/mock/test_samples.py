@@ -68,6 +68,11 @@ CASES = [
     Case("multiple", {"type": "integer", "minimum": 11, "multipleOf": 5}, 15),
     Case("negative", {"type": "integer", "maximum": -3}, -3),
     Case(
+        "what is required and no name is passed over",
+        {"type": "object", "required": [["a"], 3, "b"], "properties": {"b": {"type": "boolean"}}},
+        {"b": True},
+    ),
+    Case(
         "only what is required",
         {"type": "object", "required": ["a"], "properties": {"a": {"type": "boolean"}, "b": {}}},
         {"a": True},

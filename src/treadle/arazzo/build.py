@@ -135,7 +135,7 @@ class _Builder:
             hint = "name it in the sourceDescriptions of an Arazzo document, and give that document"
             self.report("version", message, join("", other), hint=hint, key=True)
             return
-        alike = close_to("arazzo", value)
+        alike = "workflowsSpec" if "workflowsSpec" in value else close_to("arazzo", value)  # its name before 1.0
         hint = f"did you mean `arazzo` instead of `{alike}`?" if alike else 'its first line says so: `arazzo: "1.1.0"`'
         message = "this is no Arazzo description: it has no version of the specification, `arazzo`"
         self.report("version", message, join("", alike) if alike else "", hint=hint, key=bool(alike))

@@ -446,9 +446,9 @@ def _yaml_events(text: str) -> Iterator[Any]:
     try:
         yield from iter(parser.get_event, None)
     except yaml.MarkedYAMLError as error:
-        # A line that should be a key is known as one only behind it.
-        of_key = "simple key" in (error.context or "") and error.context_mark
-        mark = of_key or error.problem_mark or error.context_mark
+        # A line that should be a key is known as one only behind it, a quote that is not closed only at the end.
+        began = error.context in {"while scanning a simple key", "while scanning a quoted scalar"}
+        mark = (began and error.context_mark) or error.problem_mark or error.context_mark
         span = Span(mark.line, mark.column, 1) if mark else Span(0, 0, 1)
         problem = " ".join(filter(None, (error.problem, error.context)))
         raise _Fault(f"this is not YAML: {problem}", span, hint=_hint(problem, text, span)) from None
