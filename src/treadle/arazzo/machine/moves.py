@@ -649,7 +649,9 @@ class Move(Patience):
     def watched(self, event: Watched) -> Next:
         """Count the visits that changed nothing, and go on with what did."""
         frame = self.frame
-        frame.visits[frame.step] = frame.visits.get(frame.step, 0) + event.visits
+        if event.visits:
+            frame.visits[frame.step] = frame.visits.get(frame.step, 0) + event.visits
+            frame.attempt, frame.retries = 1, {}  # what a retry had left, from the visit before
         match event.event:
             case Due():
                 return self.due()
