@@ -74,6 +74,7 @@ def found(tmp_path: Path, parameters: str = ALL, more: str = "", operation: str 
     ("parameters", "want"),
     [
         pytest.param(ALL, [], id="all"),
+        pytest.param(ALL.replace("value: 1}", "value: 1, reference: ''}"), [], id="all-with-empty-references"),
         pytest.param("{name: page, in: query, value: 1}", [("missing-parameter", "error")], id="no-path"),
         pytest.param("{name: id, in: path, value: 1}", [("missing-parameter", "warning")], id="no-query"),
         pytest.param(

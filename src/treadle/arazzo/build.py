@@ -420,6 +420,12 @@ def _or_reusable(read: _Reader) -> _Reader:
     def read_either(builder: _Builder, value: Json, at: _At) -> Any:
         if isinstance(value, dict) and "$ref" in value and "reference" not in value:
             value = _referred(builder, value, at)
+        if isinstance(value, dict) and "name" in value and value.get("reference", "none") in ("", None):
+            message = "a `reference` that is empty refers to nothing"
+            builder.report(
+                "empty-field", message, join(at.pointer, "reference"), severity="warning", key=True, hint="leave it out"
+            )
+            value = {name: each for name, each in value.items() if name != "reference"}
         return (
             _reusable(builder, value, at)
             if isinstance(value, dict) and "reference" in value
