@@ -221,6 +221,7 @@ CASES = [
     Case("number-as-id", WORKFLOW + "  steps: [{stepId: 1, operationId: x}]\n", "7:20", "error", "wrong-type", "a text", '"1"'),
     Case("truth-as-condition", STEPS + "    successCriteria: [{condition: true}]\n", "10:35", "error", "wrong-type", ""),
     Case("empty-reference", STEPS + "    parameters: [{name: a, in: query, value: 1, reference: ''}]\n", "10:49", "warning", "empty-field", "refers to nothing", "leave it out"),
+    Case("empty-name", STEPS + "    workflowId: ''\n", "10:5", "warning", "empty-field", "is empty", "leave it out"),
     Case("empty-field", STEPS + "    outputs:\n", "10:5", "warning", "empty-field", "is empty", "leave it out"),
     Case("empty-required", WORKFLOW + "  steps:\n", "7:3", "error", "wrong-type", "empty"),
     Case("unknown-word", STEPS + "    onSuccess: [{name: a, type: go}]\n", "10:33", "error", "wrong-value", "`goto`"),

@@ -366,6 +366,23 @@ def _an(shape: _Shape) -> _Reader:
     return read
 
 
+# What names something is never empty; serializers of other programs write fields that were not set as empty texts.
+_NEVER_EMPTY: Final = frozenset(
+    {
+        "operationId",
+        "operationPath",
+        "channelPath",
+        "workflowId",
+        "stepId",
+        "action",
+        "in",
+        "context",
+        "type",
+        "contentType",
+    }
+)
+
+
 def _read_member(
     builder: _Builder, value: Mapping[str, Json], at: _At, shape: _Shape, member: _Member, written: str
 ) -> dict[str, Any]:
@@ -380,7 +397,8 @@ def _read_member(
         return stand_in
     here = at.member(written, f"`{written}` of this {shape.name}")
     given = value[written]
-    if given is None and not member.null and not member.required:
+    is_empty = (given is None and not member.null) or (given == "" and member.name in _NEVER_EMPTY)
+    if is_empty and not member.required:
         message = f"{here.what} is empty"
         builder.report("empty-field", message, here.pointer, severity="warning", key=True, hint="leave it out")
         return stand_in
