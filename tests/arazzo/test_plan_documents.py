@@ -401,3 +401,13 @@ def test_two_workflows_of_one_name_stand_in_the_way_of_every_run(tmp_path: Path)
     text = "sourceDescriptions: [{name: api, url: api.json, type: openapi}]\nworkflows:\n" + one + one
     with pytest.raises(DescriptionError, match="duplicate-id"):
         Shelf(tmp_path, {"main.yaml": text}).open("one")
+
+
+@pytest.mark.parametrize("name", ["#", "#/", "a#b", "#main"])
+def test_a_workflow_may_have_a_number_sign_in_its_name(name: str, tmp_path: Path) -> None:
+    """It parts documents from workflows only where there are several."""
+    text = f"""
+    sourceDescriptions: [{{name: api, url: api.json, type: openapi}}]
+    workflows: [{{workflowId: '{name}', steps: [{{stepId: s, operationId: one}}]}}]
+    """
+    assert Shelf(tmp_path, {"main.yaml": text}).tell([200], workflow=name).requests == [("one", None)]

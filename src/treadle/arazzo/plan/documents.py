@@ -94,6 +94,10 @@ class Part:
         """Give the key of one of its workflows in the plan."""
         return f"{self.name}#{workflow_id}" if self.name else workflow_id
 
+    def workflow_id(self, key: str) -> str:
+        """Give the workflowId that a key of this document stands for."""
+        return key.removeprefix(f"{self.name}#") if self.name else key
+
     def source(self, name: str) -> OpenedSource | None:
         """Give what a source description of this document opened as, None where the caller left it out."""
         opened = self.opened.sources.get(name)

@@ -158,7 +158,7 @@ class _Planner:
         while waiting:
             key = waiting.pop(0)
             part = self.parts.of(key)
-            workflow = part.description.workflow(key.removeprefix(f"{part.name}#"))
+            workflow = part.description.workflow(part.workflow_id(key))
             if key in self.workflows or workflow is None:
                 continue
             self.workflows[key] = planned = self.workflow(part, workflow)
@@ -237,13 +237,13 @@ class _Planner:
         for key in keys:
             there = self.parts.of(key) if key else part
             if key and there is not part:
-                workflow_id = key.removeprefix(f"{there.name}#")
+                workflow_id = there.workflow_id(key)
                 yield workflow_id, there.signatures[workflow_id]
 
     def called(self, key: str) -> tuple[Part, model.Workflow]:
         """Give a workflow of the plan with its document. What was found is there."""
         part = self.parts.of(key)
-        workflow = part.description.workflow(key.removeprefix(f"{part.name}#"))
+        workflow = part.description.workflow(part.workflow_id(key))
         if workflow is None:
             raise AssertionError(key)
         return part, workflow
