@@ -277,6 +277,18 @@ def test_clients_share_one_service_which_then_goes(home: Home) -> None:
 
 
 @pytest.mark.usefixtures("leftovers")
+def test_who_leaves_a_service_behind_is_not_warned(home: Home) -> None:
+    """It is meant to outlive a program that was not told to wait for it; the program ends without a word."""
+    code = (
+        "import pathlib, sys; from treadle.embedded import ensure_service; from treadle.home import Home\n"
+        "with ensure_service(Home(pathlib.Path(sys.argv[1]))): pass"
+    )
+    command = [sys.executable, "-X", "dev", "-c", code, str(home.root)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+@pytest.mark.usefixtures("leftovers")
 def test_an_embedded_service_stays_for_its_job(home: Home, tmp_path: Path) -> None:
     """The client has gone, the job goes on; another client finds the same service."""
     go = tmp_path / "image" / "go"  # which the program can see

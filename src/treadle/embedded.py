@@ -7,6 +7,7 @@ Clients that find no service at the same time take turns by `start.lock`: the fi
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import select
@@ -30,8 +31,15 @@ _DEADLINE: Final = 60.0
 _LOG_LIMIT: Final = 1 << 20
 _LOG_SHOWN: Final = 2000
 
-# Services outlive who started them. They are kept here so that one that ends first is reaped, and nobody is warned.
+# Services outlive who started them. They are kept here so that one that ends first is reaped.
 _started: list[subprocess.Popen[bytes]] = []
+
+
+@atexit.register
+def _let_go() -> None:
+    """Leave the services behind, which is meant: without this, Popen warns of it."""
+    for each in _started:
+        each.returncode = each.poll() or 0
 
 
 @contextlib.contextmanager
