@@ -7,12 +7,13 @@ than everything else between the submission of a job and the first line of its p
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 import httptools
+
+from treadle.agent.connections import closed
 
 if TYPE_CHECKING:
     import ssl
@@ -60,10 +61,7 @@ class Poster:
         connections = [*(each for kept in self._kept.values() for each in kept), *self._aborted]
         self._kept.clear()
         self._aborted.clear()
-        for each in connections:
-            each.writer.close()  # all, before the first wait, which may be broken off
-        for each in connections:
-            await _closed(each)
+        await closed([each.writer for each in connections])
 
     async def post(self, url: str, body: bytes, *, seconds: float) -> tuple[int, bytes]:
         """Send a body and give the status and body of the answer, within so many seconds.
@@ -85,7 +83,7 @@ class Poster:
         if answer.keep:
             kept.append(connection)
         else:
-            await _closed(connection)
+            await closed([connection.writer])
         return answer.status, b"".join(answer.pieces)
 
     def _request(self, address: SplitResult, body: bytes) -> bytes:
@@ -131,7 +129,7 @@ async def _usable(kept: list[_Connection]) -> _Connection | None:
         connection = kept.pop()
         if connection.usable:
             return connection
-        await _closed(connection)
+        await closed([connection.writer])
     return None
 
 
@@ -156,9 +154,3 @@ async def _answer(reader: asyncio.StreamReader, limit: int) -> _Answer:
             raise BadAnswerError("the connection was closed before the answer was whole")
         answer.take(data)
     return answer
-
-
-async def _closed(connection: _Connection) -> None:
-    connection.writer.close()
-    with contextlib.suppress(OSError):
-        await connection.writer.wait_closed()

@@ -38,6 +38,7 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import urlsplit
 
+from treadle.agent.connections import closed
 from treadle.agent.sandbox import rights, switch
 from treadle.errors import LaunchError
 
@@ -272,11 +273,7 @@ async def _pass_on(address: str, port: int, reader: asyncio.StreamReader, writer
         for each in ends:
             _break(each)  # as it would be without us: nobody answers, or the connection breaks
     finally:
-        for each in ends:
-            each.close()  # all, before the first wait, which may be broken off
-        for each in ends:
-            with contextlib.suppress(OSError):
-                await each.wait_closed()
+        await closed(ends)
 
 
 def _break(writer: asyncio.StreamWriter) -> None:
