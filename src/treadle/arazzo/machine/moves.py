@@ -622,9 +622,13 @@ class Move(Patience):
             self.durable = True
         frame.step = step_id
         self.state.next = "visit"
+        pause = self._pause(seen, since, jitter)
+        return self.wait(pause.until, pause.why, self._watch(seen, since) if stays and may_watch else None)
+
+    def _pause(self, seen: Seen, since: float, jitter: float) -> pacing.Pause:
+        """Give the pause before a loop that was entered at `since` goes round again."""
         url = seen.came.request.url if seen.came else ""
-        until, why = pacing.pause(seen.answer, self.now, since=since, url=url, poll=self.options.poll, jitter=jitter)
-        return self.wait(until, why, self._watch(seen, since) if stays and may_watch else None)
+        return pacing.pause(seen.answer, self.now, since=since, url=url, poll=self.options.poll, jitter=jitter)
 
     def _watch(self, seen: Seen, since: float) -> Watch | None:
         """Say how the poll goes on while nothing changes; None where that cannot be told beforehand."""
@@ -697,9 +701,7 @@ class Move(Patience):
         else:
             back = list(way).index(action.workflow)
             way = dict(list(way.items())[: back + 1])
-            url = seen.came.request.url if seen.came else ""
-            pause = pacing.pause(seen.answer, self.now, since=since, url=url, poll=self.options.poll, jitter=jitter)
-            self.wait(*pause)
+            self.wait(*self._pause(seen, since, jitter))
         self.state.frames[-1] = Frame(
             workflow=action.workflow,
             inputs=prepared,
