@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from treadle.errors import TransportError, UsageError
-from treadle.http import MASK, RecordingTransport, ReplayTransport, ScriptedTransport, read_recording
+from treadle.http import RecordingTransport, ReplayTransport, ScriptedTransport, read_recording
 from treadle.http.replay import Header, ReplayError
+from treadle.masking import MASK
 from treadle.seams import Request, Response
 
 URL = "https://api.example.com/v1/pets?limit=2"

@@ -15,9 +15,10 @@ from tests.arazzo.test_run_messages import Collected, Nobody
 from treadle.arazzo import events
 from treadle.arazzo.references import References, prepared, referring
 from treadle.arazzo.run import Outcome, RunOptions, run
-from treadle.arazzo.secrecy import MASK, Secrets
+from treadle.arazzo.secrecy import Secrets
 from treadle.errors import UsageError
 from treadle.http import ScriptedTransport
+from treadle.masking import MASK
 from treadle.seams import Json, Response, RunRecord
 from treadle.stores.memory import MemoryRunStore
 

@@ -10,20 +10,15 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final, TypeVar
-from urllib.parse import quote, quote_plus
 
 import msgspec
 
 from treadle.arazzo import events
+from treadle.masking import MASK, SHORTEST, spellings
 
-__all__ = ["MASK", "Secrets"]
+__all__ = ["Secrets"]
 
 _Event = TypeVar("_Event", bound=events.Event)
-
-MASK: Final = "•••"
-
-# Masking "a" would garble everything and hide nothing.
-_SHORTEST: Final = 4
 
 # Of the members of events those that are the document's own words or the engine's, and so hold no secret.
 _OPEN: Final = frozenset(
@@ -55,7 +50,7 @@ class Secrets:
 
     def also(self, texts: Iterable[str]) -> Secrets:
         """Give the same with more texts; one that is too short to be a secret is left out."""
-        more = {text for text in texts if len(text) >= _SHORTEST}
+        more = {text for text in texts if len(text) >= SHORTEST}
         return self if more <= self.texts else Secrets(self.texts | more)
 
     def mask(self, event: _Event) -> _Event:
@@ -73,7 +68,7 @@ class Secrets:
 @lru_cache(maxsize=64)
 def _forms(texts: frozenset[str]) -> tuple[tuple[str, bytes], ...]:
     """Give how the texts may have been written, the longest first, each also as JSON writes it."""
-    forms = {form for text in texts for form in (text, quote(text, safe="-._~"), quote_plus(text), _in_json(text))}
+    forms = {form for text in texts for form in (*spellings(text), _in_json(text))}
     return tuple((each, _in_json(each).encode()) for each in sorted(forms, key=len, reverse=True))
 
 

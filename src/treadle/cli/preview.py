@@ -14,7 +14,8 @@ from urllib.parse import quote
 from treadle.arazzo.expressions import Context, EvaluationError
 from treadle.arazzo.plan import Plan, PlannedChannel, PlannedStep, PlannedWorkflow
 from treadle.errors import TreadleError
-from treadle.http.redaction import MASK, redact_headers
+from treadle.http.redaction import redact_headers
+from treadle.masking import MASK
 from treadle.seams import MISSING, Call, Headers, Json, Missing
 
 __all__ = ["HIDDEN", "Preview", "previews"]

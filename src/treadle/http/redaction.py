@@ -9,13 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from typing import Final
-from urllib.parse import quote, quote_plus, unquote_plus
+from urllib.parse import unquote_plus
 
+from treadle.masking import MASK, SHORTEST, spellings
 from treadle.seams import Headers
 
-__all__ = ["MASK", "redact_headers", "redact_text", "redact_url"]
-
-MASK: Final = "•••"
+__all__ = ["redact_headers", "redact_text", "redact_url"]
 
 _HEADERS: Final = frozenset(
     {
@@ -68,9 +67,6 @@ _QUERY: Final = frozenset(
     }
 )
 
-# A secret as short as this would mask half of a text that has nothing to do with it.
-_SHORTEST: Final = 4
-
 _USERINFO: Final = re.compile(r"(?<=//)[^/?#@]*@")
 _MEMBER: Final = re.compile(r"(?<=[?&])([^=&#]+)=([^&#]*)")
 
@@ -101,7 +97,7 @@ def _header(name: str, value: str, secrets: Iterable[str]) -> str:
 def redact_text(text: str, secrets: Iterable[str]) -> str:
     """Give a text with every secret masked, the longest first, in plain and percent-encoded form."""
     for secret in sorted(filter(None, secrets), key=len, reverse=True):
-        if len(secret) >= _SHORTEST:
-            for form in {secret, quote(secret, safe="-._~"), quote_plus(secret)}:
+        if len(secret) >= SHORTEST:
+            for form in spellings(secret):
                 text = text.replace(form, MASK)
     return text

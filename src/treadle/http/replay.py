@@ -22,7 +22,8 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 import msgspec
 
 from treadle.errors import TransportError, TransportFault, TreadleError, UsageError
-from treadle.http.redaction import MASK, redact_headers, redact_text, redact_url
+from treadle.http.redaction import redact_headers, redact_text, redact_url
+from treadle.masking import MASK, SHORTEST
 from treadle.seams import Headers, Json, Request, Response, Transport
 
 __all__ = ["Header", "Recording", "RecordingTransport", "ReplayError", "ReplayTransport", "read_recording"]
@@ -49,7 +50,6 @@ _SECRET_MEMBER: Final = re.compile(
     r"(?i)^(.*[_-])?(access|refresh|id|auth|session|bearer)[_-]?token$|password|passwd|secret|private[_-]?key|api[_-]?key"
     r"|^token$|credential"
 )
-_SHORTEST_SECRET: Final = 4
 
 
 class ReplayError(TreadleError):
@@ -119,7 +119,7 @@ class _Masking:
     """Masks what is secret, and remembers every value that it masked, for the places where it comes again."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        self._known = {each for each in secrets if len(each) >= _SHORTEST_SECRET}
+        self._known = {each for each in secrets if len(each) >= SHORTEST}
 
     def request(self, request: Request) -> _Request:
         body = self._body(request.body)
@@ -168,7 +168,7 @@ class _Masking:
 
     def _learn(self, value: Json) -> None:
         for name, each in _members(value):
-            if isinstance(each, str) and len(each) >= _SHORTEST_SECRET and _SECRET_MEMBER.search(name):
+            if isinstance(each, str) and len(each) >= SHORTEST and _SECRET_MEMBER.search(name):
                 self._known.add(each)
 
     def _masked(self, value: Json) -> Json:

@@ -22,7 +22,7 @@ from treadle.arazzo.machine.effects import (
 from treadle.arazzo.machine.moves import Move
 from treadle.arazzo.machine.state import Frame, State, copied
 from treadle.arazzo.plan import Plan
-from treadle.arazzo.secrecy import MASK
+from treadle.masking import MASK
 from treadle.seams import Json
 
 __all__ = ["Machine", "masked_inputs"]
