@@ -117,7 +117,7 @@ class Answerer:
         action = goal.action if goal is not None else None
         if action is None or position.visit <= self.visits or action.name == self.takes.get(position.step.step_id):
             return False
-        return _leads_back(position, action)
+        return position.workflow.leads_back(position.step.step_id, action)
 
     def _is_wanted(self, position: Position, goal: Goal | None) -> bool:
         """Tell whether the user asked for a goal: then it does not matter how the run ends."""
@@ -212,7 +212,7 @@ class Answerer:
         """
         step, frame = position.step, position.frame
         here = position.workflow.index[step.step_id]
-        back = [each for each in step.on_success if _leads_back(position, each)]
+        back = [each for each in step.on_success if position.workflow.leads_back(step.step_id, each)]
         ahead = [each for each in step.on_success if each.type == "goto" and each not in back]
         ends = [Goal(success=True, action=each) for each in step.on_success if each.type == "end"]
         onward = [Goal(success=True, action=each) for each in ahead]
@@ -405,11 +405,6 @@ def _condition(goal: Goal, step: PlannedStep, context: Context) -> Outline:
 def _all(criteria: Iterable[Criterion], context: Context) -> Outline:
     made = [outline(each, context) for each in criteria]
     return asks.All(tuple(each for each in made if each is not None))
-
-
-def _leads_back(position: Position, action: PlannedAction) -> bool:
-    index = position.workflow.index
-    return action.type == "goto" and bool(action.step) and index[action.step] <= index[position.step.step_id]
 
 
 def _reached(goal: Goal, position: Position, turn: Turn) -> bool:

@@ -83,15 +83,11 @@ def _asked(workflow: PlannedWorkflow, step: PlannedStep, takes: Mapping[str, str
     if wanted:
         yield from (("always", each) for each in wanted[0].criteria)
         return
-    back = [each for each in step.on_success if _leads_back(workflow, step, each)]
+    back = [each for each in step.on_success if workflow.leads_back(step.step_id, each)]
     ahead = [each for each in step.on_success if each not in back]
     ahead.sort(key=lambda each: is_bad(asks.All(tuple(_outlines(each)))))
     for kind, actions in (("back", back), ("ahead", ahead)):
         yield from ((kind, each) for action in actions[:1] for each in action.criteria)
-
-
-def _leads_back(workflow: PlannedWorkflow, step: PlannedStep, action: PlannedAction) -> bool:
-    return action.type == "goto" and bool(action.step) and workflow.index[action.step] <= workflow.index[step.step_id]
 
 
 def _outlines(action: PlannedAction) -> Iterator[Outline]:

@@ -258,17 +258,13 @@ class Judging:
 
     def _doubt(self, actions: Sequence[PlannedAction], chosen: PlannedAction | None, judged: Sequence[Verdict]) -> None:
         """Say so when a loop is left because of something that the answer does not have: few mean that."""
-        loops = [each for each in actions if self._leads_back(each)]
+        loops = [each for each in actions if self.workflow.leads_back(self.frame.step, each)]
         if not loops or chosen in loops:
             return
         reason = next((reason for each in judged for reason in each.reasons if ABSENT in reason), "")
         if reason:
             message = f"the loop ends because the answer lacks something: {reason}"
             self.say(events.Warned(**self.about(), rule=events.LOOP_LEFT, message=message, step_id=self.frame.step))
-
-    def _leads_back(self, action: PlannedAction) -> bool:
-        index = self.workflow.index
-        return action.type == "goto" and bool(action.step) and index[action.step] <= index[self.frame.step]
 
     def _judge(self, criteria: Sequence[Criterion], seen: Seen, action: str = "") -> tuple[bool, Sequence[Verdict]]:
         verdicts = tuple([criterion.judge(seen.context) for criterion in criteria])

@@ -228,6 +228,10 @@ class PlannedWorkflow:
         """The names of the inputs whose values must not be shown."""
         return self.inputs.secrets
 
+    def leads_back(self, step_id: str, action: PlannedAction) -> bool:
+        """Tell whether an action of a step closes a loop: it goes to the step itself or to one before it."""
+        return action.type == "goto" and bool(action.step) and self.index[action.step] <= self.index[step_id]
+
     def prepare(self, given: Mapping[str, Json]) -> tuple[dict[str, Json], tuple[str, ...]]:
         """Give the inputs with defaults, and what is wrong with them, a sentence each."""
         values, diagnostics = self.inputs.prepare(given)
