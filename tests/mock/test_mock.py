@@ -314,3 +314,20 @@ async def test_no_document_keeps_the_mock_busy(workflows: str, path: str) -> Non
     outcome, _ = await ran(mock, mock.plays[0].plan, {"x": "a" * 200})
     assert outcome.status == "succeeded", outcome.reason
     assert mock.respond(asked("PUT /" + "a" * 5000)).status == 404
+
+
+ITSELF = """
+- workflowId: w
+  steps:
+  - {stepId: a, operationId: mine, outputs: {x: $steps.a.outputs.x, z: '$steps.a.outputs.z#/d'}}
+  - {stepId: b, operationId: one, parameters: [{name: petId, in: path, value: $steps.a.outputs.NAME}]}
+"""  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x", "z"])
+def test_an_output_that_comes_from_itself_is_not_followed_for_ever(name: str) -> None:
+    """A path needs the output: what a request needs is followed further than what nobody asks for."""
+    mock = pets(ITSELF.replace("NAME", name))
+    rehearsal = mock.rehearse(mock.plays[0].plan)
+    assert rehearsal.result is not None
+    assert rehearsal.result.status == "failed"

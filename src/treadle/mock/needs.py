@@ -7,8 +7,10 @@ step, the places that must exist, and, where the value is used as a parameter th
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Final
 
 from treadle.arazzo.criteria.outline import query_path
 from treadle.arazzo.expressions import Expression, Template, nodes
@@ -20,6 +22,10 @@ from treadle.seams import Operation
 from treadle.sources.walk import Node
 
 __all__ = ["Need", "inputs_schema", "needs_of"]
+
+# Outputs that come from each other can be followed for ever, each time a level deeper.
+_MOST_WISHES: Final = 20_000
+_LONGEST_TAIL: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +60,15 @@ class _Wish:
 def needs_of(plan: Plan) -> Mapping[tuple[str, str], tuple[Need, ...]]:
     """Give the needs of every step of a plan, by workflow and step."""
     found: dict[tuple[str, str], dict[tuple[object, ...], Need]] = {}
-    waiting = [wish for key, workflow in plan.workflows.items() for wish in _wishes(plan, key, workflow)]
-    met: set[tuple[str, str, str, tuple[object, ...]]] = set()
+    waiting = deque(wish for key, workflow in plan.workflows.items() for wish in _wishes(plan, key, workflow))
+    # A wish is followed once: an output may come from itself. Kept whole, so that the id of its hint stays its own.
+    met: dict[tuple[object, ...], _Wish] = {}
     while waiting:
-        wish = waiting.pop(0)
-        mark = (wish.workflow, wish.step_id, wish.name, wish.tail)
-        if (mark in met and wish.hint is None and not wish.must) or len(met) > 20_000 or len(wish.tail) > 40:
+        wish = waiting.popleft()
+        mark = (wish.workflow, wish.step_id, wish.name, wish.tail, id(wish.hint), wish.must)
+        if mark in met or len(met) > _MOST_WISHES or len(wish.tail) > _LONGEST_TAIL:
             continue
-        met.add(mark)
+        met[mark] = wish
         workflow = plan.workflows.get(wish.workflow)
         if workflow is None:
             continue
