@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import secrets
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from treadle.seams import ClaimAnswer, Command, HostEvent, HostLaunch, HostSpec,
 
 BUCKET = "bucket"
 JOB = "job-1"
-TOKEN = "token-of-the-attempt"
+TOKEN = secrets.token_hex()  # the hosts of an attempt meet at a name made of it, which is the whole machine's
 
 
 class Plane:

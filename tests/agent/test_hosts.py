@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -14,11 +15,12 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from tests.agent.cluster import BUCKET, Cluster
+from tests.agent.cluster import BUCKET, Cluster, TaskLauncher
 from tests.agent.plane import gone
+from tests.networks import listening
 from treadle.agent.sandbox import network
 from treadle.launchers import cgroups, processes
-from treadle.launchers.local import LocalLauncher
+from treadle.launchers.local import LAUNCH_FILE, LocalLauncher
 from treadle.seams import Capacity
 
 MakeCluster = Callable[..., Any]
@@ -77,8 +79,9 @@ config = json.loads((base / "input/config/resourceconfig.json").read_text())
 me, hosts = config["current_host"], config["hosts"]
 rank = hosts.index(me)
 following = hosts[(rank + 1) % len(hosts)]
-listener = socket.create_server((socket.gethostbyname(me), 7777))
-right = connect((following, 7777))
+port = int(os.environ["PORT"])
+listener = socket.create_server((socket.gethostbyname(me), port))
+right = connect((following, port))
 left, _ = listener.accept()
 vector = [float(rank + 1)] * 1000
 total, passing = list(vector), vector
@@ -113,7 +116,9 @@ async def test_all_reduce(tmp_path: Path, namespaces: str, private: bool, count:
 
 async def _all_reduce(cluster: Cluster, count: int) -> None:
     resources = {"InstanceType": "ml.local.cpu", "InstanceCount": count, "VolumeSizeInGB": 1}
-    await cluster.submit(python(ALL_REDUCE), ResourceConfig=resources)
+    with socket.create_server(("127.0.0.1", 0)) as free:  # the hosts may share the machine's network with others
+        port = free.getsockname()[1]
+    await cluster.submit(python(ALL_REDUCE), ResourceConfig=resources, Environment={"PORT": str(port)})
     job = await cluster.ended()
     assert (job.status, job.failure_reason) == ("Completed", "")
     total = float(count * (count + 1) // 2)
@@ -279,14 +284,18 @@ async def test_an_agent_that_is_lost_ends_all(cluster: Cluster) -> None:
     await cluster.submit(["sh", "-c", "echo up; exec sleep 600"], RetryStrategy={"MaximumRetryAttempts": 1})
     await cluster.line(" up", "algo-2-")
     job = await cluster.until(lambda job: job.secondary_status == "Training")
-    cluster.launcher.agents[job.hosts[1].handle].cancel()  # type: ignore[attr-defined]
+    launcher = cluster.launcher
+    assert isinstance(launcher, TaskLauncher)
+    launcher.agents[job.hosts[1].handle].cancel()
     job = await cluster.until(lambda job: job.attempt == 2 and job.secondary_status == "Training")
+    tokens = {each.token for each in launcher.launched}
+    assert len(tokens) == 2
+    assert listening(launcher.launched[-1].token)
     await cluster.supervisor.request_stop("j")
     assert (await cluster.ended()).status == "Stopped"
     async with asyncio.timeout(10):
         await cluster.supervisor.quiet()
-    names = Path("/proc/net/unix").read_text()
-    assert "@treadle-" not in names
+    assert listening(*tokens) == set()
 
 
 async def test_capacity_counts_all_hosts(tmp_path: Path) -> None:
@@ -369,7 +378,9 @@ async def test_killed_with_all_it_has(tmp_path: Path, namespaces: str, private: 
             for record in cluster.home.jobs.glob(f"*/*/*/{cgroups.RECORD}")
             for each in json.loads(record.read_text())
         ]
+        token = json.loads((cluster.home.jobs / "j/1/algo-1" / LAUNCH_FILE).read_text())["token"]
         assert len(inside) >= 8
+        assert len(listening(token)) == 1
         assert all(each.is_dir() for each in groups)
         if who == "everybody":
             await cluster.supervisor.stop()
@@ -385,5 +396,5 @@ async def test_killed_with_all_it_has(tmp_path: Path, namespaces: str, private: 
         async with asyncio.timeout(10):
             await cluster.supervisor.quiet()
     assert not [each for each in groups if each.exists()]
-    assert "@treadle-" not in Path("/proc/net/unix").read_text()
+    assert listening(token) == set()
     assert not list(cluster.home.jobs.iterdir())

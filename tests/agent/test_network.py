@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from tests.networks import listening
 from treadle.agent.sandbox import enter, netlink, network, rights, switch
 from treadle.errors import LaunchError
 
@@ -33,12 +34,6 @@ def secret(tmp_path: Path) -> str:
     return str(tmp_path)
 
 
-def sockets(*secrets: str) -> set[str]:
-    """Give the names of those that listen for attempts with these secrets."""
-    names = {f"@treadle-{network._digest(each)}" for each in secrets}
-    return {line.split()[-1] for line in Path("/proc/net/unix").read_text().splitlines()} & names
-
-
 async def test_join(tmp_path: Path, secret: str) -> None:
     """All hosts of an attempt meet, whoever is first; another attempt, with the same addresses, is another network."""
     hosts = network.addresses([f"algo-{number}" for number in range(1, 5)])
@@ -48,7 +43,7 @@ async def test_join(tmp_path: Path, secret: str) -> None:
     )
     another = f"{secret} of another attempt"
     stranger = await network.Membership.join(another, "algo-1", hosts["algo-1"], tmp_path)
-    assert len(sockets(secret, another)) == 2
+    assert len(listening(secret, another)) == 2
     listener = netlink.within(joined[3].namespace, lambda: socket.create_server((hosts["algo-4"], 80)))
     with closing(listener):
         asked = netlink.within(joined[0].namespace, lambda: socket.create_connection((hosts["algo-4"], 80), timeout=5))
@@ -57,7 +52,7 @@ async def test_join(tmp_path: Path, secret: str) -> None:
             netlink.within(stranger.namespace, lambda: socket.create_connection((hosts["algo-4"], 80), timeout=0.1))
     for each in (*joined, stranger):
         await each.leave()
-    assert sockets(secret, another) == set()
+    assert listening(secret, another) == set()
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
@@ -70,9 +65,8 @@ async def test_join_when_the_first_has_gone(tmp_path: Path, secret: str) -> None
 
 async def test_a_silent_owner(tmp_path: Path, secret: str) -> None:
     """Somebody who has the name and hands nothing over is an error, not a wait for ever."""
-    name = f"\0treadle-{network._digest(secret)}"
     with closing(socket.socket(socket.AF_UNIX)) as owner:
-        owner.bind(name)
+        owner.bind(network.name_of(secret))
         owner.listen()
         joining = asyncio.create_task(network.Membership.join(secret, "algo-1", "10.0.0.1", tmp_path))
         channel, _ = await asyncio.to_thread(owner.accept)
@@ -87,7 +81,7 @@ async def test_another_user_gets_nothing(tmp_path: Path, secret: str) -> None:
         pytest.skip("it takes root to become somebody else, and an interpreter that everybody may run")
     script = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect('\\0' + sys.argv[1]); print(socket.recv_fds(s, 1, 1)[1])"
     async with await network.Membership.join(secret, "algo-1", "10.0.0.1", tmp_path):
-        (name,) = sockets(secret)
+        (name,) = listening(secret)
         process = await asyncio.create_subprocess_exec(
             "/usr/bin/python3", "-c", script, name.removeprefix("@"), user=65534, stdout=subprocess.PIPE, cwd="/"
         )

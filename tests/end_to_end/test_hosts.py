@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import json
 
 import pytest
 
 from tests.end_to_end.world import World
+from tests.networks import listening
 from tests.waiting import until
 from treadle.agent.sandbox import network
+from treadle.launchers.local import LAUNCH_FILE
 
 PROGRAM = """
 import json, socket
@@ -16,6 +18,7 @@ import botocore.session
 config = json.loads((ML / "input/config/resourceconfig.json").read_text())
 me = config["current_host"]
 hosts = config["hosts"]
+wait(me)
 address = (hosts[0], 5000)
 if me == hosts[0]:
     listener = socket.create_server(("0.0.0.0", 5000))
@@ -44,13 +47,20 @@ def test_two_hosts_reach_each_other_and_the_service(world: World, namespace_prob
     world.sandbox = "namespace"
     world.put("train/0.csv", b"1,2\n")
     world.image("pair", PROGRAM)
+    gates = [world.gate(host) for host in ("algo-1", "algo-2")]
     world.serve()
     resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
     world.create("pair", "pair", ResourceConfig=resources, InputDataConfig=[world.channel("train")])
+    world.reached("pair", "Training")
+    token = json.loads((world.home.jobs / "pair/1/algo-1" / LAUNCH_FILE).read_text())["token"]
+    assert len(listening(token)) == 1
+    for each in gates:
+        each.open()
     job = world.ended("pair")
     assert (job["TrainingJobStatus"], job.get("FailureReason")) == ("Completed", None)
     assert world.model("pair") == {"algo-1": b'["algo-2", "1,2\\n"]', "algo-2": b'["algo-1", "1,2\\n"]'}
-    assert "@treadle-" not in Path("/proc/net/unix").read_text()
+    world.clean("pair")
+    assert listening(token) == set()
 
 
 def test_a_spot_job_goes_on_from_its_checkpoint(boxed: World) -> None:

@@ -14,7 +14,6 @@ import pytest
 
 from treadle.training.algorithms.cluster import Cluster
 from treadle.training.algorithms.program import AlgorithmError, UserError
-from treadle.training.hosts import loopback_addresses
 
 Work = Callable[[Cluster], Any]
 
@@ -22,6 +21,11 @@ Work = Callable[[Cluster], Any]
 def environment() -> dict[str, str]:
     """That of a job whose hosts have loopback addresses."""
     return {"SAGEMAKER_BASE_DIR": "/nowhere", "AWS_SECRET_ACCESS_KEY": secrets.token_hex()}
+
+
+def leader() -> str:
+    """Give the name of a leader whose ports nobody else on this machine uses: a loopback address is its own name."""
+    return f"127.1{secrets.randbelow(10)}.{secrets.randbelow(256)}.{secrets.randbelow(254) + 1}"
 
 
 def cluster_of(works: dict[str, Work], job: dict[str, str] | None = None) -> dict[str, Future[Any]]:
@@ -102,11 +106,10 @@ def test_more_than_can_be_told_is_refused() -> None:
         ended["algo-2"].result()
 
 
-@pytest.fixture
-def impostors() -> Iterator[list[bytes]]:
+@contextlib.contextmanager
+def impostors(leader: str) -> Iterator[list[bytes]]:
     """Strangers listen at the first ports of the leader, and greet whoever comes with something of their own."""
-    address = loopback_addresses(["algo-1", "algo-2"])["algo-1"]
-    listeners = [socket.create_server((address, port)) for port in (9099, 9100)]
+    listeners = [socket.create_server((leader, port)) for port in (9099, 9100)]
     met: list[bytes] = []
     greetings = [b"HTTP/1.1 400 Bad Request\r\n\r\n", b"\0\0\0\x10" + bytes(16)]
 
@@ -129,37 +132,38 @@ def impostors() -> Iterator[list[bytes]]:
         listener.close()
 
 
-def test_strangers_at_the_leaders_ports_are_passed_over(impostors: list[bytes]) -> None:
+def test_strangers_at_the_leaders_ports_are_passed_over() -> None:
     """What a host says to them is worth nothing: a challenge's answer, for which they would need the secret."""
-    job = environment()
-    ended = cluster_of(same(lambda cluster: cluster.gather(cluster.host), 2), job)
-    assert {each.result()[1] for each in ended.values()} == {"algo-2"}
-    assert impostors
-    assert not any(job["AWS_SECRET_ACCESS_KEY"].encode() in each for each in impostors)
+    names = [leader(), "127.20.0.1"]
+    job = {"AWS_SECRET_ACCESS_KEY": secrets.token_hex()}
+    with impostors(names[0]) as met:
+        ended = cluster_of(dict.fromkeys(names, lambda cluster: cluster.gather(cluster.host)), job)
+    assert [each.result() for each in ended.values()] == [names, names]
+    assert met
+    assert not any(job["AWS_SECRET_ACCESS_KEY"].encode() in each for each in met)
 
 
 def test_strangers_who_come_are_sent_away() -> None:
     """Rubbish, nothing, and an answer without the secret, before the hosts come."""
-    names = ["algo-1", "algo-2"]
-    address = loopback_addresses(names)["algo-1"]
-    job = environment()
+    names = [leader(), "127.20.0.1"]
+    job = {"AWS_SECRET_ACCESS_KEY": secrets.token_hex()}
     proof = b"\0\0\0\x10" + bytes(16)
 
     def lead() -> Any:
-        with Cluster.joined({"hosts": names, "current_host": "algo-1"}, job) as cluster:
+        with Cluster.joined({"hosts": names, "current_host": names[0]}, job) as cluster:
             return cluster.gather("leader")
 
     with ThreadPoolExecutor(1) as threads:
-        leader = threads.submit(lead)
-        for said in (b"GET / HTTP/1.1\r\n\r\n", b"", proof * 2 + b"\0\0\0\x06algo-2"):
-            _come(address, said)
-        with Cluster.joined({"hosts": names, "current_host": "algo-2"}, job) as cluster:
+        leading = threads.submit(lead)
+        for said in (b"GET / HTTP/1.1\r\n\r\n", b"", proof * 2 + b"\0\0\0\x0a127.20.0.1"):
+            _come(names[0], said)
+        with Cluster.joined({"hosts": names, "current_host": names[1]}, job) as cluster:
             assert cluster.gather("follower") == ["leader", "follower"]
-        assert leader.result() == ["leader", "follower"]
+        assert leading.result() == ["leader", "follower"]
 
 
 def _come(address: str, said: bytes) -> None:
-    """Come to whoever listens where a leader may, say something, and see that only a challenge is answered."""
+    """Come to the leader, say something, and see that only a challenge is answered."""
     while not (listening := [port for port in range(9099, 9115) if _answer(address, port, b"") is not None]):
         pass
     for port in listening:

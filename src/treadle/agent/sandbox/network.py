@@ -42,7 +42,7 @@ from treadle.agent.connections import closed
 from treadle.agent.sandbox import rights, switch
 from treadle.errors import LaunchError
 
-__all__ = ["Membership", "Relay", "addresses", "endpoints", "is_endpoint", "locked", "problem", "target"]
+__all__ = ["Membership", "Relay", "addresses", "endpoints", "is_endpoint", "locked", "name_of", "problem", "target"]
 
 # Handing a descriptor over takes no time; an agent that is stopped in the middle of it is not waited for for ever.
 _PATIENCE = 30.0
@@ -88,7 +88,7 @@ class Membership:
         """
         membership = cls(address)
         try:
-            await membership._join(f"\0treadle-{_digest(secret)}", meeting_place)
+            await membership._join(name_of(secret), meeting_place)
             membership.namespace = rights.acquire(switch.plug_in, host, address, namespace=membership._switch)
         except BaseException as error:
             await membership.leave()
@@ -125,8 +125,9 @@ class Membership:
         self.namespace = self._switch = -1
 
 
-def _digest(secret: str) -> str:
-    return hashlib.sha256(f"network of {secret}".encode()).hexdigest()
+def name_of(secret: str) -> str:
+    """Give the abstract name of the socket at which the hosts of an attempt meet; nobody learns the secret from it."""
+    return f"\0treadle-{hashlib.sha256(f'network of {secret}'.encode()).hexdigest()}"
 
 
 def _bind_or_connect(name: str, meeting_place: Path) -> tuple[socket.socket, bool]:
