@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from treadle.aws.shapes import ServiceModel, load_service
+from treadle.aws.shapes import Fault, ListShape, MapShape, ServiceModel, Shape, Structure, load_service
 from treadle.errors import ServiceError, UsageError
 
 SAGEMAKER = load_service("sagemaker", (("TrainingInstanceType", r"ml\.local\.[a-z0-9.]+"),))
@@ -293,6 +293,62 @@ def test_no_json_is_too_strange_for_an_input(value: Any) -> None:
         CREATE.accept(value)
     except ServiceError as error:
         assert error.code in {"SerializationException", "ValidationException"}  # noqa: PT017  (both are right)
+
+
+def of_shape(shape: Shape) -> st.SearchStrategy[Any]:
+    """Values that a shape can read, most of their parts within its limits, some beyond."""
+    match shape:
+        case Structure():
+            members = {name: of_shape(each) for name, each in shape.members.items()}
+            own = [name for name in members if name in shape.required] or list(members)[:1]
+            return st.fixed_dictionaries(
+                {name: members[name] for name in own}, optional={n: m for n, m in members.items() if n not in own}
+            ) | st.just({})
+        case ListShape():
+            return st.lists(of_shape(shape.member), max_size=2)
+        case MapShape():
+            return st.dictionaries(of_shape(shape.key), of_shape(shape.value), max_size=2)
+    texts = [
+        "File",
+        "ml.m5.large",
+        "ml.local.cpu",
+        "s3://bucket/key",
+        "arn:aws:iam::000000000000:role/train",
+        "",
+        "ä b",
+        "x" * 300,
+    ]
+    kinds: dict[str, st.SearchStrategy[Any]] = {
+        "integer": st.sampled_from([-1, 0, 1, 30, 10**7]), "long": st.sampled_from([0, 1, 10**12]), "boolean": st.booleans(),
+        "double": st.floats(allow_nan=False), "float": st.floats(allow_nan=False), "timestamp": st.just(1.5), "blob": st.just(b""),
+    }  # fmt: skip
+    return kinds.get(shape.kind, st.sampled_from(texts))
+
+
+@given(of_shape(CREATE))
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large], deadline=None)
+def test_what_fits_is_what_breaks_nothing(value: dict[str, Any]) -> None:
+    """The quick answer and the thorough one agree, about the whole and about every part of it."""
+    parts: list[tuple[Any, Any]] = [(CREATE, value)]
+    for shape, each in parts:
+        faults: list[Fault] = []
+        shape.check(each, "", faults)
+        assert shape.fits(each) is not bool(faults), (each, [str(fault) for fault in faults])
+        assert shape.fits(each) is not bool(faults), "the second time, too"
+        match shape:
+            case Structure():
+                parts += [(shape.members[name], item) for name, item in each.items()]
+            case ListShape():
+                parts += [(shape.member, item) for item in each]
+            case MapShape():
+                parts += [(shape.value, item) for item in each.values()]
+
+
+def test_what_fitted_once_is_not_kept_for_ever() -> None:
+    """A service that runs for months sees names without end; and what is secret is not kept at all."""
+    name: Any = CREATE.members["TrainingJobName"]
+    assert all(name.fits(f"job-{number}") for number in range(5000))
+    assert len(name.fitting) <= 256
 
 
 def test_every_pattern_of_the_model_can_be_used() -> None:

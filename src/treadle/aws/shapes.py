@@ -4,12 +4,13 @@ botocore installs one JSON file per service that says what every operation takes
 data: botocore itself is not imported, documentation texts are skipped, and a shape is compiled when an operation that
 uses it is first asked for.
 
-A compiled shape does three things with a value, and each has one meaning:
+A compiled shape does four things with a value, and each has one meaning:
 
 `read`   JSON value → plain value. Only types count: members of a structure that the model does not know are dropped,
          and so are nulls, everywhere. Timestamps become Unix seconds, blobs bytes. What has the wrong JSON type is
          refused with a SerializationException, as AWS's deserialiser refuses it.
-`check`  plain value → the constraints that it breaks: required, length, range, pattern, enum.
+`fits`   plain value → whether it breaks none of its constraints: required, length, range, pattern, enum.
+`check`  plain value → the constraints that it breaks, in AWS's words.
 `write`  plain value → JSON value: declared members only, timestamps and blobs encoded.
 
 botocore's own validator knows neither patterns nor enums nor upper limits, and it refuses unknown members, which AWS
@@ -143,6 +144,10 @@ class Shape(Protocol):
         """Turn JSON into a plain value."""
         ...
 
+    def fits(self, value: Any) -> bool:
+        """Tell whether `check` would find nothing, in a quarter of its time: nearly all requests are in order."""
+        ...
+
     def check(self, value: Any, path: str, faults: list[Fault]) -> None:
         """Add what a value that was read breaks."""
         ...
@@ -169,6 +174,9 @@ class _Scalar:
         self.kind = definition.type
         self.sensitive = definition.sensitive
 
+    def fits(self, value: Any) -> bool:
+        return not self.broken(value)
+
     def check(self, value: Any, path: str, faults: list[Fault]) -> None:
         faults.extend(Fault("" if self.sensitive else _shown(value), path, rule) for rule in self.broken(value))
 
@@ -193,8 +201,15 @@ def _number(limit: float | None) -> str:
     return str(limit)
 
 
+# Requests resemble each other: roles, images, buckets. What a pattern has matched need not be matched again.
+_FITTING: Final = 256
+_LONGEST_FITTING: Final = 256
+
+
 class _String(_Scalar):
-    __slots__ = ("also", "enum", "enum_rule", "length_rules", "max", "min", "pattern", "pattern_rule")
+    """A string; `fitting` are values of late that its pattern matched."""
+
+    __slots__ = ("also", "enum", "enum_rule", "fitting", "length_rules", "max", "min", "pattern", "pattern_rule")
 
     def __init__(self, definition: _Definition, also: str | None) -> None:
         super().__init__(definition)
@@ -205,6 +220,17 @@ class _String(_Scalar):
         self.enum_rule = f"Member must satisfy enum value set: [{', '.join(definition.enum)}]"
         self.pattern = definition.pattern
         self.pattern_rule = f"Member must satisfy regular expression pattern: {_printed(definition.pattern or '')}"
+        self.fitting: set[str] = set()
+
+    def fits(self, value: str) -> bool:
+        if value in self.fitting:
+            return True
+        fits = not self.broken(value)
+        if fits and self.pattern and not self.sensitive and len(value) <= _LONGEST_FITTING:
+            if len(self.fitting) >= _FITTING:
+                self.fitting.clear()
+            self.fitting.add(value)
+        return fits
 
     def read(self, value: Json) -> str:
         if type(value) is not str:
@@ -401,6 +427,10 @@ class ListShape:
                     raise misfit.under("member").under(str(index)) from None
         return out
 
+    def fits(self, value: list[Any]) -> bool:
+        """Tell whether `check` would find nothing."""
+        return _has_size(self, value) and all(map(self.member.fits, value))
+
     def check(self, value: list[Any], path: str, faults: list[Fault]) -> None:
         """Add what the list and its items break."""
         _check_size(self, value, path, faults)
@@ -452,6 +482,10 @@ class MapShape:
                     raise misfit.under(key) from None
         return out
 
+    def fits(self, value: dict[str, Any]) -> bool:
+        """Tell whether `check` would find nothing."""
+        return _has_size(self, value) and all(map(self.key.fits, value)) and all(map(self.value.fits, value.values()))
+
     def check(self, value: dict[str, Any], path: str, faults: list[Fault]) -> None:
         """Add what the map, its keys and its values break."""
         _check_size(self, value, path, faults)
@@ -478,6 +512,11 @@ class MapShape:
         """Turn a plain value into JSON."""
         write = self.value.write
         return {key: write(item) for key, item in value.items() if item is not None}
+
+
+def _has_size(shape: ListShape | MapShape, value: list[Any] | dict[str, Any]) -> bool:
+    size = len(value)
+    return (shape.min is None or size >= shape.min) and (shape.max is None or size <= shape.max)
 
 
 def _check_size(shape: ListShape | MapShape, value: list[Any] | dict[str, Any], path: str, faults: list[Fault]) -> None:
@@ -515,6 +554,17 @@ class Structure:
             raise _MisfitError(f"Unions must have exactly one member set, not {', '.join(out)}")
         return out
 
+    def fits(self, value: dict[str, Any]) -> bool:
+        """Tell whether `check` would find nothing."""
+        members = self.members
+        for name in self.required:
+            if name not in value:
+                return False
+        for name, item in value.items():  # noqa: SIM110  (the generator of an `all` would take as long again)
+            if not members[name].fits(item):
+                return False
+        return True
+
     def check(self, value: dict[str, Any], path: str, faults: list[Fault]) -> None:
         """Add what is missing, and what the members break."""
         prefix = f"{path}." if path else ""
@@ -550,9 +600,9 @@ class Structure:
     def accept(self, value: Json) -> dict[str, Any]:
         """Read and check a request's input. Raises `ServiceError`: SerializationException or ValidationException."""
         plain = self.parse(value)
-        faults: list[Fault] = []
-        self.check(plain, "", faults)
-        if faults:
+        if not self.fits(plain):
+            faults: list[Fault] = []
+            self.check(plain, "", faults)
             raise validation_error(faults)
         return plain
 
