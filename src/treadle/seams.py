@@ -695,6 +695,10 @@ class Objects(Protocol):
         """Give the names of the buckets, sorted."""
         ...
 
+    def has_bucket(self, bucket: str) -> bool:
+        """Tell whether there is a bucket of that name."""
+        ...
+
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket; no error when it is there."""
         ...

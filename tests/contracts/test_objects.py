@@ -176,6 +176,8 @@ def test_any_history_ends_as_in_a_dictionary(kind: str, steps: list[tuple[str, s
                 with pytest.raises(ObjectNotFound):
                     objects.move("bucket", one, other)
             assert {key: get(objects, key) for key in keys(objects)} == model
+            for prefix in ("", "a", "a/", "a/b", "a/b/", "b", "b/", "c"):
+                assert objects.holds("bucket", prefix) == any(key.startswith(prefix) for key in model), prefix
 
 
 def test_a_moved_object_keeps_its_content(objects: Objects) -> None:
@@ -268,6 +270,8 @@ def test_buckets(objects: Objects) -> None:
     for name in ("zebra", "bucket", "a.b-c"):
         objects.create_bucket(name)
     assert objects.buckets() == ["a.b-c", "bucket", "zebra"]
+    names = ("bucket", "a.b-c", "buckets", "bucket/", ".", "..", "../x", "", "\0")
+    assert [each for each in names if objects.has_bucket(each)] == ["bucket", "a.b-c"]
     assert get(objects, "a") == b"stays"
     for name in (
         "",

@@ -52,6 +52,9 @@ _FULL: Final = {errno.ENOSPC, errno.EDQUOT}
 # Half a second's work for MD5; larger files that somebody put there are told apart by size and time.
 _HASHED: Final = 256 << 20
 
+# Prefixes with an object below each.
+_REMEMBERED: Final = 256
+
 _NO_PROPERTIES: Final = ObjectProperties()
 
 
@@ -66,6 +69,7 @@ class FilesystemObjects:
         self.root: Final = root
         self._attributes = attributes
         self._swept = False
+        self._found: dict[tuple[str, str], bytes] = {}
 
     # -- reading ------------------------------------------------------------------------------------------------------
 
@@ -86,9 +90,20 @@ class FilesystemObjects:
                 yield _info(key, file, beside)
 
     def holds(self, bucket: str, prefix: str = "") -> bool:
-        """Tell whether the key of some object starts with `prefix`; large directories are not read to their ends."""
+        """Tell whether the key of some object starts with `prefix`; large directories are not read to their ends.
+
+        Where there was an object the last time it is looked for first: jobs ask for the same data again and again.
+        """
+        if (last := self._found.get((bucket, prefix))) and _is_file(last):
+            return True
         with self._bucket(bucket) as top, _translated(bucket):
-            return tree.holds(top, _utf8(prefix))
+            key = tree.some(top, _utf8(prefix))
+        if key is None:
+            return False
+        if len(self._found) >= _REMEMBERED:
+            self._found.clear()
+        self._found[bucket, prefix] = os.fsencode(self.root / bucket) + b"/" + b"/".join(spell_key(key))
+        return True
 
     def browse(
         self, bucket: str, prefix: str = "", *, delimiter: str = "/", start_after: str = ""
@@ -179,6 +194,13 @@ class FilesystemObjects:
             except FileNotFoundError:
                 return []
         return sorted(name for name in found if not bucket_problem(name))
+
+    def has_bucket(self, bucket: str) -> bool:
+        """Tell whether there is a bucket of that name."""
+        if bucket_problem(bucket):
+            return False
+        with _translated(bucket):
+            return _kind(f"{self.root}/{bucket}") == stat.S_IFDIR
 
     def bucket_made_at(self, bucket: str) -> float:
         """Tell when a bucket was made, in Unix seconds. Raises `BucketNotFound`."""
@@ -314,7 +336,7 @@ class FilesystemObjects:
     def delete_bucket(self, bucket: str) -> None:
         """Remove an empty bucket. Raises `BucketNotFound`, and `BucketNotEmpty` while there is something in it."""
         with _translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
-            if not tree.holds(top, b""):
+            if tree.some(top, b"") is None:
                 tree.remove_empty(top)
             try:
                 (self.root / bucket).rmdir()
@@ -364,6 +386,21 @@ class FilesystemObjects:
     def _beside(self, bucket: str) -> Sidecars | None:
         beside = Sidecars(self.root, bucket)
         return beside if beside.there() else None
+
+
+def _is_file(path: bytes) -> bool:
+    try:
+        return _kind(path) == stat.S_IFREG
+    except OSError:
+        return False  # whoever looks thoroughly says what is wrong
+
+
+def _kind(path: str | bytes) -> int:
+    """Give the type of what is there, 0 for nothing; a link is not followed."""
+    try:
+        return stat.S_IFMT(os.lstat(path).st_mode)
+    except FileNotFoundError:
+        return 0
 
 
 def _found(top: int, key: bytes) -> os.stat_result | None:

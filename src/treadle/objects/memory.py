@@ -146,6 +146,10 @@ class MemoryObjects:
         with self._lock:
             return sorted(self._buckets)
 
+    def has_bucket(self, bucket: str) -> bool:
+        """Tell whether there is a bucket of that name."""
+        return bucket in self._buckets
+
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket; no error when it is there."""
         check_bucket(bucket)

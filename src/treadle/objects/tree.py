@@ -26,7 +26,6 @@ __all__ = [
     "READ",
     "Names",
     "browse",
-    "holds",
     "is_file",
     "only_name",
     "open_directory",
@@ -36,6 +35,7 @@ __all__ = [
     "prune",
     "remove_empty",
     "settle",
+    "some",
     "walk",
 ]
 
@@ -220,20 +220,20 @@ def walk(top: int, prefix: bytes, after: bytes) -> Iterator[bytes]:
             yield entry.key
 
 
-def holds(top: int, prefix: bytes) -> bool:
-    """Tell whether a key starts with `prefix`. Reads directories only until there is one."""
-    return _holds(top, prefix[: prefix.rfind(b"/") + 1], prefix)
+def some(top: int, prefix: bytes) -> bytes | None:
+    """Give some key that starts with `prefix`. Reads directories only until there is one."""
+    return _some(top, prefix[: prefix.rfind(b"/") + 1], prefix)
 
 
-def _holds(top: int, directory: bytes, prefix: bytes) -> bool:
+def _some(top: int, directory: bytes, prefix: bytes) -> bytes | None:
     with contextlib.suppress(FileNotFoundError), contextlib.closing(_scan(top, directory)) as entries:
         for entry in entries:
             if entry.is_directory:
-                if _may_hold(entry.key, prefix, b"") and _holds(top, entry.key, prefix):
-                    return True
+                if _may_hold(entry.key, prefix, b"") and (found := _some(top, entry.key, prefix)) is not None:
+                    return found
             elif entry.key.startswith(prefix):
-                return True
-    return False
+                return entry.key
+    return None
 
 
 def browse(top: int, prefix: bytes, after: bytes) -> Iterator[tuple[bytes, bool]]:

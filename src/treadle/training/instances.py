@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from treadle.errors import ServiceError
@@ -130,6 +131,7 @@ class Need:
     notices: tuple[str, ...] = ()
 
 
+@lru_cache(maxsize=256)
 def need(name: str, machine: Capacity) -> Need:
     """Say what an instance of that type takes of the machine.
 
@@ -181,6 +183,8 @@ def needs(types: Sequence[str], machine: Capacity) -> Need:
     They share the machine's CPUs and memory where these are not enough for all, and a notice says so; GPUs are never
     shared. Raises `ServiceError`.
     """
+    if len(types) == 1:
+        return need(types[0], machine)
     each = [need(name, machine) for name in types]
     notices = dict.fromkeys(notice for its in each for notice in its.notices)
     cpus, memory = sum(its.capacity.cpus for its in each), sum(its.capacity.memory for its in each)
@@ -188,7 +192,7 @@ def needs(types: Sequence[str], machine: Capacity) -> Need:
     if gpus > machine.gpus:
         names = " and ".join(dict.fromkeys(types))
         raise _refused(names, f"{gpus} GPUs for its {len(types)} instances", machine, len(types))
-    if len(types) > 1 and (cpus > machine.cpus or memory > machine.memory):
+    if cpus > machine.cpus or memory > machine.memory:
         notices[
             f"The {len(types)} instances of the job share this machine's {machine.cpus:g} CPUs and "
             f"{machine.memory / _GIB:.1f} GiB."
@@ -203,7 +207,7 @@ def ways(request: Mapping[str, Json], machine: Capacity) -> list[Way]:
     """
     found, refusals = [], []
     for selected in selections(request):
-        its = {**request, "ResourceConfig": {**request["ResourceConfig"], **selected}}
+        its = {**request, "ResourceConfig": {**request["ResourceConfig"], **selected}} if selected else request
         try:
             found.append(Way(its, needs(list(instance_types(its).values()), machine), selected))
         except ServiceError as error:

@@ -20,6 +20,7 @@ from treadle.training.access import OWN
 from treadle.training.file_systems import FileSystems
 from treadle.training.hosts import instance_types
 from treadle.training.job import Host, Job
+from treadle.training.places import Found, Places
 
 __all__ = ["Place", "check", "check_data", "host_spec", "notices", "staging", "with_defaults"]
 
@@ -95,8 +96,9 @@ _IDLE: Final = (
 
 def check(request: Mapping[str, Json]) -> None:
     """Refuse what contradicts itself or is not built. Raises `ServiceError`."""
+    found = _CHECKED.found(request)
     for unbuilt in _UNBUILT:
-        for member, value in _at(request, unbuilt.path):
+        for member, value in found.get(unbuilt.path, ()):
             if unbuilt.meant(value):
                 shown = f" '{value}'" if isinstance(value, str | int) and not isinstance(value, bool) else ""
                 raise _invalid(f"{member}{shown} is not supported by Treadle. {unbuilt.advice}")
@@ -109,7 +111,7 @@ def check(request: Mapping[str, Json]) -> None:
             member = f"inputDataConfig.{number}.member.dataSource"
             raise _invalid(f"{member} must have either an s3DataSource or a fileSystemDataSource.")
         _check_channel(f"inputDataConfig.{number}.member", channel, request)
-    for member, count in (each for path in _COUNTS for each in _at(request, path)):
+    for member, count in _all(found, _COUNTS):
         if count < 1:
             # The model takes 0, which would be a job that nobody ever begins.
             raise _invalid(
@@ -122,15 +124,15 @@ def check(request: Mapping[str, Json]) -> None:
             raise _invalid(f"Channel names must be unique, and '{name}' is given more than once.")
         if not name.strip("."):
             raise _invalid(f"'{name}' cannot be the name of a channel: it becomes a directory.")
-    for member, uri in _at(request, _INPUT):
+    for member, uri in found.get(_INPUT, ()):
         _bucket_and_key(member, uri)
-    for member, uri in (each for path in _WRITTEN for each in _at(request, path)):
+    for member, uri in _all(found, _WRITTEN):
         if _bucket_and_key(member, uri)[1].startswith(OWN):
             raise _invalid(f"Value '{uri}' at '{member}' cannot be used. What begins with {OWN} is the service's own.")
     for member, text in _given_to_the_program(request):
         if "\0" in text:
             raise _invalid(f"The value at '{member}' has a NUL character, which no program can be given.")
-    for member, path in (each for where in _KEPT for each in _at(request, where)):
+    for member, path in _all(found, _KEPT):
         _check_local_path(member, path)
 
 
@@ -232,25 +234,22 @@ _INPUT: Final = "InputDataConfig.*.DataSource.S3DataSource.S3Uri"
 
 def notices(request: Mapping[str, Json]) -> list[str]:
     """Say which members of the request have no effect here; for the log of the job."""
+    found = _IGNORED.found(request)
     return [
         f"{member} has no effect here: {idle.advice}."
         for idle in _IDLE
-        for member, value in _at(request, idle.path)
+        for member, value in found.get(idle.path, ())
         if idle.meant(value)
     ]
 
 
-def _at(value: Json, path: str, seen: str = "") -> Iterable[tuple[str, Json]]:
-    """Give what stands at the path, as AWS names members: `inputDataConfig.1.member.inputMode`; `*` is every item."""
-    name, _, rest = path.partition(".")
-    if name == "*":
-        found = [(f"{seen}.{number}.member", each) for number, each in enumerate(value, 1)]
-    elif value.get(name) is None:
-        return ()  # of most paths a request has nothing
-    else:
-        member = name[0].lower() + name[1:]
-        found = [(f"{seen}.{member}" if seen else member, value[name])]
-    return found if not rest else [each for where, its in found for each in _at(its, rest, where)]
+_CHECKED: Final = Places(*(each.path for each in _UNBUILT), *_COUNTS, _INPUT, *_WRITTEN, *_KEPT)
+_IGNORED: Final = Places(*(each.path for each in _IDLE))
+_DATA: Final = Places(_INPUT, *_WRITTEN)
+
+
+def _all(found: Found, paths: Iterable[str]) -> list[tuple[str, Json]]:
+    return [each for path in paths for each in found.get(path, ())]
 
 
 def _bucket_and_key(member: str, uri: str) -> tuple[str, str]:
@@ -263,22 +262,23 @@ def _bucket_and_key(member: str, uri: str) -> tuple[str, str]:
 
 def check_data(request: Mapping[str, Json], objects: Objects, region: str) -> None:
     """Refuse a job whose data is not there, as CreateTrainingJob does (§1.6). Raises `ServiceError`."""
-    for member, uri in _at(request, _INPUT):
+    found = _DATA.found(request)
+    for member, uri in found.get(_INPUT, ()):
         bucket, prefix = _bucket_and_key(member, uri)
         problem = ""
         try:
-            found = objects.holds(bucket, prefix)
+            is_there = objects.holds(bucket, prefix)
         except ObjectError as error:
-            found, problem = False, f" Error message from S3: {error.message}"
-        if not found:
+            is_there, problem = False, f" Error message from S3: {error.message}"
+        if not is_there:
             raise _invalid(
                 f'No S3 objects found under S3 URL "{uri}" given in input data source. Please ensure that the bucket '
                 f"exists in the selected region ({region}), that objects exist under that S3 prefix, and that the role "
                 f'"{request["RoleArn"]}" has "s3:ListBucket" permissions on bucket "{bucket}".{problem}'
             )
-    for member, uri in (each for path in _WRITTEN for each in _at(request, path)):
+    for member, uri in _all(found, _WRITTEN):
         bucket, _ = _bucket_and_key(member, uri)
-        if bucket not in objects.buckets():
+        if not objects.has_bucket(bucket):
             # [guess]: AWS's text for a bucket to write to that is not there has not been found.
             raise _invalid(f"The bucket '{bucket}' of '{member}' does not exist. Make it before the job is created.")
 

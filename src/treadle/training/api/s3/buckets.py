@@ -50,7 +50,7 @@ def create_bucket(store: Store, request: S3Request, body: bytes) -> Answer:
     if (wanted or _FIRST_REGION) != store.region:
         message = f"The {wanted or 'unspecified'} location constraint is incompatible for the region specific endpoint"
         raise refusal("IllegalLocationConstraintException", f"{message} this request was sent to.")
-    if request.bucket in store.objects.buckets() and store.region != _FIRST_REGION:
+    if store.objects.has_bucket(request.bucket) and store.region != _FIRST_REGION:
         raise refusal("BucketAlreadyOwnedByYou", BucketName=request.bucket)
     store.objects.create_bucket(request.bucket)
     return Answer(200, {"location": f"/{request.bucket}"})
