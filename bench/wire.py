@@ -62,12 +62,13 @@ def load(server: Server, requests: Sequence[bytes]) -> Load:
 
 async def _load(url: str, requests: Sequence[bytes], times: list[float]) -> None:
     address = urlsplit(url)
+    host, port = address.hostname or "", address.port or 80
     waiting = iter(requests)
 
     async def one() -> None:
         while True:
             talk = _Talk(waiting, times)
-            await asyncio.get_running_loop().create_connection(lambda: talk, address.hostname, address.port)  # noqa: B023  (awaited here)
+            await asyncio.get_running_loop().create_connection(lambda: talk, host, port)  # noqa: B023  (awaited here)
             if await talk.over:
                 return
 

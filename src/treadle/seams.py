@@ -485,7 +485,7 @@ class Reporter(Protocol):
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class JobRecord(msgspec.Struct, frozen=True, kw_only=True):
+class JobRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A training job as stored: the members that lists filter and sort by, and the whole job as JSON in `body`.
 
     `version` counts the changes, from 1; times are Unix seconds.

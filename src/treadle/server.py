@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import importlib.util
 import ipaddress
 import logging
@@ -156,6 +157,9 @@ async def _serve(
     if not settings.auth:
         _log.warning("requests are taken without a signature: any process of this machine can use the service")
     async with running(home, settings) as service:
+        # Nothing here makes cycles by the thousand: the collector looks seldom, and not at what was here before jobs.
+        gc.freeze()
+        gc.set_threshold(10_000, 10, 10)
         on_ready(service.endpoint)
         if embedded:
             _tell_starter()

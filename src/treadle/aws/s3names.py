@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 
 __all__ = ["LONGEST_KEY", "bucket_problem"]
@@ -14,6 +15,7 @@ _BUCKET: Final = re.compile(r"[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]", re.ASCII)
 _ADDRESS: Final = re.compile(r"[0-9]+\.[0-9]+\.[0-9]+\.[0-9]+", re.ASCII)
 
 
+@lru_cache(maxsize=1024)
 def bucket_problem(bucket: str) -> str:
     """Give "" for a name that Amazon S3 takes for a general purpose bucket, else what is wrong with it."""
     if not 3 <= len(bucket) <= 63:

@@ -90,6 +90,8 @@ def instance_groups(request: Mapping[str, Json], hosts: Sequence[str]) -> list[I
 
 def instance_types(request: Mapping[str, Json]) -> dict[str, str]:
     """Give every host's instance type."""
+    if not request["ResourceConfig"].get("InstanceGroups"):
+        return dict.fromkeys(host_names(request), _alike(request["ResourceConfig"])[0])
     groups = instance_groups(request, host_names(request))
     return {host: group.instance_type for group in groups for host in group.hosts}
 

@@ -111,7 +111,7 @@ _LONGEST_REASON = 1024
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-class Transition(msgspec.Struct, frozen=True, kw_only=True):
+class Transition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One entry of SecondaryStatusTransitions; `end` is None while it lasts. Times are Unix seconds."""
 
     status: Secondary
@@ -120,7 +120,7 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True):
     message: str
 
 
-class Host(msgspec.Struct, frozen=True, kw_only=True):
+class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One host of the current attempt.
 
     `handle` is the launcher's; `agent` the id that claimed the host first; `seq` the last event taken; `reached` the
@@ -140,7 +140,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True):
     gpus: tuple[int, ...] = ()
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A training job.
 
     `request` is the CreateTrainingJob input with the defaults that the service adds; `image` and `command` are what its

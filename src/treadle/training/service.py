@@ -128,8 +128,6 @@ class TrainingService:
         spec.check(values)
         limits.check(values)
         tags.check(values.get("Tags") or ())
-        if await self._supervisor.find(name):
-            raise _taken(arn)
         request = spec.with_defaults(values)
         ways = instances.ways(request, await self._supervisor.capacity())
         # Of several ways the log tells when one has been selected.

@@ -85,6 +85,7 @@ class _Limits:
     seconds: float
 
 
+_ESCAPED: Final = "surrogateescape"
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -106,7 +107,7 @@ class _Head:
         if sum(len(name) + len(value) for name, value in raw) > _HEAD_LIMIT:
             message = f"The headers of the request are larger than {_HEAD_LIMIT} bytes."
             raise ServiceError("RequestHeaderSectionTooLarge", message, status=431)
-        headers = tuple([(_text(name), _text(value)) for name, value in raw])
+        headers = tuple([(str(name, "utf-8", _ESCAPED), str(value, "utf-8", _ESCAPED)) for name, value in raw])
         found = {name: value for name, value in headers if name in {"x-amz-target", "content-type", "content-length"}}
         length = found.get("content-length", "")
         return cls(
@@ -125,7 +126,7 @@ class _Head:
 
 
 def _text(raw: bytes) -> str:
-    return raw.decode("utf-8", "surrogateescape")
+    return raw.decode("utf-8", _ESCAPED)
 
 
 @dataclass(frozen=True, slots=True)

@@ -81,25 +81,26 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Take what came; if the head is still not whole, all of that was head."""
+        """Take what came; if the head is still not whole, all of that was head, and the rest is waited for."""
         super().data_received(data)
         if self._in_head and not self.transport.is_closing():
             self._seen += len(data)
             if self._seen > self.head_bytes:
                 self._refuse(_TOO_LARGE)
+            elif self._waiting is None:  # the first head has been waited for since the connection was made
+                self._wait()
 
     def on_message_begin(self) -> None:
-        """Begin a head: the first one has been waited for since the connection was made."""
+        """Begin a head. Most are whole before anybody need wait for them."""
         super().on_message_begin()
         self._in_head = True
         self._seen = 0
-        if self._waiting is None:
-            self._wait()
 
     def on_headers_complete(self) -> None:
         """End a head."""
         self._in_head = False
-        self._stop_waiting()
+        if self._waiting is not None:
+            self._stop_waiting()
         super().on_headers_complete()
 
     def _wait(self) -> None:
