@@ -227,6 +227,7 @@ class Supervisor:
         self._changed: dict[str, None] = {}
         # Who waits for room, first in, first out; and what the others take of the machine. Both by name.
         self._queue: dict[str, _Live] = {}
+        self._unsorted = False
         self._taken: dict[str, Capacity] = {}
         self._leaving: list[_Leaving] = []
         self._wake = asyncio.Event()
@@ -327,9 +328,7 @@ class Supervisor:
 
     def _behind_others(self, job: Job) -> Job:
         """Let a new job wait at once where others do: it will not pass them, and need not be stored a second time."""
-        last = next(reversed(self._queue.values()), None)
-        others_wait = last is not None and last.job.secondary_status == "Pending"
-        return advance(job, Waiting(job.created_at)) if others_wait else job
+        return advance(job, Waiting(job.created_at)) if self._queue else job
 
     async def find(self, name: str) -> Job | None:
         """Give a job as it is now, or None."""
@@ -554,10 +553,11 @@ class Supervisor:
         for live in lives:
             if _unplaced(live.job) and not live.busy:
                 await self._line_up(live)
+        self._sort_queue()
         await self._place_who_waits()
-        for live in lives:
-            if live.job.name in self._queue and live.job.secondary_status != "Pending":
-                await self._apply(live, Waiting(self._clock()))
+        # Stored together: a commit takes its time, and whoever comes meanwhile waits to be looked at.
+        wait = [each for each in lives if each.job.name in self._queue and each.job.secondary_status != "Pending"]
+        await asyncio.gather(*(self._apply(each, Waiting(self._clock())) for each in wait))
 
     async def _line_up(self, live: _Live) -> None:
         if live.job.stop_requested or live.job.limit:
@@ -571,8 +571,14 @@ class Supervisor:
         self._taken.pop(name, None)
         last = next(reversed(self._queue.values()), live)
         self._queue[name] = live
-        if last.job.created_at > live.job.created_at:  # it comes back, and is older than others
+        # A job that comes back is older than others; and of some that were created at once the first may come second.
+        self._unsorted |= last.job.created_at > live.job.created_at
+
+    def _sort_queue(self) -> None:
+        """Put who is oldest first; once for all that have lined up, since thousands may wait."""
+        if self._unsorted:
             self._queue = dict(sorted(self._queue.items(), key=lambda each: each[1].job.created_at))
+            self._unsorted = False
 
     async def _place_who_waits(self) -> None:
         """Place who is first, and the next, for as long as there is room.
