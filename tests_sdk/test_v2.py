@@ -79,6 +79,9 @@ def test_script_mode(
         {"Key": "k", "Value": "v"}
     ]
 
+    frame = fitted.training_job_analytics.dataframe()
+    assert frame[["metric_name", "value"]].to_numpy().tolist() == [["total", 21.0]]
+
     attached = Estimator.attach(job, sagemaker_session=session)
     assert attached.model_data == fitted.model_data
     assert attached.hyperparameters()["factor"] == "3"

@@ -36,6 +36,7 @@ from treadle.seams import Launcher, Transport
 from treadle.stores.sqlite import SqliteJobStore
 from treadle.training.api.agents import agents_app
 from treadle.training.api.app import build_app
+from treadle.training.api.cloudwatch import cloudwatch_apis
 from treadle.training.api.iam import iam_api
 from treadle.training.api.logs import logs_api
 from treadle.training.api.own import own_api
@@ -270,7 +271,14 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
         account=settings.account,
     )
     app = build_app(
-        [sagemaker_api(service), logs_api(logs), sts_api(keyring), iam_api(), own_api(service)],
+        [
+            sagemaker_api(service),
+            logs_api(logs),
+            *cloudwatch_apis(supervisor.find, jobs.all, logs),
+            sts_api(keyring),
+            iam_api(),
+            own_api(service),
+        ],
         secret_for=keyring.secret_for,
         identify=keyring.identity,
         region=settings.region,

@@ -12,9 +12,9 @@ import pytest
 from tests.agent.plane import make_spec
 from treadle.agent import contract, failure, volume
 from treadle.agent.channels import DataError, Placement, manifest, place, plan, split_uri
-from treadle.agent.metrics import Metrics
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.seams import HostSpec, ObjectInfo
+from treadle.training.metrics import Metrics
 
 
 def config(spec: HostSpec, directory: Path, name: str) -> bytes:

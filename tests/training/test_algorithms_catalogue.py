@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from tests.training.algorithms import lay, start
 
-from treadle.agent.metrics import Metrics
 from treadle.training.algorithms.catalogue import BUILT_IN, BuiltIn, find
+from treadle.training.metrics import Metrics
 
 ALL = pytest.mark.parametrize("algorithm", BUILT_IN, ids=lambda each: each.name)
 _MOST_DEFINITIONS = 40  # MetricDefinitionList in the service model

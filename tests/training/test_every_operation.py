@@ -16,7 +16,7 @@ from awscli.clidriver import create_clidriver
 from botocore import xform_name
 from tests.training.world import World, request, world
 
-from treadle.training.api import iam, logs, sagemaker, sts
+from treadle.training.api import cloudwatch, iam, logs, sagemaker, sts
 from treadle.training.api.s3.app import OPERATIONS
 
 GROUP = "/aws/sagemaker/TrainingJobs"
@@ -31,7 +31,7 @@ class Client(Protocol):
 
 class Boto3:
     def __init__(self, service: World) -> None:
-        self.clients = {each: service.client(each) for each in ("sagemaker", "logs", "sts", "iam", "s3")}
+        self.clients = {each: service.client(each) for each in ("sagemaker", "logs", "cloudwatch", "sts", "iam", "s3")}
         self.called: set[str] = set()
 
     def __call__(self, service: str, operation: str, /, **parameters: Any) -> Any:
@@ -72,6 +72,7 @@ class Cli:
 def use_all(call: Client, service: World, prefix: str) -> None:
     """Use every operation once at least, each for what it is there for."""
     jobs(call, service, prefix)
+    metrics(call, service, f"measured-{prefix}")
     assert call("sts", "GetCallerIdentity")["Account"] == "000000000000"
     assumed = call("sts", "AssumeRole", RoleArn=ROLE, RoleSessionName="session")
     assert assumed["Credentials"]["SessionToken"]
@@ -113,6 +114,25 @@ def jobs(call: Client, service: World, prefix: str) -> None:
     call("sagemaker", "DeleteTrainingJob", TrainingJobName=name)
 
 
+def metrics(call: Client, service: World, name: str) -> None:
+    definitions = [{"Name": "loss", "Regex": "loss=([0-9.]+)"}]
+    algorithm = request(name)["AlgorithmSpecification"] | {"MetricDefinitions": definitions}
+    call("sagemaker", "CreateTrainingJob", **request(name, AlgorithmSpecification=algorithm))
+    ended = service.ended(service.client(), name)["TrainingEndTime"].timestamp()
+    metric = {
+        "Namespace": GROUP,
+        "MetricName": "loss",
+        "Dimensions": [{"Name": "TrainingJobName", "Value": name}],
+    }
+    during = {"StartTime": int(ended) - 300, "EndTime": int(ended) + 60}
+    found = call("cloudwatch", "GetMetricStatistics", **metric, **during, Period=60, Statistics=["Average", "Maximum"])
+    assert {(each["Average"], each["Maximum"]) for each in found["Datapoints"]} == {(0.5, 0.5)}
+    stat = {"Metric": metric, "Period": 60, "Stat": "Minimum"}
+    data = call("cloudwatch", "GetMetricData", **during, MetricDataQueries=[{"Id": "a", "MetricStat": stat}])
+    assert [each["Values"] for each in data["MetricDataResults"]] == [[0.5]]
+    assert call("cloudwatch", "ListMetrics", Namespace=GROUP, Dimensions=metric["Dimensions"])["Metrics"] == [metric]
+
+
 def buckets(call: Client, bucket: str) -> None:
     call("s3", "CreateBucket", Bucket=bucket)
     call("s3", "HeadBucket", Bucket=bucket)
@@ -147,7 +167,13 @@ def every_operation() -> set[str]:
         def __getattr__(self, name: str) -> Any:
             return nobody
 
-    apis = [sagemaker.sagemaker_api(Anything()), logs.logs_api(nobody), sts.sts_api(nobody), iam.iam_api()]
+    apis = [
+        sagemaker.sagemaker_api(Anything()),
+        logs.logs_api(nobody),
+        *cloudwatch.cloudwatch_apis(nobody, nobody, nobody),
+        sts.sts_api(nobody),
+        iam.iam_api(),
+    ]
     found = {f"{api.name}:{name}" for api in apis for name in api.operations} | {f"s3:{name}" for name in OPERATIONS}
     return found - {"sagemaker:ListTrainingJobsForHyperParameterTuningJob"}
 

@@ -31,6 +31,7 @@ from treadle.training.job import INTERNAL_ERROR
 
 # One for all, because it reads every service model once.
 SESSION = boto3.session.Session()
+MEASURED = {"loss": [0.5, 1_700_000_000.0]}
 METRICS = {"loss": [1.19876, 1_700_000_000.7], "train:acc": [0.5, 1_700_000_001.2]}
 
 
@@ -86,6 +87,8 @@ class World:
         await host.happened("training")
         await host.log("one line")
         how = name.partition("-")[0]
+        if how == "measured":
+            await host.log("loss=0.5")
         if how == "spot" and host.launch.attempt == 1:
             self.commands[name] = list(await host.command())
             await host.ended("interrupted", exit_code=143)
@@ -99,7 +102,7 @@ class World:
             await host.ended("failed", exit_code=1, failure_reason="AlgorithmError: , exit code: 1")
         else:
             await host.happened("uploading")
-            await host.ended("completed", exit_code=0, metrics=METRICS)
+            await host.ended("completed", exit_code=0, metrics=MEASURED if how == "measured" else METRICS)
 
 
 def request(name: str, **changes: Any) -> dict[str, Any]:

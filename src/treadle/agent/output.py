@@ -9,8 +9,8 @@ from collections import deque
 from collections.abc import Sequence
 
 from treadle.agent.lines import LineSplitter
-from treadle.agent.metrics import Metrics
 from treadle.agent.spool import Spool
+from treadle.training.metrics import Metrics
 
 __all__ = ["JobLog", "Pump"]
 

@@ -30,7 +30,6 @@ from treadle.agent import artifacts, contract, failure, volume
 from treadle.agent.data import DIRECTORIES, Data, Staging
 from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
-from treadle.agent.metrics import Metrics
 from treadle.agent.mirror import Mirror
 from treadle.agent.orders import Ending, Orders
 from treadle.agent.output import JobLog, Pump
@@ -43,6 +42,7 @@ from treadle.errors import ObjectError, TreadleError
 from treadle.launchers import processes
 from treadle.launchers.engine import Engine
 from treadle.seams import HostEvent, HostEventKind, HostSpec, Objects, SandboxCommand, SandboxProcess, StagedOutput
+from treadle.training.metrics import Metrics
 
 __all__ = ["Tools", "Work"]
 
@@ -279,6 +279,7 @@ class Work:
         spec = self._spec
         image = spec.image.get("directory")
         hidden = (*(Path(each) for each in spec.hidden), self._place.directory)
+        argv = contract.command(spec)
         # Whoever keeps the interpreter in the home or in /tmp must be able to run it all the same.
         interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix, _TREADLE)}
         covered = (*hidden, *(Path(each) for each in OWN))
@@ -286,14 +287,14 @@ class Work:
         # A program that has a /tmp of its own does not see the one that the machine's user chose.
         machine = {name: value for name, value in os.environ.items() if name != "TMPDIR" or around.shows == "nowhere"}
         return SandboxCommand(
-            argv=contract.command(spec),
+            argv=argv,
             environment={**contract.environment(spec, machine), processes.MARKER: self._place.marker},
             directory=image or ("" if contract.in_container(spec) else "/opt/ml"),
             ml=self._ml,
             host=spec.host,
             hosts=around.addresses,
             hidden=hidden,
-            readable=(*([Path(image)] if image else []), *within),
+            readable=(*([Path(image)] if image else []), *within, *_environments(argv, hidden)),
             network=around.network,
             mounts=data.mounts,
             network_namespace=around.namespace,
@@ -373,6 +374,20 @@ _WHY: Mapping[Ending, str] = {
     "": "MaxRuntimeInSeconds is over",
 }
 _ENDS: Mapping[Ending, str] = {"stop": "stopped", "interrupt": "interrupted"}
+
+
+def _environments(argv: Sequence[str], hidden: Sequence[Path]) -> list[Path]:
+    """Give the virtual environments in /tmp that programs of the command are from; none that would show what is hidden.
+
+    The program may be an interpreter behind Treadle's own, which runs scripts with it.
+    """
+    named = {Path(each).parent.parent for each in argv if each.startswith(tuple(f"{own}/" for own in OWN))}
+    return [
+        each
+        for each in sorted(named)
+        if (each / "pyvenv.cfg").is_file()
+        and not any(other.is_relative_to(each) or each.is_relative_to(other) for other in hidden)
+    ]
 
 
 async def _unbroken(work: Coroutine[Any, Any, _T]) -> _T:

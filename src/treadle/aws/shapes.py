@@ -748,12 +748,17 @@ _file_decoder: Final = msgspec.json.Decoder(_File)
 
 
 class ServiceModel:
-    """One service. `also` allows further values of enums: shape name → regular expression that they match whole."""
+    """One service. `also` allows further values of enums: shape name → regular expression that they match whole.
 
-    def __init__(self, name: str, document: bytes, also: Mapping[str, str] | None = None) -> None:
+    `protocol` is the one that is spoken, for a service that speaks several; by default the model's own.
+    """
+
+    def __init__(
+        self, name: str, document: bytes, also: Mapping[str, str] | None = None, protocol: str | None = None
+    ) -> None:
         file = _file_decoder.decode(document)
         self.name = name
-        self.protocol = file.metadata.protocol
+        self.protocol = protocol or file.metadata.protocol
         self.json_version = file.metadata.json_version
         self.target_prefix = file.metadata.target_prefix
         self.signing_name = file.metadata.signing_name or file.metadata.endpoint_prefix or name
@@ -850,20 +855,22 @@ def _new(definition: _Definition, also: str | None) -> Shape:
     return _KINDS[definition.type](definition)
 
 
-def load_service(service: str, also: tuple[tuple[str, str], ...] = ()) -> ServiceModel:
+def load_service(service: str, also: tuple[tuple[str, str], ...] = (), *, protocol: str | None = None) -> ServiceModel:
     """Read the model of a service, by the name of its folder in botocore ("sagemaker", "logs"), once per process.
 
-    `also` are pairs of shape name and regular expression: further values that an enum takes. Raises `UsageError` when
-    botocore, or its data of that service, is not installed.
+    `also` are pairs of shape name and regular expression: further values that an enum takes. `protocol` ("json",
+    "query") is for a service that speaks several. Raises `UsageError` when botocore, or its data of that service, is
+    not installed.
     """
-    return _loaded(service, also)
+    return _loaded(service, also, protocol)
 
 
 @cache
-def _loaded(service: str, also: tuple[tuple[str, str], ...]) -> ServiceModel:
+def _loaded(service: str, also: tuple[tuple[str, str], ...], protocol: str | None) -> ServiceModel:
     path = _model_file(service)
     content = path.read_bytes()
-    return ServiceModel(service, gzip.decompress(content) if path.suffix == ".gz" else content, dict(also))
+    document = gzip.decompress(content) if path.suffix == ".gz" else content
+    return ServiceModel(service, document, dict(also), protocol)
 
 
 def _model_file(service: str) -> Path:

@@ -1,10 +1,14 @@
-"""`MetricDefinitions` (§1.11): regular expressions over the log, group 1 is the value, the last match counts."""
+"""`MetricDefinitions` (§1.11): regular expressions over the log, group 1 is the value.
+
+The agent watches the log as it is written, for the last value of each; the service goes through what is kept of it, for
+all of them.
+"""
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from treadle.seams import Json
@@ -38,9 +42,14 @@ class Metrics:
 
     def observe(self, line: str, at: float) -> None:
         """Take the values that the line holds. `at` in Unix seconds; AWS gives whole ones."""
+        for name, value in self.found(line):
+            self._values[name] = [value, float(int(at))]
+
+    def found(self, line: str) -> Iterator[tuple[str, float]]:
+        """Give the names and values that the line holds."""
         for name, pattern in self._patterns.items():
             if (match := pattern.search(line)) and (value := _float32(match.group(1))) is not None:
-                self._values[name] = [value, float(int(at))]
+                yield name, value
 
     def last(self) -> dict[str, list[float]]:
         """Give metric name → [value, Unix time] of its last match."""
