@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
@@ -360,6 +361,28 @@ async def test_a_program_has_a_tmp_of_its_own(
     assert not Path("/dev/shm", name).exists()
     assert not Path("/tmp", name).exists()
     assert list((plane.directory / "host").glob(f"*/{name}")) == []
+
+
+@pytest.mark.parametrize("environment", [True, False])
+async def test_a_virtual_environment_in_tmp_can_be_used(
+    make_plane: MakePlane, run_agent: RunAgent, namespaces: str, *, environment: bool
+) -> None:
+    """A program that lies in one is found, and all of the environment with it; of the rest of /tmp nothing is."""
+    if namespaces:
+        pytest.skip(namespaces)
+    with tempfile.TemporaryDirectory(dir="/tmp") as place:
+        root = Path(place)
+        (root / "bin").mkdir()
+        (root / "bin/program").write_text(f"#!/bin/sh\ncat {place}/lib\n")
+        (root / "bin/program").chmod(0o755)
+        (root / "lib").write_text("found\n")
+        if environment:
+            (root / "pyvenv.cfg").touch()
+        image = {"kind": "local", "environment": {}}
+        plane = await make_plane("", command=[f"{place}/bin/program"], sandbox="namespace", image=image)
+        await run_agent(plane)
+    assert (plane.program == ["found"]) is environment
+    assert ("exit code: 127" in plane.events[-1].failure_reason) is not environment
 
 
 def shared(mode: str, path: str = "/a") -> dict[str, Any]:

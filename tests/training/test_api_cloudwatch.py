@@ -11,6 +11,7 @@ from typing import Any
 
 import botocore
 import botocore.session
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -39,20 +40,9 @@ def job(name: str, **more: Any) -> Job:
     definitions = [{"Name": each, "Regex": rf"{each}=(\S+)"} for each in ("loss", "acc")]
     request_ = {"AlgorithmSpecification": {"MetricDefinitions": definitions}}
     began = Transition(status="Starting", message="", start=START, end=None)
-    return Job(
-        **{
-            "name": name,
-            "arn": f"arn:{name}",
-            "request": request_,
-            "image": {},
-            "command": [],
-            "created_at": START,
-            "modified_at": START,
-            "transitions": (began,),
-            "max_runtime": 60,
-        }
-        | more
-    )
+    its = {"image": {}, "command": [], "transitions": (began,), "request": request_, "max_runtime": 60}
+    times = {"created_at": START, "modified_at": START}
+    return msgspec.convert({"name": name, "arn": f"arn:{name}", **its, **times, **more}, Job)
 
 
 @dataclass
