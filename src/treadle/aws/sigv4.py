@@ -24,6 +24,8 @@ from hashlib import sha256
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
+import msgspec
+
 from treadle.errors import ServiceError
 from treadle.seams import Headers, Request
 
@@ -85,8 +87,7 @@ class Credentials:
         return f"Credentials({self.access_key_id!r}, …)"
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(msgspec.Struct, frozen=True, gc=False):
     """What a signature claims to be for: `date` as YYYYMMDD."""
 
     access_key_id: str
@@ -98,8 +99,7 @@ class Scope:
         return f"{self.date}/{self.region}/{self.service}/aws4_request"
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """Who sent a request whose signature holds. `timestamp` is the signed time, `20150830T123600Z`."""
 
     access_key_id: str
@@ -302,8 +302,7 @@ def _signing_key(secret: str, date: str, region: str, service: str) -> bytes:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Claim:
+class _Claim(msgspec.Struct, frozen=True, gc=False):
     """The signature of a request as it came, not believed yet. `expires` in seconds, for presigned requests only."""
 
     scope: Scope
@@ -475,6 +474,8 @@ def _claim_of_query(query: str) -> _Claim:
     )
 
 
+# A client's is the same all day.
+@lru_cache(maxsize=256)
 def _scope(credential: str) -> Scope:
     parts = credential.split("/")
     if len(parts) != 5:

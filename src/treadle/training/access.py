@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+import msgspec
+
 from treadle.seams import Json
 from treadle.training.job import Job
 
@@ -42,8 +44,7 @@ class Grant:
     prefix: str
 
 
-@dataclass(frozen=True, slots=True)
-class Identity:
+class Identity(msgspec.Struct, frozen=True, gc=False):
     """Who calls. `grants` is None for who may do everything."""
 
     access_key_id: str

@@ -97,11 +97,8 @@ class Keyring:
         self._account = account
         self._running = running
         self._clock = clock
-
-    @property
-    def owner(self) -> Identity:
+        self.owner: Final = Identity(access_key_id, f"arn:aws:iam::{account}:root", account)
         """Who has the home's own key."""
-        return Identity(self._key, f"arn:aws:iam::{self._account}:root", self._account)
 
     # -- who calls ----------------------------------------------------------------------------------------------------
 

@@ -89,8 +89,7 @@ _ESCAPED: Final = "surrogateescape"
 _LENGTH: Final = re.compile(r"[0-9]{1,18}")
 
 
-@dataclass(frozen=True, slots=True)
-class _Head:
+class _Head(msgspec.Struct, frozen=True, gc=False):
     """What comes before the body. Bytes that are not UTF-8 become surrogate escapes, so that hashes come out right."""
 
     method: str
@@ -129,8 +128,7 @@ def _text(raw: bytes) -> str:
     return raw.decode("utf-8", _ESCAPED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(msgspec.Struct, frozen=True, gc=False):
     status: int
     media_type: str
     body: bytes

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
+
 from treadle.aws.shapes import ServiceModel
 from treadle.training.access import Identity
 
@@ -15,8 +17,7 @@ Values: TypeAlias = dict[str, Any]
 """Input or output of an operation, by the API's member names; timestamps are Unix seconds, blobs bytes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True, gc=False):
     """Who calls: the owner of the access key that signed the request. `identity` says what it may do, None all."""
 
     access_key_id: str
