@@ -15,7 +15,8 @@ from aiohttp import web
 
 from treadle.agent.host import Host
 from treadle.agent.main import open_objects
-from treadle.agent.sandbox import choose, network
+from treadle.agent.sandbox import network
+from treadle.agent.sandbox.choice import choose
 from treadle.agent.work import Tools
 from treadle.home import Home
 from treadle.objects.filesystem import FilesystemObjects

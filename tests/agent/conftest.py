@@ -14,7 +14,8 @@ import pytest
 from tests.agent.plane import Plane, make_spec
 from treadle.agent.host import Host
 from treadle.agent.main import open_objects
-from treadle.agent.sandbox import NamespaceSandbox, choose
+from treadle.agent.sandbox.choice import choose
+from treadle.agent.sandbox.namespace import NamespaceSandbox
 from treadle.agent.work import Tools
 
 MakePlane = Callable[..., Awaitable[Plane]]

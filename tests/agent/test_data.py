@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 import tempfile
 import threading
 import uuid
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,12 @@ from tests.agent.plane import BUCKET, JOB, Plane, gone
 from treadle.agent import staging
 from treadle.agent.channels import Placement, plan
 from treadle.agent.faults import CancelledStagingError, DataError
+from treadle.agent.host import Host
+from treadle.agent.main import open_objects
 from treadle.agent.mirror import Mirror
+from treadle.agent.sandbox.choice import choose
+from treadle.agent.sandbox.entrance import TRIAL, Entrance
+from treadle.agent.work import Tools
 from treadle.errors import ObjectError
 from treadle.launchers import cgroups
 from treadle.objects.filesystem import FilesystemObjects
@@ -548,7 +555,7 @@ async def test_a_stop_overtakes_an_interruption(make_plane: MakePlane, run_agent
 @pytest.fixture
 def limits(tmp_path: Path) -> str:
     """Say why there are no control groups here, "" when there are."""
-    group = cgroups.create("treadle-trial", tmp_path / "trial.json", cpus=1, memory=1 << 30)
+    group = cgroups.create(f"treadle-{uuid.uuid4()}", tmp_path / "trial.json", cpus=1, memory=1 << 30)
     group.remove()
     return group.problem
 
@@ -605,6 +612,20 @@ async def test_killed_agent_leaves_a_record(make_plane: Make, start_agent: Any, 
     (group,) = [Path(each) for each in json.loads(record.read_text())]
     assert group.is_dir()
     await asyncio.to_thread(cgroups.remove_recorded, record)
+    assert not group.exists()
+
+
+async def test_a_group_whose_program_never_came(make_plane: Make, limits: str) -> None:
+    """Who was up to start the program goes, and the group after it."""
+    if limits:
+        pytest.skip(limits)
+    entrance = Entrance({}, TRIAL)
+    nothing = channel("File", f"s3://{BUCKET}/none")
+    plane = await make_plane("echo started", cpus=0.5, sandbox="auto", request=nothing)
+    (plane.directory / "host").mkdir()
+    await Host(plane.launch(), Tools(open_objects, partial(choose, entrance=entrance), entrance=entrance)).run()
+    assert (plane.events[-1].outcome, plane.program, entrance.popen.returncode) == ("failed", [], -signal.SIGKILL)
+    (group,) = [Path(each) for each in json.loads((plane.directory / "host" / cgroups.RECORD).read_text())]
     assert not group.exists()
 
 

@@ -18,7 +18,7 @@ import pytest
 from tests.agent.conftest import MakePlane, RunAgent
 from tests.agent.plane import BUCKET, JOB, Plane, gone
 from treadle.agent.host import Host
-from treadle.agent.sandbox import choose
+from treadle.agent.sandbox.choice import choose
 from treadle.agent.work import Tools
 from treadle.launchers.processes import descendants
 from treadle.objects.filesystem import FilesystemObjects

@@ -15,7 +15,7 @@ from tests.end_to_end.world import BUCKET, World
 from tests.waiting import until
 from treadle.agent.host import Host
 from treadle.agent.main import open_objects
-from treadle.agent.sandbox import choose
+from treadle.agent.sandbox.choice import choose
 from treadle.agent.work import Tools
 from treadle.launchers.engine import Engine
 from treadle.objects.filesystem import FilesystemObjects

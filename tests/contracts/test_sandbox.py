@@ -9,6 +9,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,11 +17,16 @@ from typing import Any
 
 import pytest
 from tests.containers.service import BUSYBOX, Service
+from tests.waiting import until
 
-from treadle.agent.sandbox import NamespaceSandbox, PlainSandbox, choose, enter
+from treadle.agent.sandbox import enter
+from treadle.agent.sandbox.choice import choose
 from treadle.agent.sandbox.container import ContainerSandbox
+from treadle.agent.sandbox.entrance import TRIAL, Entrance
+from treadle.agent.sandbox.namespace import NamespaceSandbox
+from treadle.agent.sandbox.plain import PlainSandbox
 from treadle.errors import LaunchError
-from treadle.launchers import containers
+from treadle.launchers import containers, processes
 from treadle.seams import Sandbox, SandboxCommand, SandboxProcess
 
 SANDBOXES: list[Sandbox] = [PlainSandbox(), NamespaceSandbox()]
@@ -243,6 +249,52 @@ async def test_start_that_fails(namespace: NamespaceSandbox, tmp_path: Path) -> 
     with pytest.raises(LaunchError, match="No such file"):
         await namespace.start(sent)
     assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+async def test_an_entrance_that_is_up(problems: dict[str, str], tmp_path: Path) -> None:
+    """What it tries says whether namespaces work; then it runs a program in whatever sandbox, like one of its own."""
+    for kind in (PlainSandbox, NamespaceSandbox):
+        entrance = Entrance({}, TRIAL)
+        assert entrance.problem() == problems["namespace"]
+        if problems[kind.name]:
+            entrance.close()
+            continue
+        process = await kind(entrance).start(command(tmp_path, "cat; echo $PPID; exit 4"))
+        assert process.pid == entrance.popen.pid
+        code, said = await outcome(process)
+        assert (code, said.strip().isdigit()) == (4, True)
+
+
+@pytest.mark.parametrize(
+    ("trial", "problem"),
+    [
+        pytest.param({"argv": ("/bin/sh", "-c", "exit 1")}, "a trial program ended with exit code 1", id="exit code"),
+        pytest.param({"argv": ("/bin/sh", "-c", "echo no")}, "", id="success"),
+        pytest.param({"argv": ("/bin/sh", "-c", "echo no; exit 1")}, "no", id="what it says"),
+        pytest.param({"ml": "/no/directory"}, "No such file or directory (/no/directory)", id="set-up"),
+        pytest.param({"argv": ("no-such-program",)}, "treadle: cannot start 'no-such-program' in '/': ", id="program"),
+    ],
+)
+@pytest.mark.usefixtures("namespace")
+async def test_what_a_trial_finds(tmp_path: Path, trial: dict[str, Any], problem: str) -> None:
+    """It is said, and takes nothing from the program that comes after it."""
+    entrance = Entrance({}, {**TRIAL, **trial})
+    assert NamespaceSandbox(entrance).probe().startswith(problem)
+    assert bool(entrance.problem()) == bool(problem)
+    assert await outcome(await PlainSandbox(entrance).start(command(tmp_path, "echo on"))) == (0, "on\n")
+
+
+def test_an_entrance_that_is_not_used() -> None:
+    """It ends with who has started it, however that ends, and leaves no descriptor open when it is closed."""
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    Entrance({}, TRIAL).close()
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+    script = (
+        "from treadle.agent.sandbox.entrance import TRIAL, Entrance; import os;"
+        "e = Entrance({}, TRIAL); e.problem(); print(e.popen.pid, flush=True); os.kill(os.getpid(), 9)"
+    )
+    said = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False).stdout
+    until(lambda: processes.identify(int(said)) is None)
 
 
 @pytest.mark.parametrize("name", ["", "container", "docker"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.world import BUCKET, World
-from treadle.agent.sandbox import NamespaceSandbox
+from treadle.agent.sandbox.namespace import NamespaceSandbox
 from treadle.objects.filesystem import FilesystemObjects
 
 

@@ -393,9 +393,11 @@ class World:
 
     def close(self) -> None:
         """End what runs; then no process of this world may be left, and no traceback be written anywhere."""
-        with contextlib.suppress(AssertionError):  # an agent may have ended this moment
+        zombies: list[int] = []
+        try:
             until(lambda: not self.zombies(), 10, what="the service has reaped its children")
-        zombies = self.zombies()
+        except AssertionError:  # said at the end; to look again after success could find one that ended this moment
+            zombies = self.zombies()
         if (endpoint := self.home.endpoint()) is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(endpoint.pid, signal.SIGTERM)

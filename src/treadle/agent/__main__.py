@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import sys
 
-from treadle.agent.sandbox import Probed
+from treadle.agent.sandbox.entrance import TRIAL, Entrance
 
 if __name__ == "__main__":
-    probed = Probed()
-    from treadle.agent.main import main  # most of what there is to import, meanwhile
+    entrance = Entrance(os.environ, TRIAL)
+    gc.disable()  # nothing of what is imported is garbage, and to look for it takes a twentieth of the time
+    from treadle.agent.main import main  # most of what there is to import, while the entrance starts
 
-    sys.exit(main(sys.argv[1:], probed))
+    gc.freeze()
+    gc.enable()
+    sys.exit(main(sys.argv[1:], entrance))

@@ -8,14 +8,15 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from treadle.agent.host import Host
-from treadle.agent.sandbox import Choice, choose, probe
+from treadle.agent.sandbox.choice import choose
+from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.work import Tools
 from treadle.errors import ObjectError
 from treadle.objects.filesystem import FilesystemObjects
@@ -35,10 +36,10 @@ def open_objects(description: Mapping[str, str]) -> Objects:
     return FilesystemObjects(Path(description["root"]))
 
 
-def main(arguments: list[str], probe: Callable[[], str] = probe) -> int:
+def main(arguments: list[str], entrance: Entrance | None = None) -> int:
     """Run the agent; 0 when all has been told or the attempt was over, 2 for a launch file that cannot be used.
 
-    `probe` says why the namespace sandbox does not work here, "" when it does.
+    `entrance` is one that is up already, with its trial.
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s", stream=sys.stderr)
     if len(arguments) != 1:
@@ -50,11 +51,11 @@ def main(arguments: list[str], probe: Callable[[], str] = probe) -> int:
         _log.error("%s is no launch file: %s", arguments[0], error)
         return 2
     _adopt_orphans()
-    return asyncio.run(_run(launch, partial(choose, probe=probe)))
+    return asyncio.run(_run(launch, entrance))
 
 
-async def _run(launch: HostLaunch, sandbox: Callable[[str], Choice]) -> int:
-    host = Host(launch, Tools(open_objects, sandbox, adopts=True))
+async def _run(launch: HostLaunch, entrance: Entrance | None) -> int:
+    host = Host(launch, Tools(open_objects, partial(choose, entrance=entrance), adopts=True, entrance=entrance))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.leave)

@@ -17,7 +17,9 @@ from typing import Protocol
 
 from treadle.agent import contract
 from treadle.agent.data import Shows
-from treadle.agent.sandbox import Choice, network
+from treadle.agent.sandbox import network
+from treadle.agent.sandbox.choice import Choice
+from treadle.agent.sandbox.entrance import Entrance
 from treadle.errors import LaunchError
 from treadle.launchers import cgroups
 from treadle.launchers.engine import Engine
@@ -84,18 +86,21 @@ async def arranged(
     private: Callable[[], str],
     find: Callable[[], Engine],
     say: Say,
+    entrance: Entrance | None = None,
 ) -> AsyncIterator[Surroundings]:
     """Arrange the surroundings, and say what they are; `private` says why there is no private network, "" if there is.
 
-    Raises `LaunchError`.
+    `entrance` is the one of the sandboxes; it is closed if no program has been started by then. Raises `LaunchError`.
     """
     async with contextlib.AsyncExitStack() as stack:
         if contract.in_container(spec):
+            if entrance is not None:
+                entrance.close()
             from treadle.agent.containment import contained  # only who has a container pays for it
 
             yield await contained(stack, spec, place, find, say)
         else:
-            yield await _on_the_machine(stack, spec, place, choose, private, say)
+            yield await _on_the_machine(stack, spec, place, choose, private, say, entrance)
 
 
 async def _on_the_machine(
@@ -105,12 +110,16 @@ async def _on_the_machine(
     choose: Callable[[str], Choice],
     private: Callable[[], str],
     say: Say,
+    entrance: Entrance | None,
 ) -> Surroundings:
     choice = await asyncio.to_thread(choose, spec.sandbox)
     say(f"sandbox: {choice.sandbox.name}" + (f" ({choice.warning})" if choice.warning else ""))
     group = await asyncio.to_thread(_group, spec, place)
     if group is not None:
         stack.push_async_callback(asyncio.to_thread, group.remove)
+        if entrance is not None:
+            stack.callback(entrance.close)
+            entrance.join(group.directories)
         if group.problem:
             say(f"the program runs with {group.problem}")
     apart = spec.request.get("EnableNetworkIsolation", False)

@@ -34,13 +34,16 @@ from treadle.agent.mirror import Mirror
 from treadle.agent.orders import Ending, Orders
 from treadle.agent.output import JobLog, Pump
 from treadle.agent.pipes import Feeders
-from treadle.agent.sandbox import Choice, network
+from treadle.agent.sandbox import network
+from treadle.agent.sandbox.choice import Choice
 from treadle.agent.sandbox.enter import OWN
+from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place, Surroundings, arranged
 from treadle.errors import ObjectError, TreadleError
 from treadle.launchers import processes
 from treadle.launchers.engine import Engine
+from treadle.launchers.marking import MARKER
 from treadle.seams import HostEvent, HostEventKind, HostSpec, Objects, SandboxCommand, SandboxProcess, StagedOutput
 from treadle.training.metrics import Metrics
 
@@ -71,7 +74,8 @@ class Tools:
 
     `private` says why several hosts cannot have a network of their own, "" when they can. `engine` finds what runs
     containers.
-    `adopts` says that this process takes in orphans and has no other children than the job's.
+    `adopts` says that this process takes in orphans and has no other children than the job's. `entrance` is what
+    `sandbox` has the program enter by, if that is up already.
     """
 
     objects: Callable[[Mapping[str, str]], Objects]
@@ -80,6 +84,7 @@ class Tools:
     private: Callable[[], str] = network.problem
     engine: Callable[[], Engine] = Engine.find
     adopts: bool = False
+    entrance: Entrance | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +147,7 @@ class Work:
             self._log.say(f"metric definition left out: {refused}")
         tools = self._tools
         kinds = (tools.sandbox, tools.private, tools.engine)
-        async with arranged(self._spec, self._place, *kinds, self._log.say) as around:
+        async with arranged(self._spec, self._place, *kinds, self._log.say, tools.entrance) as around:
             try:
                 contract.lay_out(self._ml, self._spec)
                 data = await self._bring(objects, around)
@@ -288,7 +293,7 @@ class Work:
         machine = {name: value for name, value in os.environ.items() if name != "TMPDIR" or around.shows == "nowhere"}
         return SandboxCommand(
             argv=argv,
-            environment={**contract.environment(spec, machine), processes.MARKER: self._place.marker},
+            environment={**contract.environment(spec, machine), MARKER: self._place.marker},
             directory=image or ("" if contract.in_container(spec) else "/opt/ml"),
             ml=self._ml,
             host=spec.host,

@@ -20,6 +20,7 @@ import msgspec
 
 from treadle.errors import LaunchError
 from treadle.launchers import cgroups, containers, gpus, processes
+from treadle.launchers.marking import MARKER
 from treadle.launchers.processes import Identity
 from treadle.seams import Capacity, HostLaunch
 
@@ -85,7 +86,7 @@ class LocalLauncher:
                 stderr=log,
                 start_new_session=True,
                 cwd=directory,
-                env={**own, processes.MARKER: processes.marker(host)},
+                env={**own, MARKER: processes.marker(host)},
             )
 
     def _reap(self, popen: subprocess.Popen[bytes]) -> None:

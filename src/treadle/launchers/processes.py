@@ -19,10 +19,10 @@ from pathlib import Path
 
 import msgspec
 
+from treadle.launchers.marking import MARKER
 from treadle.seams import HostLaunch
 
 __all__ = [
-    "MARKER",
     "PROGRAM_FILE",
     "Identity",
     "alive",
@@ -34,9 +34,6 @@ __all__ = [
     "identify",
     "marker",
 ]
-
-MARKER = "TREADLE_ATTEMPT"
-"""The environment variable that every process of an attempt's host carries."""
 
 PROGRAM_FILE = "program.json"
 """In a host's directory: the `Identity` of the process that stands for the program, for who must end it later."""

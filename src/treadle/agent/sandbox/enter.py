@@ -6,7 +6,8 @@ one thread and no event loop.
 
 It reads its plan (marshalled by the same interpreter, see `treadle.agent.sandbox.process`) from standard input; its
 only argument is the number of a file descriptor to which it writes why it could not start. End of file there means: the
-program has been started.
+program has been started. Before its plan it can be given another one as a trial: that runs to its end in a child, and
+what is written ends with a zero byte, and is nothing else when the program succeeded.
 
 Two shapes::
 
@@ -98,8 +99,38 @@ def main() -> int:
     """Read the plan and carry it out; the exit code of the program."""
     status = int(sys.argv[1])
     os.set_inheritable(status, False)  # noqa: FBT003  (it takes no keyword)
-    plan: dict[str, Any] = marshal.load(sys.stdin.buffer)  # noqa: S302  (the agent wrote it)
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
+    try:
+        plan = _told()
+        if "trial" in plan:
+            os.write(status, _tried(plan["trial"]) + b"\0")
+            plan = _told()
+    except EOFError:  # nothing is to be run
+        return 0
+    return _carry_out(plan, status)
+
+
+def _told() -> dict[str, Any]:
+    plan: dict[str, Any] = marshal.load(sys.stdin.buffer)  # noqa: S302  (the agent wrote it)
+    return plan
+
+
+def _tried(plan: dict[str, Any]) -> bytes:
+    """Carry a plan out in a child; b"" when its program has succeeded, else what was said."""
+    said, end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(end, 1)
+        os.dup2(end, 2)
+        _leave(_carry_out, plan, end)
+    os.close(end)
+    with open(said, "rb") as file:
+        text = file.read().strip()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    return b"" if code == 0 else text or b"a trial program ended with exit code %d" % code
+
+
+def _carry_out(plan: dict[str, Any], status: int) -> int:
     try:
         _quiet(0)
         return _namespace(plan, status) if plan["kind"] == "namespace" else _plain(plan, status)
@@ -182,13 +213,14 @@ def _namespace(plan: dict[str, Any], status: int) -> int:
     return code
 
 
-def _unshare(network: bool, network_namespace: int | None) -> None:
+def _unshare(network: bool, network_namespace: str | None) -> None:
     wanted = _CLONE_NEWNS | _CLONE_NEWUTS | _CLONE_NEWPID | _CLONE_NEWIPC
     if network_namespace is not None:
-        if not is_ours(network_namespace):
-            join_owner(network_namespace)
-        _checked(_libc.setns(network_namespace, _CLONE_NEWNET), "setns")
-        os.close(network_namespace)
+        joined = os.open(network_namespace, os.O_RDONLY)
+        if not is_ours(joined):
+            join_owner(joined)
+        _checked(_libc.setns(joined, _CLONE_NEWNET), "setns")
+        os.close(joined)
     elif not network:
         wanted |= _CLONE_NEWNET
     try:

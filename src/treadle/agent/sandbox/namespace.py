@@ -6,12 +6,13 @@ only what is listed as hidden is hidden.
 
 from __future__ import annotations
 
+import os
 import sys
-import tempfile
+from contextlib import closing
 from pathlib import Path
 
+from treadle.agent.sandbox.entrance import TRIAL, Entrance
 from treadle.agent.sandbox.process import EnteredProcess, start
-from treadle.errors import LaunchError
 from treadle.seams import SandboxCommand
 
 __all__ = ["NamespaceSandbox"]
@@ -24,55 +25,46 @@ class NamespaceSandbox:
 
     name = "namespace"
 
+    def __init__(self, entrance: Entrance | None = None) -> None:
+        """Take an entrance that is up, with the trial, for the first program."""
+        self._entrance = entrance
+
     def probe(self) -> str:
         """Give "" when a program really starts and sees its own `/opt/ml`, else why not."""
         if sys.platform != "linux":
             return f"namespaces are Linux's; this is {sys.platform}"
         if not Path("/opt").is_dir():
             return "there is no directory /opt on this machine, where /opt/ml could be put"
-        with tempfile.TemporaryDirectory(prefix="treadle-probe-") as directory:
-            ml = Path(directory) / "ml"
-            (ml / "probed").mkdir(parents=True)
-            command = SandboxCommand(
-                argv=("/bin/sh", "-c", "test -d /opt/ml/probed && test $$ -lt 9"),
-                environment={"PATH": "/usr/bin:/bin"},
-                directory="/",
-                ml=ml,
-                host="algo-1",
-                hosts={},
-            )
-            try:
-                process = _start(command)
-            except LaunchError as error:
-                return error.message
-            return process.settled()
+        if self._entrance is not None:
+            return self._entrance.problem()
+        with closing(Entrance({}, TRIAL)) as tried:
+            return tried.problem()
 
     async def start(self, command: SandboxCommand) -> EnteredProcess:
         """Start the command. Raises `LaunchError`. The file that becomes `/etc/hosts` is written beside `ml`."""
-        return _start(command)
-
-
-def _start(command: SandboxCommand) -> EnteredProcess:
-    etc_hosts = command.ml.with_name("etc-hosts")
-    etc_hosts.write_text(_hosts_file(command))
-    return start(
-        {
-            "kind": "namespace",
-            "argv": command.argv,
-            "environment": command.environment,
-            "directory": command.directory,
-            "ml": str(command.ml),
-            "host": command.host,
-            "etc_hosts": str(etc_hosts),
-            "hidden": [str(path) for path in command.hidden],
-            "readable": [str(path) for path in command.readable],
-            "mounts": [(str(each.source), each.target, each.writable) for each in command.mounts],
-            "network": command.network,
-            "network_namespace": command.network_namespace,
-        },
-        cgroups=command.cgroups,
-        descriptors=() if command.network_namespace is None else (command.network_namespace,),
-    )
+        etc_hosts = command.ml.with_name("etc-hosts")
+        etc_hosts.write_text(_hosts_file(command))
+        entrance, self._entrance = self._entrance, None
+        held = command.network_namespace
+        return start(
+            {
+                "kind": "namespace",
+                "argv": command.argv,
+                "environment": command.environment,
+                "directory": command.directory,
+                "ml": str(command.ml),
+                "host": command.host,
+                "etc_hosts": str(etc_hosts),
+                "hidden": [str(path) for path in command.hidden],
+                "readable": [str(path) for path in command.readable],
+                "mounts": [(str(each.source), each.target, each.writable) for each in command.mounts],
+                "network": command.network,
+                # It was up before there was a descriptor to inherit.
+                "network_namespace": None if held is None else f"/proc/{os.getpid()}/fd/{held}",
+            },
+            cgroups=command.cgroups,
+            entrance=entrance,
+        )
 
 
 def _hosts_file(command: SandboxCommand) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.sandbox.process import EnteredProcess, start
 from treadle.errors import LaunchError
 from treadle.seams import SandboxCommand
@@ -21,6 +22,10 @@ class PlainSandbox:
 
     name = "plain"
 
+    def __init__(self, entrance: Entrance | None = None) -> None:
+        """Take an entrance that is up, for the first program."""
+        self._entrance = entrance
+
     def probe(self) -> str:
         """Give "" on Linux, whose kernel ends the program's followers with it."""
         return "" if sys.platform == "linux" else f"the agent needs Linux; this is {sys.platform}"
@@ -29,6 +34,7 @@ class PlainSandbox:
         """Start the command. Raises `LaunchError`."""
         if problem := self.probe():
             raise LaunchError(problem)
+        entrance, self._entrance = self._entrance, None
         return start(
             {
                 "kind": "plain",
@@ -40,6 +46,7 @@ class PlainSandbox:
                 "directory": _relocated(command.directory, command.ml),
             },
             cgroups=command.cgroups,
+            entrance=entrance,
         )
 
 

@@ -2,34 +2,26 @@
 
 The plan that `enter` reads is a marshalled dictionary: `kind`, `parent` (who must be alive), `argv`, `environment`,
 `directory`; for a namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts` (source, target,
-writable), `network`, `network_namespace` (a descriptor that it inherits, or None).
+writable), `network`, `network_namespace` (a file, or None).
 """
 
 from __future__ import annotations
 
-import contextlib
-import marshal
+import asyncio
 import os
-import select
 import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from importlib.machinery import SourceFileLoader
 from pathlib import Path
 
 from treadle.agent.sandbox import enter
+from treadle.agent.sandbox.entrance import Entrance
 from treadle.errors import LaunchError
-from treadle.launchers.processes import MARKER
+from treadle.launchers.marking import MARKER
 from treadle.seams import Json
 
 __all__ = ["EnteredProcess", "start"]
-
-# Mounting takes milliseconds; a machine that takes this long is not going to.
-_START_TIMEOUT = 60.0
-
-# A script would be compiled for every program. What `enter` was compiled to for the agent comes before the plan.
-_ENTER = "import marshal, sys; del sys.argv[0]; exec(marshal.load(sys.stdin.buffer))"
 
 
 class EnteredProcess:
@@ -66,85 +58,27 @@ class EnteredProcess:
         code: int = self._popen.returncode
         return code if code >= 0 else 128 - code
 
-    def settled(self) -> str:
-        """Wait, blocking, for a program that ends by itself soon; "" when its exit code is 0, else what it said."""
-        with os.fdopen(self._output, "rb") as output:
-            said = output.read(4096).decode(errors="replace").strip()
-        code = self._popen.wait()
-        return "" if code == 0 else said or f"a trial program ended with exit code {code}"
 
+def start(
+    plan: Mapping[str, Json], *, cgroups: Sequence[Path] = (), entrance: Entrance | None = None
+) -> EnteredProcess:
+    """Carry out a plan in its control groups, and wait until the program has been started. Raises `LaunchError`.
 
-def start(plan: Mapping[str, Json], *, cgroups: Sequence[Path] = (), descriptors: Sequence[int] = ()) -> EnteredProcess:
-    """Start `enter` with a plan and wait until it has started the program. Raises `LaunchError` with its reason.
-
-    It is in its control groups, and has the descriptors, before it is told what to do. Must be called from a thread
-    that lives as long as the program may: the kernel takes the end of the thread that started a process for the death
-    of its parent.
+    `entrance` is one that is up already. Must be called from a thread that lives as long as the program may: the kernel
+    takes the end of the thread that started a process for the death of its parent.
     """
-    code = SourceFileLoader(enter.__name__, enter.__file__).get_code(enter.__name__)
-    told = marshal.dumps(code) + marshal.dumps({**plan, "parent": os.getpid()})
-    output, output_end = os.pipe()
-    status, status_end = os.pipe()
-    try:
-        popen = subprocess.Popen(
-            [sys.executable, "-I", "-S", "-c", _ENTER, enter.__file__, str(status_end)],
-            stdin=subprocess.PIPE,
-            stdout=output_end,
-            stderr=subprocess.STDOUT,
-            pass_fds=(status_end, *descriptors),
-            start_new_session=True,
-            cwd="/",
-            env=_environment(plan["environment"]),
-        )
-    except OSError as error:
-        os.close(output)
-        os.close(status)
-        raise LaunchError(f"{sys.executable} cannot be started: {error.strerror}.") from error
-    finally:
-        os.close(output_end)
-        os.close(status_end)
-    process = EnteredProcess(popen, output)
-    refusal = _told(popen, status, told, cgroups)
-    if refusal:
-        popen.kill()
-        popen.wait()
-        os.close(output)
+    if entrance is None:
+        try:
+            entrance = Entrance({**os.environ, MARKER: plan["environment"].get(MARKER, "")})
+        except OSError as error:
+            raise LaunchError(f"{sys.executable} cannot be started: {error.strerror}.") from error
+    if refusal := entrance.start(plan, cgroups):
         raise LaunchError(refusal)
-    return process
-
-
-def _put_into(cgroups: Sequence[Path], pid: int) -> str:
-    try:
-        for each in cgroups:
-            (each / "cgroup.procs").write_text(str(pid))
-    except OSError as error:
-        return f"the program cannot be put into the control group {error.filename}: {error.strerror}"
-    return ""
-
-
-def _environment(program: Mapping[str, str]) -> dict[str, str]:
-    # The marker, so that this process is found with the others; the rest is what an interpreter may need to start.
-    wanted = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return wanted | {name: program[name] for name in (MARKER,) if name in program}
-
-
-def _told(popen: subprocess.Popen[bytes], status: int, plan: bytes, cgroups: Sequence[Path]) -> str:
-    """Hand the plan over and wait for the answer: "" when the program runs."""
-    with os.fdopen(status, "rb") as answer:
-        if popen.stdin is None:  # it was asked for as a pipe
-            return "no pipe to hand the plan over"
-        with contextlib.suppress(BrokenPipeError), popen.stdin as pipe:
-            if problem := _put_into(cgroups, popen.pid):
-                return problem
-            pipe.write(plan)
-        ready, _, _ = select.select([answer], [], [], _START_TIMEOUT)
-        return answer.read().decode(errors="replace") if ready else f"no answer within {_START_TIMEOUT:.0f} s"
+    return EnteredProcess(entrance.popen, entrance.output)
 
 
 async def _ended(pid: int) -> None:
     """Wait until a child process has ended; it is not reaped."""
-    import asyncio  # a probe waits without it, while the agent is still importing it
-
     try:
         watched = os.pidfd_open(pid)
     except ProcessLookupError:
