@@ -29,6 +29,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol, Self, TypeAlias
@@ -49,6 +50,7 @@ __all__ = [
     "ClaimAnswer",
     "Command",
     "CommonPrefix",
+    "Deletion",
     "HostEvent",
     "HostEventKind",
     "HostLaunch",
@@ -631,6 +633,14 @@ class ObjectStage(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
 
+class Deletion(Protocol):
+    """Deletes one object after the other of a bucket: `Objects.delete` for many."""
+
+    def __call__(self, key: str, *, check: ObjectCheck | None = None) -> None:
+        """Remove an object; no error when there is none. What `check` raises is raised, and changes nothing."""
+        ...
+
+
 class Objects(Protocol):
     """Objects in buckets, by `s3://bucket/key`. Synchronous: callers in an event loop use a thread.
 
@@ -689,6 +699,13 @@ class Objects(Protocol):
 
     def delete(self, bucket: str, key: str, *, check: ObjectCheck | None = None) -> None:
         """Remove an object; no error when there is none. What `check` raises is raised, and changes nothing."""
+        ...
+
+    def deleting(self, bucket: str) -> AbstractContextManager[Deletion]:
+        """Give what deletes objects of a bucket, one after the other; they are gone for good when the context ends.
+
+        Nobody else changes the bucket meanwhile. Raises `BucketNotFound`.
+        """
         ...
 
     def buckets(self) -> Sequence[str]:

@@ -6,7 +6,8 @@ import contextlib
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -151,7 +152,7 @@ def test_any_keys_round_trip_in_order(kind: str, wanted: set[str], prefix: str, 
 @given(
     steps=st.lists(
         st.tuples(
-            st.sampled_from(["write", "delete", "move"]),
+            st.sampled_from(["write", "delete", "delete both", "move"]),
             *[st.sampled_from(["a", "a/b", "a/b/c", "a/", "b", "b/a"])] * 2,
         ),
         max_size=15,
@@ -169,6 +170,11 @@ def test_any_history_ends_as_in_a_dictionary(kind: str, steps: list[tuple[str, s
             elif step == "delete":
                 objects.delete("bucket", one)
                 model.pop(one, None)
+            elif step == "delete both":
+                with objects.deleting("bucket") as delete:
+                    for key in (one, other):
+                        delete(key)
+                        model.pop(key, None)
             elif one in model:
                 objects.move("bucket", one, other)
                 model[other] = model.pop(one)
@@ -427,6 +433,36 @@ def test_a_check_sees_what_is_there_and_may_refuse(objects: Objects) -> None:
     objects.delete("bucket", "a", check=seen.append)
     assert [each and each.size for each in seen[4:]] == [1, 1]
     assert keys(objects) == []
+
+
+def _then_raise(work: Callable[[], None]) -> None:
+    work()
+    raise RefusedError
+
+
+def test_many_are_deleted_together(objects: Objects) -> None:
+    """One that may not go stays, and keeps no other from going; an error of the caller's undoes nothing."""
+
+    def refuse(_: ObjectInfo | None) -> None:
+        raise RefusedError
+
+    for key in ("a", "a/b", "a/c/d", "e"):
+        stage(objects, key, b"1", properties=PROPERTIES)
+    with objects.deleting("bucket") as delete:
+        for key in ("a/b", "absent", "no/where", "a/b"):
+            delete(key)
+        with pytest.raises(RefusedError):
+            delete("a", check=refuse)
+        delete("a/c/d")
+    assert keys(objects) == ["a", "e"]
+    assert objects.head("bucket", "a").properties == PROPERTIES
+    with pytest.raises(RefusedError), objects.deleting("bucket") as delete:
+        _then_raise(partial(delete, "e"))
+    assert keys(objects) == ["a"]
+    put(objects, "e", b"2")
+    assert objects.head("bucket", "e").properties == ObjectProperties()
+    with pytest.raises(BucketNotFound), objects.deleting("nowhere") as delete:
+        delete("a")
 
 
 def test_only_one_of_many_creates(objects: Objects) -> None:

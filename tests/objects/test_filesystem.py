@@ -225,6 +225,36 @@ def test_a_killed_writer_leaves_whole_objects(objects: FilesystemObjects, lines:
     assert files(objects.root / WORKSHOP) == []
 
 
+DELETER = """
+import sys
+from pathlib import Path
+from treadle.objects.filesystem import FilesystemObjects
+with FilesystemObjects(Path(sys.argv[1])).deleting("bucket") as delete:
+    for number in range(400):
+        delete(f"{number % 4}/{number}")
+        print(number, flush=True)
+"""
+
+
+@pytest.mark.parametrize("lines", [1, 150, 400])
+def test_a_killed_deletion_leaves_whole_objects(objects: FilesystemObjects, lines: int) -> None:
+    """What it has come to is gone, what it has not is as it was, and the next one has the bucket."""
+    for number in range(400):
+        put(objects, f"{number % 4}/{number}", b"content")
+    argv = [sys.executable, "-c", DELETER, str(objects.root)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as process:
+        read_until(process, lines)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    left = keys(objects)
+    assert not set(left) & {f"{number % 4}/{number}" for number in range(lines)}
+    assert all(get(objects, key) == b"content" for key in left)
+    with objects.deleting("bucket") as delete:
+        for key in left:
+            delete(key)
+    objects.delete_bucket("bucket")
+
+
 def test_living_writers_are_not_swept(objects: FilesystemObjects) -> None:
     """A sweep leaves alone what somebody is still writing."""
 

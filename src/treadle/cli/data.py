@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import secrets
 import sys
@@ -343,14 +344,21 @@ def _remove_bucket(objects: FilesystemObjects, bucket: str) -> None:
     click.echo(f"removed s3://{bucket}")
 
 
+# Nobody else changes the bucket while so many are removed.
+_AT_ONCE: Final = 1000
+
+
 def _remove_all(objects: FilesystemObjects, bucket: str, key: str) -> None:
     removed = 0
     if _is_object(objects, bucket, key):
         objects.delete(bucket, key)
         removed += 1
-    for each in objects.list(bucket, _prefix(key)):
-        objects.delete(bucket, each.key)
-        removed += 1
+    found = objects.list(bucket, _prefix(key))
+    while some := list(itertools.islice(found, _AT_ONCE)):
+        with objects.deleting(bucket) as delete:
+            for each in some:
+                delete(each.key)
+        removed += len(some)
     if not removed and key:
         raise _nothing(bucket, key)
     click.echo(f"removed {removed} {'object' if removed == 1 else 'objects'} of {plain(f's3://{bucket}/{key}')}")

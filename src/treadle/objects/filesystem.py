@@ -42,7 +42,7 @@ from treadle.objects.browsing import grouped
 from treadle.objects.keys import displaced, spell_key
 from treadle.objects.properties import Record, Sidecars, attached, made_at, mark, remember, state_of
 from treadle.objects.uri import bucket_problem, check_bucket, check_key
-from treadle.seams import CommonPrefix, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
+from treadle.seams import CommonPrefix, Deletion, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
 
 __all__ = ["FilesystemObjects"]
 
@@ -301,24 +301,41 @@ class FilesystemObjects:
                 # Only now: to make the directories may have displaced the object itself (`a` moves to `a/b`).
                 tree.settle(tree.only_name(old, old_name), old, new, new_name)
                 os.fsync(new)
-                os.fsync(old)
+            tree.prune(top, {tuple(old_directories)})
             beside.forget(_utf8(source))
-            tree.prune(top, old_directories)
 
     def delete(self, bucket: str, key: str, *, check: ObjectCheck | None = None) -> None:
         """Remove an object; no error when there is none. What `check` raises is raised, and changes nothing."""
-        *directories, name = spell_key(_utf8(key))
-        with _translated(bucket, key), self._bucket(bucket) as top, _locked(top, bucket):
-            if check is not None:
-                check(self._present(bucket, key, top))
-            with contextlib.suppress(FileNotFoundError), tree.open_directory(top, directories) as parent:
-                # A crash may have left both; the second one must not come to light.
-                for each in (displaced(name), name):
-                    if tree.is_file(parent, each):
-                        os.unlink(each, dir_fd=parent)
-                os.fsync(parent)
-            Sidecars(self.root, bucket).forget(_utf8(key))
-            tree.prune(top, directories)
+        with self.deleting(bucket) as delete:
+            delete(key, check=check)
+
+    @contextlib.contextmanager
+    def deleting(self, bucket: str) -> Iterator[Deletion]:
+        """Give what deletes objects of a bucket; each directory is forced to the disk once, at the end."""
+        changed: set[tuple[bytes, ...]] = set()
+        deleted: list[bytes] = []
+
+        def delete(key: str, *, check: ObjectCheck | None = None) -> None:
+            *directories, name = spell_key(_utf8(key))
+            with _translated(bucket, key):
+                if check is not None:
+                    check(self._present(bucket, key, top))
+                with contextlib.suppress(FileNotFoundError), tree.open_directory(top, directories) as parent:
+                    changed.add(tuple(directories))
+                    # A crash may have left both; the second one must not come to light.
+                    for each in (displaced(name), name):
+                        if tree.is_file(parent, each):
+                            os.unlink(each, dir_fd=parent)
+                deleted.append(_utf8(key))
+
+        with _translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
+            try:
+                yield delete
+            finally:
+                tree.prune(top, changed)
+                beside = Sidecars(self.root, bucket)
+                for each in deleted:
+                    beside.forget(each)
 
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket; no error when it is there."""

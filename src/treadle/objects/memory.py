@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from treadle.errors import BucketNotEmpty, BucketNotFound, ObjectError, ObjectNotFound
 from treadle.objects.browsing import grouped
 from treadle.objects.uri import check_bucket, check_key
-from treadle.seams import CommonPrefix, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
+from treadle.seams import CommonPrefix, Deletion, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
 
 __all__ = ["MemoryObjects"]
 
@@ -49,7 +51,7 @@ class MemoryObjects:
     """Objects in a dictionary; they are gone with it. Any thread may call."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._buckets: dict[str, _Bucket] = {}
 
     def list(self, bucket: str, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
@@ -140,6 +142,13 @@ class MemoryObjects:
             if check is not None:
                 check(present.info if present else None)
             objects.pop(key, None)
+
+    @contextlib.contextmanager
+    def deleting(self, bucket: str) -> Iterator[Deletion]:
+        """Give what deletes objects of a bucket. Nobody else changes it meanwhile."""
+        with self._lock:
+            self._bucket(bucket)
+            yield partial(self.delete, bucket)
 
     def buckets(self) -> Sequence[str]:
         """Give the names of the buckets, sorted."""

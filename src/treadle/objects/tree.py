@@ -167,19 +167,27 @@ def settle(source: Path | bytes, source_parent: int | None, parent: int, name: b
         os.unlink(displaced(name), dir_fd=parent)
 
 
-def prune(top: int, names: Sequence[bytes]) -> None:
-    """Remove directories that have become empty, from the inside out. Needs the bucket's lock."""
-    for depth in range(len(names), 0, -1):
-        try:
-            with open_directory(top, names[: depth - 1]) as parent:
-                os.rmdir(names[depth - 1], dir_fd=parent)
-                os.fsync(parent)
-        except (FileNotFoundError, NotADirectoryError):
-            continue
-        except OSError as error:
-            if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
-                return
-            raise
+def prune(top: int, changed: Iterable[tuple[bytes, ...]]) -> None:
+    """Remove directories that have become empty, from the inside out; what stays is forced to the disk.
+
+    Needs the bucket's lock.
+    """
+    left = set(changed)
+    for names in sorted(left, key=len, reverse=True):
+        for depth in range(len(names), 0, -1):
+            try:
+                with open_directory(top, names[: depth - 1]) as parent:
+                    os.rmdir(names[depth - 1], dir_fd=parent)
+                left.add(names[: depth - 1])
+            except (FileNotFoundError, NotADirectoryError):
+                continue
+            except OSError as error:
+                if error.errno in {errno.ENOTEMPTY, errno.EEXIST}:
+                    break
+                raise
+    for names in left:
+        with contextlib.suppress(FileNotFoundError), open_directory(top, names) as directory:
+            os.fsync(directory)
 
 
 def remove_empty(top: int) -> None:

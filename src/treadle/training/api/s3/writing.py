@@ -11,7 +11,7 @@ import msgspec
 
 from treadle.aws.checksums import checksum, value
 from treadle.errors import ObjectError, ServiceError
-from treadle.seams import ObjectInfo, ObjectProperties, ObjectReader, ObjectStage
+from treadle.seams import Deletion, ObjectInfo, ObjectProperties, ObjectReader, ObjectStage
 from treadle.training.api.s3 import xml
 from treadle.training.api.s3.answers import Answer, of_xml
 from treadle.training.api.s3.checks import body_checks, declared_algorithm
@@ -222,24 +222,24 @@ def delete_objects(store: Store, call: Call, body: bytes) -> Answer:
     targets = asked.all("Object")
     if not 1 <= len(targets) <= _MOST_DELETIONS or any(each.find("Key") in {None, ""} for each in targets):
         raise refusal("MalformedXML")
-    store.objects.bucket_made_at(request.bucket)
     quiet = (asked.find("Quiet") or "").strip() == "true"
     results = []
-    for target in targets:
-        key = target.find("Key") or ""
-        try:
-            _delete_one(store, call, key, target)
-        except ServiceError as error:
-            refused = of_service_error(error)
-            told = [("Key", key), ("Code", refused.code), ("Message", refused.message)]
-            results.append(xml.element("Error", [xml.element(name, text) for name, text in told]))
-        else:
-            if not quiet:
-                results.append(xml.element("Deleted", [xml.element("Key", key)]))
+    with store.objects.deleting(request.bucket) as delete:
+        for target in targets:
+            key = target.find("Key") or ""
+            try:
+                _delete_one(store, call, delete, key, target)
+            except ServiceError as error:
+                refused = of_service_error(error)
+                told = [("Key", key), ("Code", refused.code), ("Message", refused.message)]
+                results.append(xml.element("Error", [xml.element(name, text) for name, text in told]))
+            else:
+                if not quiet:
+                    results.append(xml.element("Deleted", [xml.element("Key", key)]))
     return of_xml("DeleteResult", results)
 
 
-def _delete_one(store: Store, call: Call, key: str, target: xml.Element) -> None:
+def _delete_one(store: Store, call: Call, delete: Deletion, key: str, target: xml.Element) -> None:
     check_key(key)
     store.check_allowed(call.admitted, "s3:DeleteObject", call.request.bucket, key)
     if (target.find("VersionId") or "null") != "null":
@@ -248,6 +248,6 @@ def _delete_one(store: Store, call: Call, key: str, target: xml.Element) -> None
         raise refusal("NotImplemented", "Deletions by size or time are not implemented by Treadle.")
     etag = target.find("ETag")
     try:
-        store.objects.delete(call.request.bucket, key, check=check_deletion(etag) if etag else None)
+        delete(key, check=check_deletion(etag) if etag else None)
     except ObjectError as error:
         raise of_object_error(error, call.request.bucket, key) or error from error
