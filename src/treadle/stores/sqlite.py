@@ -64,8 +64,11 @@ class _Database:
             self._opened()
             self._writer = threading.Thread(target=self._write_on, name=f"treadle-{self._path.name}", daemon=True)
             self._writer.start()
-        done: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.put((statements, done))
+        loop = asyncio.get_running_loop()
+        done: asyncio.Future[int] = loop.create_future()
+        # Not at once: what others of this loop write now goes into the same commit, and the thread is not woken to
+        # wait for the interpreter's lock while they still run.
+        loop.call_soon(self._waiting.put, (statements, done))
         return await done
 
     def read(self, query: str, values: Sequence[Any] = ()) -> list[_Row]:
@@ -79,7 +82,7 @@ class _Database:
         """Let what waits be written, then let go of the file."""
         self._closed = True
         if self._writer is not None:
-            self._waiting.put(None)
+            asyncio.get_running_loop().call_soon(self._waiting.put, None)  # behind all writes
             await asyncio.to_thread(self._writer.join)
             self._writer = None
         if self._reader is not None:

@@ -248,6 +248,7 @@ def _described(directory: str, _stamp: tuple[int, ...]) -> LocalImage:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)
 def _full(name: str) -> str:
     match = _NAME.fullmatch(name)
     return name if match is None or match["tag"] else name + _LATEST

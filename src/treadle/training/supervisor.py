@@ -317,18 +317,19 @@ class Supervisor:
     async def _added(self, job: Job) -> bool:
         if self._announcer is not None:
             job = msgspec.structs.replace(job, announced=0)
-        job = self._behind_others(job)
+        # Where others wait it waits at once: it will not pass them, and need not be stored a second time.
+        if waits := bool(self._queue):
+            job = advance(job, Waiting(job.created_at))
         if not await self._jobs.insert(record(job)):
             return False
-        self._live[job.name] = _Live(job)
+        live = self._live[job.name] = _Live(job)
         self._announce(job)
         self._update_quiet()
-        self._look_later(job)
+        if waits and self._queue:
+            self._queue_up(live)
+        else:
+            self._look_later(job)
         return True
-
-    def _behind_others(self, job: Job) -> Job:
-        """Let a new job wait at once where others do: it will not pass them, and need not be stored a second time."""
-        return advance(job, Waiting(job.created_at)) if self._queue else job
 
     async def find(self, name: str) -> Job | None:
         """Give a job as it is now, or None."""
@@ -565,12 +566,13 @@ class Supervisor:
             for host in live.job.hosts:
                 await self._apply(live, HostLost(self._clock(), live.job.attempt, host.name, "It was not launched."))
             return
-        name = live.job.name
-        if name in self._queue:
-            return
-        self._taken.pop(name, None)
+        if live.job.name not in self._queue:
+            self._taken.pop(live.job.name, None)
+            self._queue_up(live)
+
+    def _queue_up(self, live: _Live) -> None:
         last = next(reversed(self._queue.values()), live)
-        self._queue[name] = live
+        self._queue[live.job.name] = live
         # A job that comes back is older than others; and of some that were created at once the first may come second.
         self._unsorted |= last.job.created_at > live.job.created_at
 
