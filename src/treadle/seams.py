@@ -873,7 +873,9 @@ class SandboxCommand:
 
     `ml` is the host's `/opt/ml` on the machine; the program must see it as `/opt/ml` where the sandbox can arrange it.
     `hosts` maps host names to addresses. `hidden` are paths that the program must not see. `readable` are further
-    directories that it must be able to read (the image). `mounts` come on top of `ml`. `network_namespace` is a
+    directories that it must be able to read (the image). `mounts` come on top of `ml`. `layers` are directories
+    that the program may change for itself, each with an empty one that takes the changes; where a sandbox cannot do
+    that, they are as they are. `network_namespace` is a
     descriptor of the one that the program belongs in; without it, the machine's where `network` is, else an empty one.
     `cgroups` are directories of control groups that the program is put into. For a container, `argv` takes the place of
     the image's CMD and `directory` that of its WORKDIR, "" for the image's own.
@@ -889,6 +891,7 @@ class SandboxCommand:
     readable: tuple[Path, ...] = ()
     network: bool = True
     mounts: tuple[Mount, ...] = ()
+    layers: tuple[tuple[Path, Path], ...] = ()
     network_namespace: int | None = None
     cgroups: tuple[Path, ...] = ()
 

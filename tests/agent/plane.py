@@ -111,6 +111,11 @@ class Plane:
         }
         return HostLaunch(**members | changes)
 
+    @property
+    def ml(self) -> Path:
+        """The program's `/opt/ml`, as it lies on this machine."""
+        return self.directory / "host/ml"
+
     def launch_file(self, **changes: Any) -> Path:
         launch = self.launch(**changes)
         Path(launch.directory).mkdir(exist_ok=True)

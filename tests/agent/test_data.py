@@ -259,14 +259,14 @@ def checkpoints(plane: Plane) -> dict[str, bytes]:
     return found
 
 
-async def test_checkpoints_both_ways(make_plane: MakePlane, run_agent: RunAgent, sandbox: str, tmp_path: Path) -> None:
+async def test_checkpoints_both_ways(make_plane: MakePlane, run_agent: RunAgent, sandbox: str) -> None:
     """Restored before the start; new and changed files go up while the program runs, deletions too, the rest at the end."""
     plane = await make_plane(
         ML
-        + f"""
+        + """
         cd "$ml/checkpoints"; find . -type f | sort; cat old/1
         echo 2 > old/2; rm old/1; mkdir new; echo n > new/n; ln -s /etc/passwd link; mkfifo pipe
-        while [ ! -e {tmp_path}/image/go ]; do sleep 0.02; done
+        while [ ! -e "$ml/go" ]; do sleep 0.02; done
         echo last > last; rm new/n
         """,
         sandbox=sandbox,
@@ -276,7 +276,7 @@ async def test_checkpoints_both_ways(make_plane: MakePlane, run_agent: RunAgent,
     plane.objects.write(BUCKET, "ckpt/runner/other", iter([b"not ours"]))
     agent = run_agent(plane)
     await kept(plane, {"old/2": b"2\n", "new/n": b"n\n"})
-    (tmp_path / "image/go").touch()
+    (plane.ml / "go").touch()
     await agent
     assert plane.program == ["./old/1", "1"]
     assert plane.events[-1].outcome == "completed"

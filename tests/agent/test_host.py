@@ -305,17 +305,18 @@ async def test_followers_end_with_the_program(
 ) -> None:
     """A daemon that left session, parents and environment, and holds the output open, ends with the program."""
     plane = await make_plane(
-        f"""
+        ML
+        + f"""
         (env -i /usr/bin/setsid /bin/sh -c "trap '' TERM HUP; exec /bin/tail -F {tmp_path}/image/up" &)
-        while [ ! -e {tmp_path}/image/up ]; do sleep 0.02; done
-        cat {tmp_path}/image/up
+        while [ ! -e "$ml/up" ]; do sleep 0.02; done
+        cat "$ml/up"
         """,
         sandbox=sandbox,
     )
     agent = run_agent(plane)
     while not (followers := _running(f"/bin/tail -F {tmp_path}/image/up")):  # noqa: ASYNC110  (another program's start is no event here)
         await asyncio.sleep(0.01)
-    (tmp_path / "image/up").touch()
+    (plane.ml / "up").touch()
     await agent
     assert plane.events[-1].outcome == "completed"
     for pid in followers:

@@ -223,6 +223,29 @@ async def test_namespace_hides(namespace: NamespaceSandbox, tmp_path: Path) -> N
     assert (tmp_path / "host/ml/y").exists()
 
 
+async def test_namespace_lets_a_program_change_its_image(namespace: NamespaceSandbox, place: Path) -> None:
+    """It sees its changes, the directory stays as it is; what is hidden below it stays hidden."""
+    image, changes = place / "image", place / "changes"
+    (image / "home").mkdir(parents=True)
+    changes.mkdir()
+    for name in ("kept", "gone", "home/key"):
+        (image / name).write_text(f"{name}\n")
+    sent = command(
+        place,
+        "rm gone; echo more >> kept; mkdir new; echo x > new/x; cat kept; ls -A . home",
+        directory=str(image),
+        hidden=(image / "home",),
+        readable=(image,),
+        layers=((image, changes), (place / "absent", place / "nothing")),
+    )
+    code, said = await outcome(await namespace.start(sent))
+    if "Read-only file system" in said:
+        pytest.skip("the file system of the tests cannot be the upper layer of an overlay")
+    assert (code, said.split()) == (0, ["kept", "more", ".:", "home", "kept", "new", "home:"])
+    assert sorted(each.name for each in image.iterdir()) == ["gone", "home", "kept"]
+    assert (image / "kept").read_text() == "kept\n"
+
+
 async def test_namespace_without_network(namespace: NamespaceSandbox, tmp_path: Path) -> None:
     """Without a network there is the loopback device and nothing else."""
     sent = command(tmp_path, "tail -n +3 /proc/net/dev | cut -d: -f1", network=False)
@@ -353,6 +376,7 @@ def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
             "hidden": [f"{name}/hidden"],
             "readable": [],
             "mounts": [],
+            "layers": [],
             "network": False,
             "network_namespace": None,
         }

@@ -314,6 +314,17 @@ def test_what_a_program_may_do(case: Case) -> None:
     assert access.allows(access.Identity("AKIA", "arn", "id"), case.action, case.bucket, case.key)
 
 
+def test_what_a_remote_function_may_do() -> None:
+    """The SDK's `@remote` names its place in the arguments, and writes its result beside, not below the job's name."""
+    uri = "s3://data/functions/add-1"
+    algorithm = {"TrainingImage": "demo", "TrainingInputMode": "File", "ContainerArguments": ["--s3_base_uri", uri]}
+    job = new_job("add-1", AlgorithmSpecification=algorithm, OutputDataConfig={"S3OutputPath": uri})
+    program = access.Identity("ASIA", "arn", "id", access.grants(job))
+    assert access.allows(program, "s3:GetObject", "data", "functions/add-1/function/payload.pkl")
+    assert access.allows(program, "s3:PutObject", "data", "functions/add-1/results/payload.pkl")
+    assert not access.allows(program, "s3:PutObject", "data", "functions/add-10/results/payload.pkl")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # The keyring
 # ---------------------------------------------------------------------------------------------------------------------

@@ -22,9 +22,11 @@ Shows: TypeAlias = Literal["nowhere", "covering", "anywhere"]
 
 _OUTSIDE = "outside"
 _TMP = "tmp"
+CHANGES = "changes"
 
-DIRECTORIES = ("ml", _OUTSIDE, _TMP)
-"""In a host's directory, what the program can write: `/opt/ml`, what is kept of a LocalPath elsewhere, `/tmp`."""
+DIRECTORIES = ("ml", _OUTSIDE, _TMP, CHANGES)
+"""In a host's directory, what the program can write: `/opt/ml`, what is kept of a LocalPath elsewhere, `/tmp`, and what
+it changes of its image and its interpreter's packages."""
 
 _ML = "/opt/ml/"
 

@@ -27,7 +27,7 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from treadle.agent import artifacts, contract, failure, volume
-from treadle.agent.data import DIRECTORIES, Data, Staging
+from treadle.agent.data import CHANGES, DIRECTORIES, Data, Staging
 from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
 from treadle.agent.mirror import Mirror
@@ -59,6 +59,8 @@ _PLATFORM_ERROR = "InternalServerError: We encountered an internal error. Please
 _LOOK_SHARE = 10
 
 # Where the package is imported from: an editable installation is not below the interpreter's prefix.
+# A Python that is the system's is its package manager's.
+_SYSTEM = {Path("/"), Path("/usr"), Path("/usr/local")}
 _TREADLE = Path(__file__).parents[1]
 
 _log = logging.getLogger(__name__)
@@ -289,6 +291,7 @@ class Work:
         interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix, _TREADLE)}
         covered = (*hidden, *(Path(each) for each in OWN))
         within = [each for each in interpreter if any(each.is_relative_to(other) for other in covered)]
+        environments = _environments(argv, hidden)
         # A program that has a /tmp of its own does not see the one that the machine's user chose.
         machine = {name: value for name, value in os.environ.items() if name != "TMPDIR" or around.shows == "nowhere"}
         return SandboxCommand(
@@ -299,12 +302,19 @@ class Work:
             host=spec.host,
             hosts=around.addresses,
             hidden=hidden,
-            readable=(*([Path(image)] if image else []), *within, *_environments(argv, hidden)),
+            readable=(*([Path(image)] if image else []), *within, *environments),
             network=around.network,
             mounts=data.mounts,
+            layers=self._layers(image, *environments) if around.shows == "covering" else (),
             network_namespace=around.namespace,
             cgroups=around.group.directories if around.group is not None else (),
         )
+
+    def _layers(self, image: str | None, *environments: Path) -> tuple[tuple[Path, Path], ...]:
+        """Give what the program may change for itself, as it may change a container: its image, what pip installs."""
+        own = {Path(sys.prefix), *environments, *([Path(image)] if image else [])} - _SYSTEM
+        outermost = sorted(each for each in own if own.isdisjoint(each.parents))
+        return tuple((each, self._place.directory / CHANGES / str(number)) for number, each in enumerate(outermost))
 
     async def _watch(self, process: SandboxProcess, spoilt: _Spoilt) -> tuple[int, Cause, str]:
         """Wait for whatever comes first, and see to it that the program ends: exit code, cause, problem."""

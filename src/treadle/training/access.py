@@ -83,13 +83,18 @@ def _read(request: Mapping[str, Json]) -> Iterator[tuple[frozenset[str], str]]:
     for member in ("HyperParameters", "Environment"):
         for value in (request.get(member) or {}).values():
             yield READ, _plain(value)
+    # The SDK's remote functions are told there where they are.
+    for value in request["AlgorithmSpecification"].get("ContainerArguments") or ():
+        yield READ, value
 
 
 def _written(job: Job) -> Iterator[tuple[frozenset[str], str]]:
-    # The toolkit writes intermediate outputs, and the debugger its tensors, below the name of the job.
+    # The toolkit writes intermediate outputs, and the debugger its tensors, below the name of the job. A path that ends
+    # with the name is the job's already: a remote function writes its result there.
     for member in ("OutputDataConfig", "DebugHookConfig", "ProfilerConfig"):
         if uri := (job.request.get(member) or {}).get("S3OutputPath"):
-            yield WRITE, f"{uri.rstrip('/')}/{job.name}/"
+            path = uri.rstrip("/")
+            yield WRITE, f"{path}/" if path.endswith(f"/{job.name}") else f"{path}/{job.name}/"
     for uri in (
         _member(job.request, "CheckpointConfig", "S3Uri"),
         _member(job.request, "TensorBoardOutputConfig", "S3OutputPath"),

@@ -291,15 +291,22 @@ def _furnish(plan: dict[str, Any]) -> None:
     readable = {path: _opened(path) for path in plan["readable"] if os.path.exists(path)}
     etc_hosts = _opened(plan["etc_hosts"])
     mounts = [(_opened(source), target, writable) for source, target, writable in plan["mounts"]]
+    layers = _layers(plan["layers"])
     _furnish_opt(ml)
     if os.path.isdir("/dev/shm"):
         _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
     for opened, target, writable in mounts:
         (_bind if writable else _bind_read_only)(opened, target)
-    covers = [cover for path in plan["hidden"] if (cover := _cover(path))]
-    for path, opened in readable.items():
-        _bind_read_only(opened, path)
-    for cover in covers:
+    covers = []
+    # The outer first: what must be readable may lie in what is hidden, and what is hidden in what is readable.
+    for path in sorted({*plan["hidden"], *readable, *layers}, key=lambda path: path.count("/")):
+        if path in plan["hidden"]:
+            covers.append(_cover(path))
+        if path in readable:
+            _bind_read_only(readable[path], path)
+        if path in layers:
+            _lay_over(*layers[path])
+    for cover in filter(None, covers):
         _mount(None, cover, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     if os.path.exists("/etc/hosts"):
         _bind(etc_hosts, "/etc/hosts")
@@ -355,6 +362,39 @@ def _bind_read_only(opened: int, target: str) -> None:
     _bind(opened, target)
     kept = os.statvfs(target).f_flag & _KEPT_FLAGS
     _mount(None, target, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept)
+
+
+def _layers(wanted: list[tuple[str, str]]) -> dict[str, tuple[str, int, int, int]]:
+    """Open what changes of a directory need, by its name: itself, where they go, and room for the kernel.
+
+    An overlay does not show what is mounted below its lower layer: where something is, there is none.
+    """
+    if not wanted:
+        return {}
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+        mounted = [line.split(" ", 5)[4] for line in file]
+    layers = {}
+    for directory, changes in wanted:
+        real = os.path.realpath(directory)
+        if os.path.isdir(real) and not any(each.startswith(f"{real}/") for each in mounted):
+            above = [f"{changes}/written", f"{changes}/work"]
+            for each in above:
+                os.makedirs(each, exist_ok=True)
+            layers[directory] = (real, _opened(real), _opened(above[0]), _opened(above[1]))
+    return layers
+
+
+def _lay_over(directory: str, lower: int, upper: int, work: int) -> None:
+    """Let the program change a directory as it may change a container: for itself, and not for longer than it lives.
+
+    Not every file system can be the upper layer, and kernels before 5.11 want root for it; then nothing is changed.
+    """
+    lower_, upper_, work_ = (f"/proc/self/fd/{each}" for each in (lower, upper, work))
+    options = f"lowerdir={lower_},upperdir={upper_},workdir={work_},userxattr"
+    try:
+        _mount("overlay", directory, "overlay", _MS_NOSUID | _MS_NODEV, options)
+    except OSError:
+        pass
 
 
 def _show_own_devices() -> None:

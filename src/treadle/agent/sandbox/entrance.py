@@ -48,6 +48,7 @@ TRIAL: Mapping[str, Any] = {
     "hidden": (),
     "readable": (),
     "mounts": (),
+    "layers": (),
     "network": True,
     "network_namespace": None,
 }

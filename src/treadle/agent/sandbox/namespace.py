@@ -58,6 +58,7 @@ class NamespaceSandbox:
                 "hidden": [str(path) for path in command.hidden],
                 "readable": [str(path) for path in command.readable],
                 "mounts": [(str(each.source), each.target, each.writable) for each in command.mounts],
+                "layers": [(str(directory), str(changes)) for directory, changes in command.layers],
                 "network": command.network,
                 # It was up before there was a descriptor to inherit.
                 "network_namespace": None if held is None else f"/proc/{os.getpid()}/fd/{held}",
