@@ -15,6 +15,7 @@ import pytest
 
 from tests.agent.conftest import MakePlane, RunAgent
 from tests.agent.plane import BUCKET, Plane
+from treadle.training.algorithms import distribution
 from treadle.training.algorithms.script import Job, arguments, variables
 from treadle.training.images import ImageRegistry
 
@@ -188,6 +189,42 @@ def test_distributed(tmp_path: Path) -> None:
     assert arguments(job.own) == ["-x", "1"]
 
 
+LAUNCHER = """
+import os, sys
+print("launched", *sys.argv[1:-1], os.environ.get("NCCL_PROTO"))
+os.execv(sys.executable, [sys.executable, sys.argv[-1]])
+"""
+
+
+async def test_torch_distributed(make_plane: MakePlane, run_agent: RunAgent) -> None:
+    """PyTorch's launcher starts the program; here one that says how it was started stands for it."""
+    source = packed(("train.py", "print('trained')"), ("torch/__init__.py", ""), ("torch/distributed/run.py", LAUNCHER))
+    plane = await scripted(make_plane, source, sagemaker_torch_distributed_enabled="true")
+    await run_agent(plane)
+    assert plane.program[-2:] == ["launched --nnodes 1 --nproc_per_node 1 simple", "trained"]
+
+
+@pytest.mark.parametrize(
+    ("framework", "facts", "want"),
+    [
+        ({"sagemaker_pytorch_ddp_enabled": True}, {"num_gpus": 2}, "--nnodes 2 --nproc_per_node 2 {} --node_rank 1"),
+        ({"sagemaker_torch_distributed_enabled": True}, {}, "--nnodes 2 --nproc_per_node 1 {} --node_rank 1"),
+        (
+            {"sagemaker_torch_distributed_enabled": True, "sagemaker_mpi_num_of_processes_per_host": 3},
+            {"current_host": "algo-1"},
+            "--nnodes 2 --nproc_per_node 3 {} --node_rank 0",
+        ),
+        ({"sagemaker_torch_distributed_enabled": True}, {"current_host": "algo-9"}, ""),
+        ({"sagemaker_torch_distributed_enabled": False}, {}, ""),
+    ],
+)
+def test_launcher(framework: dict[str, Any], facts: dict[str, Any], want: str) -> None:
+    """On several hosts each has its rank, and the first is the master; a host of another group runs the script alone."""
+    its: dict[str, Any] = {"distribution_hosts": ["algo-1", "algo-2"], "current_host": "algo-2", "num_gpus": 0}
+    found = distribution.launcher(framework, its | {"master_hostname": "algo-1"} | facts)
+    assert " ".join(found[2:]) == want.format("--master_addr algo-1 --master_port 7777")
+
+
 async def test_script_that_fails(make_plane: MakePlane, run_agent: RunAgent) -> None:
     """The reason is in the toolkit's words; the exit code is 1, not the script's (§1.12)."""
     plane = await scripted(
@@ -200,6 +237,17 @@ async def test_script_that_fails(make_plane: MakePlane, run_agent: RunAgent) -> 
         plane.events[-1].failure_reason,
     )
     assert "why" in plane.program
+
+
+async def test_the_reason_has_the_end_of_what_was_said(make_plane: MakePlane, run_agent: RunAgent) -> None:
+    """Warnings and progress bars come first on standard error, and the exception last."""
+    script = "import sys\nprint('warning ' * 300, file=sys.stderr)\nraise ValueError('no column label')"
+    plane = await scripted(make_plane, packed(("train.py", script)))
+    await run_agent(plane)
+    reason = plane.events[-1].failure_reason
+    assert reason.startswith('AlgorithmError: ExecuteUserScriptError:\nExitCode 1\nErrorMessage "')
+    assert 'ValueError: no column label"\nCommand "' in reason
+    assert reason.endswith(' train.py", exit code: 1')
 
 
 async def test_shell_program(make_plane: MakePlane, run_agent: RunAgent) -> None:
@@ -315,6 +363,12 @@ async def test_source_larger_than_the_volume(make_plane: MakePlane, run_agent: R
     [
         ("other.py", {}, "Customer Error: The program other.py is not in the source"),
         ("", {}, "Customer Error: The hyperparameter sagemaker_program is missing"),
+        ("train.py", {"sagemaker_mpi_enabled": "true"}, "Customer Error: distribution: mpi needs a launcher of AWS's"),
+        (
+            "t.sh",
+            {"sagemaker_torch_distributed_enabled": "true"},
+            "Customer Error: distribution: t.sh must be a Python",
+        ),
     ],
 )
 async def test_programs_that_are_not_there(

@@ -15,6 +15,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -23,6 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
+from treadle.training.algorithms import distribution
 from treadle.training.algorithms.program import AlgorithmError, Directories, UserError, log, run
 
 __all__ = ["Job", "arguments", "main", "variables"]
@@ -44,17 +46,10 @@ _OWN: Final = frozenset(
         "sagemaker_s3_output",
     }
 )
-# Those of the framework's parameters that say that the job is distributed.
-_DISTRIBUTED: Final = (
-    "sagemaker_mpi_enabled",
-    "sagemaker_parameter_server_enabled",
-    "sagemaker_distributed_dataparallel_enabled",
-    "sagemaker_pytorch_ddp_enabled",
-    "sagemaker_pytorch_xla_multi_worker_enabled",
-    "sagemaker_multi_worker_mirrored_strategy_enabled",
-)
 _INFO: Final = 20
 _TAIL: Final = 4096
+# Of the 1024 characters of a FailureReason, what the words around leave.
+_REASON: Final = 900
 _PIECE: Final = 64 * 1024
 
 
@@ -191,9 +186,9 @@ def _facts(job: Job, environment: Mapping[str, str]) -> dict[str, Any]:
     resources, framework, base = job.resources, job.framework, job.base
     by_name = {each["instance_group_name"]: each for each in resources.get("instance_groups", [])}
     group = resources.get("current_group_name", "homogeneousCluster")
-    distributed = [group] if any(framework.get(name) for name in _DISTRIBUTED) else []
-    distribution = framework.get("sagemaker_distribution_instance_groups", distributed)
-    hosts = [host for name, its in by_name.items() if name in distribution for host in its["hosts"]]
+    distributed = [group] if any(framework.get(name) for name in distribution.KINDS) else []
+    groups = framework.get("sagemaker_distribution_instance_groups", distributed)
+    hosts = [host for name, its in by_name.items() if name in groups for host in its["hosts"]]
     master = (hosts or resources["hosts"])[0]
     program = job.program
     return {
@@ -204,7 +199,7 @@ def _facts(job: Job, environment: Mapping[str, str]) -> dict[str, Any]:
         "current_instance_group_hosts": by_name[group]["hosts"] if group in by_name else [],
         "current_instance_type": resources.get("current_instance_type", "local"),
         "distribution_hosts": hosts,
-        "distribution_instance_groups": distribution,
+        "distribution_instance_groups": groups,
         "framework_module": environment.get("SAGEMAKER_TRAINING_MODULE"),
         "hosts": resources["hosts"],
         "hyperparameters": job.own,
@@ -263,31 +258,39 @@ def main(arguments_: Sequence[str]) -> int:
 def _train(job: Job, interpreter: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
     # As in the ENV of AWS's framework images: or what a program prints would not be seen until it has printed a lot.
-    environment = {"PYTHONUNBUFFERED": "1", **os.environ, **variables(job)}
+    facts = _facts(job, os.environ)
+    interfaces = [name for _, name in socket.if_nameindex()]
+    environment = {
+        "PYTHONUNBUFFERED": "1",
+        **distribution.variables(job.framework, facts, interfaces),
+        **os.environ,
+        **variables(job),
+    }
+    launcher = distribution.launcher(job.framework, facts)
     path = [str(job.code)]
     if (job.code / "requirements.txt").is_file():
         path.append(str(_requirements(job, interpreter, environment)))
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
     environment["PYTHONPATH"] = os.pathsep.join([*path, *inherited])
-    command = _command(job, interpreter)
+    command = _command(job, interpreter, launcher)
     log(f"Invoking user script\n\n{' '.join(command)}\n")
     code, said = _run(command, job.code, environment)
     if code:
-        raise AlgorithmError(
-            f'ExecuteUserScriptError:\nExitCode {code}\nErrorMessage "{said}"\nCommand "{" ".join(command)}"'
-        )
+        raise _failed("ExecuteUserScriptError", code, said, f'\nCommand "{" ".join(command)}"')
     (job.base / "output/success").touch()
 
 
-def _command(job: Job, interpreter: Sequence[str]) -> list[str]:
+def _command(job: Job, interpreter: Sequence[str], launcher: Sequence[str]) -> list[str]:
     """Tell a package, a Python program and any other command apart as the toolkit does. Raises `UserError`."""
     program, own = job.program, arguments(job.own)
+    if launcher and ((job.code / "setup.py").is_file() or not program.endswith(".py")):
+        raise UserError(f"distribution: {program} must be a Python program, and not of a package")
     if (job.code / "setup.py").is_file():
         return [*interpreter, "-m", program.removesuffix(".py"), *own]
     if not (job.code / program).is_file():
         raise UserError(f"The program {program} is not in the source that {_SOURCE} names")
     if program.endswith(".py"):
-        return [*interpreter, program, *own]
+        return [*interpreter, *launcher, program, *own]
     (job.code / program).chmod(0o755)
     return ["/bin/sh", "-c", f"./{program} {' '.join(own)}"]
 
@@ -299,8 +302,14 @@ def _requirements(job: Job, interpreter: Sequence[str], environment: Mapping[str
     log(f"Installing dependencies from requirements.txt:\n{' '.join(command)}")
     code, said = _run(command, job.code, environment)
     if code:
-        raise AlgorithmError(f'InstallRequirementsError:\nExitCode {code}\nErrorMessage "{said}"')
+        raise _failed("InstallRequirementsError", code, said)
     return target
+
+
+def _failed(what: str, code: int, said: str, command: str = "") -> AlgorithmError:
+    """Give the toolkit's text; of what was said the end, which has the reason, as far as a FailureReason has room."""
+    room = max(_REASON - len(command), _REASON // 2)
+    return AlgorithmError(f'{what}:\nExitCode {code}\nErrorMessage "{said[-room:]}"{command}')
 
 
 def _run(command: Sequence[str], directory: Path, environment: Mapping[str, str]) -> tuple[int, str]:
