@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from treadle.errors import DescriptionError
-from treadle.settings import Settings, TargetSettings, find_settings, read_settings
+from treadle.errors import DescriptionError, Diagnostic
+from treadle.settings import Settings, TargetSettings, find_settings, read_settings, weighed
 
 RULES = {"unused-input", "bare-word", "jsonpath-comparison"}
 DIALECT = {"bare-word", "jsonpath-comparison"}
@@ -70,8 +70,9 @@ def test_everything_it_can_say(tmp_path: Path) -> None:
         dialect={"jsonpath-comparison": False, "bare-word": True},
     )
     assert settings.refused == {"jsonpath-comparison"}
-    assert settings.severity("unused-input", "note") is None
-    assert settings.severity("bare-word", "warning") == "warning"
+    unused, bare = Diagnostic("unused-input", "a", severity="note"), Diagnostic("bare-word", "b", severity="warning")
+    assert weighed([unused, bare], settings.rules) == [bare]
+    assert weighed([unused, bare], {"bare-word": "error"}) == [unused, replace(bare, severity="error")]
 
 
 def test_nothing_is_said_by_an_empty_file(tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ from treadle.cli.parts import options_for, parts
 from treadle.cli.tape import Tape, Unsigned
 from treadle.errors import DescriptionError, Diagnostic, TreadleError, UsageError
 from treadle.seams import Authoriser, Json, MessageTransport, RunStore, Transport
-from treadle.settings import Settings
+from treadle.settings import weighed
 
 __all__ = ["Document", "Result", "Run", "RunError", "RunSettings", "Workflow", "load", "run"]
 
@@ -191,7 +191,6 @@ class Document:
     setup: Setup
     text: Text = field(repr=False)
     description: Description = field(repr=False)
-    settings: Settings = field(repr=False, default_factory=Settings)
 
     @cached_property
     def workflows(self) -> Mapping[str, Workflow]:
@@ -214,14 +213,13 @@ class Document:
 
     def check(self) -> tuple[Diagnostic, ...]:
         """Give everything that `treadle check` finds, in the order of the document; nothing is sent or raised."""
-        from treadle.cli.check import weighed  # the command, and what it needs to write its findings
         from treadle.cli.checking import check_document
 
         try:
             found = check_document(self.setup, local=local.known, fetch=_fetch).diagnostics
         except DescriptionError as error:
             found = tuple(error.diagnostics)
-        return tuple(weighed(found, self.settings))
+        return tuple(weighed(found, self.setup.rules))
 
     async def run(
         self,
@@ -285,7 +283,7 @@ def load(
     text, description, found = open_description(setup, registry_of(setup, _fetch))
     if description is None:
         raise DescriptionError(found)
-    return Document(setup, text, description, settings)
+    return Document(setup, text, description)
 
 
 def run(

@@ -22,7 +22,7 @@
     [targets.staging.credentials.petstore]
     api_key = "file:~/.staging-key"
 
-    [rules]                           # how findings are reported: "off", "note", "warning" or "error"
+    [rules]                           # what findings are: "off", "note", "warning", or "error", which keeps from a run
     unused-input = "off"
     [dialect]                         # what is taken as it is meant: false means that it is an error
     jsonpath-comparison = false
@@ -36,15 +36,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, Literal, NoReturn, TypeAlias, get_args
+from typing import Any, Final, Literal, NoReturn, TypeAlias, cast, get_args
 
 import msgspec
 
 from treadle.errors import DescriptionError, Diagnostic, Place, Severity
 
-__all__ = ["NAME", "Others", "Settings", "TargetSettings", "find_settings", "read_settings"]
+__all__ = ["NAME", "Level", "Others", "Settings", "TargetSettings", "find_settings", "read_settings", "weighed"]
 
 NAME: Final = "treadle.toml"
 _RULE: Final = "treadle-toml"
@@ -90,10 +91,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """The dialect rules that are switched off."""
         return frozenset(name for name, allowed in self.dialect.items() if not allowed)
 
-    def severity(self, rule: str, found: Severity) -> Severity | None:
-        """Give the severity of a finding under these settings; None: it is not reported."""
-        level = self.rules.get(rule, found)
-        return None if level == "off" else level  # type: ignore[return-value]  # the reader lets nothing else in
+
+def weighed(found: Iterable[Diagnostic], rules: Mapping[str, Level]) -> list[Diagnostic]:
+    """Give the findings with the severities that `rules` has for them, without those that are off."""
+    switched = ((each, rules.get(each.rule, each.severity)) for each in found)
+    return [replace(each, severity=cast("Severity", level)) for each, level in switched if level != "off"]
 
 
 def find_settings(document: str, *, above: Path | None = None) -> Path | None:

@@ -123,6 +123,48 @@ def test_a_target_is_a_name_for_servers(said: Said, folder: Path, server: tuple[
     assert keys == [None]
 
 
+ALWAYS = "successCriteria: [{condition: $statusCode >= 100}]"
+BRACED = "successCriteria: [{condition: '{$statusCode} == 200'}]"
+TWICE = "onSuccess: [{name: same, type: end}, {name: same, type: end}]"
+
+
+@pytest.mark.parametrize(
+    ("step", "rules", "code", "requests", "said_of_it"),
+    [
+        pytest.param(BRACED, "", 0, 1, "warning: ", id="as it is"),
+        pytest.param(BRACED, 'braced-operand = "off"', 0, 1, "", id="off"),
+        pytest.param(BRACED, 'braced-operand = "note"', 0, 1, "", id="a note"),
+        pytest.param(BRACED, 'braced-operand = "error"', 2, 0, "[braced-operand]", id="an error"),
+        pytest.param(ALWAYS, "", 0, 1, "", id="what only check looks for"),
+        pytest.param(ALWAYS, 'criterion-always-true = "error"', 2, 0, "[criterion-always-true]", id="and as an error"),
+        pytest.param(ALWAYS, 'bare-word = "error"', 0, 1, "", id="another rule"),
+        pytest.param(TWICE, "", 2, 0, "[duplicate-action]", id="an error as it is"),
+        pytest.param(TWICE, 'duplicate-action = "off"', 0, 1, "[unreachable-action]", id="an error that is off"),
+        pytest.param("successCriteria: {}", 'wrong-type = "off"', 2, 0, "[wrong-type]", id="cannot be read"),
+        pytest.param("operationId: gone", 'unknown-operation = "off"', 2, 0, "[unknown-operation]", id="cannot be run"),
+    ],
+)
+def test_what_findings_are_holds_for_a_run(
+    said: Said,
+    folder: Path,
+    server: tuple[str, list[str | None]],
+    step: str,
+    rules: str,
+    code: int,
+    requests: int,
+    said_of_it: str,
+) -> None:
+    """As `check` has it, but that nothing runs without a plan, nor what cannot be read."""
+    url, keys = server
+    document = DOCUMENT.replace("operationId: get", step if "operationId" in step else f"operationId: get\n    {step}")
+    (folder / "main.yaml").write_text(document)
+    (folder / "treadle.toml").write_text(f'[servers]\napi = "{url}"\n[rules]\n{rules}\n')
+    ended, _, err = said("run", "main.yaml")
+    assert (ended, len(keys)) == (code, requests), err
+    assert said_of_it in err
+    assert bool(said_of_it) == any(word in err for word in ("warning: ", "error: ")), err
+
+
 def test_the_command_line_outranks_the_file(folder: Path) -> None:
     """Server by server, source by source."""
     (folder / "treadle.toml").write_text(

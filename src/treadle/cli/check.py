@@ -6,7 +6,6 @@ import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -20,9 +19,9 @@ from treadle.cli.fetching import fetch
 from treadle.cli.given import setup_of, show
 from treadle.cli.options import DOCUMENT, Sectioned, Where, describes, examples, option
 from treadle.errors import DescriptionError, Diagnostic, UsageError
-from treadle.settings import Others, Settings
+from treadle.settings import Others, weighed
 
-__all__ = ["check", "weighed"]
+__all__ = ["check"]
 
 _FINDINGS: Final = "Findings"
 _FIXES: Final = "Rewriting"
@@ -106,7 +105,7 @@ def check(
                 fix_document(setup, local=local.known, fetch=fetch, yes=yes, aside=form != "text")
             which = others or settings.others
             checkup = check_document(setup, local=local.known, fetch=fetch, others=which)
-            findings.append((document, weighed(checkup.diagnostics, settings)))
+            findings.append((document, weighed(checkup.diagnostics, setup.rules)))
         except DescriptionError as error:
             findings.append((document, error.diagnostics))
     findings = _once(findings)
@@ -166,14 +165,6 @@ def _once(findings: Sequence[Found]) -> list[Found]:
 # ---------------------------------------------------------------------------------------------------------------------
 # What is told
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def weighed(found: Iterable[Diagnostic], settings: Settings) -> list[Diagnostic]:
-    """Give the findings with the severities of the settings, without those that are switched off."""
-    if not settings.rules:
-        return list(found)
-    switched = ((each, settings.severity(each.rule, each.severity)) for each in found)
-    return [replace(each, severity=severity) for each, severity in switched if severity is not None]
 
 
 def _fails(findings: Iterable[Found], max_warnings: int | None) -> bool:

@@ -47,6 +47,7 @@ def setup_of(
         credentials=_merged(settings.credentials, target.credentials),
         strict=where.strict or settings.strict,
         off=sorted(settings.refused),
+        rules=dict(settings.rules),
         poll=settings.poll,
         documents=list(settings.documents),
         hosts=list(where.hosts or settings.hosts),

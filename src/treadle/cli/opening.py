@@ -19,13 +19,14 @@ from treadle.arazzo.model import Description
 from treadle.arazzo.plan import Plan, PlanOptions, plan, reachable, set_aside
 from treadle.arazzo.plan.indispensable import indispensable
 from treadle.arazzo.registry import Registry
-from treadle.arazzo.rules import check
+from treadle.arazzo.rules import Checked, check
 from treadle.cli.opener import Opener, provided
 from treadle.errors import CallError, DescriptionError, Diagnostic, UsageError
 from treadle.home import Home
 from treadle.http.hosts import allows, host_of
 from treadle.http.redaction import redact_url
 from treadle.seams import Authoriser
+from treadle.settings import Level, weighed
 from treadle.sources.servers import LocalService, Target
 
 if TYPE_CHECKING:
@@ -58,6 +59,8 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     """Source → security scheme → where its secret is: `env:NAME`, `file:PATH`. Secrets themselves are not stored."""
     strict: bool = False
     off: list[str] = []
+    rules: dict[str, Level] = {}
+    """What the settings make of findings, by their rule: a severity, or `off`."""
     poll: float | None = None
     timeout: float = 31 * 24 * 3600.0
     request_timeout: float = 60.0
@@ -186,11 +189,14 @@ def read_document(setup: Setup, registry: Registry) -> Document:
 def open_description(
     setup: Setup, registry: Registry, document: Document | None = None
 ) -> tuple[Document, Description | None, list[Diagnostic]]:
-    """Read, build and check a document; what is wrong with it is in the diagnostics. Raises `DescriptionError`."""
+    """Read, build and check a document; what is wrong with it is in the diagnostics. Raises `DescriptionError`.
+
+    What rules find is as the settings have it; what cannot be read as it is written stays an error, whatever they say.
+    """
     document = read_document(setup, registry) if document is None else document
     description, found = build(document)
     if description is not None:
-        found += check(description, document, strict=setup.strict, off=frozenset(setup.off))
+        found += weighed(check(description, document, strict=setup.strict, off=frozenset(setup.off)), setup.rules)
     return document, description, found
 
 
@@ -229,11 +235,23 @@ def open_plan(
     found = told_once(set_aside(found, {document.label: reached}), planned)
     if made is None or _errors(found):
         raise DescriptionError(found)
+    found = weighed(found, setup.rules)
+    if "error" in setup.rules.values():
+        found += _made_errors(setup, Checked(description, document, setup.strict, frozenset(setup.off)), made)
+    if _errors(found):
+        raise DescriptionError(found)
     opener.check_names()
     opener.check_place()
     complete = msgspec.structs.replace(setup, digest=document.digest, digests=opener.digests, workflow=made.entry)
     schemed = _schemed(setup, opener)
     return Opened(complete, document, description, made, opener.targets, tuple(found), service, schemed)
+
+
+def _made_errors(setup: Setup, checked: Checked, made: Plan) -> list[Diagnostic]:
+    """Give what only `check` looks for, as far as the settings make errors of it."""
+    from treadle.arazzo.rules.planned import check_planned  # few runs need it
+
+    return _errors(weighed(check_planned(checked, made.workflows), setup.rules))
 
 
 def _schemed(setup: Setup, opener: Opener) -> Sequence[SchemeAuthoriser]:

@@ -1,7 +1,7 @@
 """Rules that need to know what the operations of the steps take and answer: one per file, its clause in the docstring.
 
 They look at steps that have been planned, so a step that cannot be (its operation is not there, say) is not looked at:
-that is reported already. None of them stands in the way of a run.
+that is reported already. None of them stands in the way of a run, unless settings make an error of what it finds.
 """
 
 from __future__ import annotations
