@@ -46,6 +46,7 @@ SCOPE = Scope(
     steps={name: frozenset(outputs) for name, outputs in CONTEXT.steps.items()},
     workflows={"w": (frozenset({"token"}), frozenset({"token"}))},
     sources=frozenset({"api"}),
+    components=CONTEXT.components,
 )
 
 
@@ -98,6 +99,9 @@ CASES = [
     Case("$sourceDescriptions.api.url", "https://api.test/openapi.yml"),
     Case("$sourceDescriptions.apo.url", MISSING, {"unknown-source"}),
     Case("$components.parameters.page", {"name": "page", "value": 1}),
+    Case("$components.parameters.page.value", MISSING, {"unknown-component"}),
+    Case("$components.parameters.size", MISSING, {"unknown-component"}),
+    Case("$components.inputs.page", MISSING, {"unknown-component"}),
     Case("$request.header.x-trace", "t1"),
     Case("$request.query.q", "a b"),
     Case("$request.query.e", ""),
@@ -125,11 +129,27 @@ CASES = [
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.text)
 def test_an_expression_has_its_value(case: Case) -> None:
     """Each form of §1.13.1, and each dialect form with its rule, gives the value that it names."""
-    scope = Scope(SCOPE.version, SCOPE.inputs, SCOPE.steps, SCOPE.workflows, SCOPE.sources)
+    scope = SCOPE.quiet()
     expression = compile_expression(case.text, scope)
     assert expression.evaluate(CONTEXT) == case.want
     assert {note.rule for note in scope.notes} == case.rules
     assert parse(str(expression), SCOPE) == expression
+
+
+@pytest.mark.parametrize(
+    ("text", "hint"),
+    [
+        ("$components.parameters.page.value", "'$components.parameters.page' is the whole component; no expression leads into it"),
+        ("$components.parameters.pgae", "did you mean 'page'?"),
+        ("$components.parameters.other", "known: 'page'"),
+        ("$components.successActions.page", ""),
+    ],
+)  # fmt: skip
+def test_a_component_that_is_not_there(text: str, hint: str) -> None:
+    """The finding says what there is."""
+    scope = SCOPE.quiet()
+    compile_expression(text, scope)
+    assert [(note.rule, note.severity, note.hint) for note in scope.notes] == [("unknown-component", "warning", hint)]
 
 
 def test_true_and_one_are_told_apart() -> None:

@@ -16,8 +16,9 @@ from typing import Final
 
 from treadle.arazzo.expressions import nodes, pointer
 from treadle.arazzo.expressions.nodes import MEMBER_CHARACTERS, Each, Expression, Index, Member, Pointer, Tail
-from treadle.arazzo.expressions.scope import ExpressionError, Scope, did_you_mean
+from treadle.arazzo.expressions.scope import Context, ExpressionError, Scope, did_you_mean
 from treadle.arazzo.expressions.spelling import respelt
+from treadle.seams import MISSING, Json
 
 __all__ = ["LONGEST", "check", "compile_expression", "declared_extent", "is_rooted", "meant", "navigation", "parse"]
 
@@ -446,6 +447,8 @@ def check(expression: Expression, scope: Scope, at: str = "") -> None:
         hint = did_you_mean(expression.source, scope.sources)
         message = f"'{expression}': there is no source description '{expression.source}'"
         scope.note("unknown-source", message, "error", at, hint)
+    elif isinstance(expression, nodes.ComponentReference) and scope.components is not None:
+        _check_component(expression, scope.components, scope, at)
 
 
 _OPERATOR: Final = re.compile(r"\s(?:\|\||&&|[=!<>]=|[<>?+])\s")
@@ -465,6 +468,21 @@ def _check_pointer(expression: Expression, scope: Scope, at: str) -> None:
             message = f"'{expression}': for a JSON Pointer '{token}' is a name, brackets and stars and all"
             hint = f"write /{brackets[1]} for an element" if (brackets[1] or "*") != "*" else "give the index, as in /0"
             scope.note("bad-expression", message, "warning", at, hint)
+
+
+def _check_component(
+    expression: nodes.ComponentReference, components: Mapping[str, Json], scope: Scope, at: str
+) -> None:
+    if expression.evaluate(Context(components=components)) is not MISSING:
+        return
+    part = components.get(expression.part)
+    known = part if isinstance(part, Mapping) else {}
+    whole = _longest(expression.key, 0, known)
+    hint = did_you_mean(expression.key, known)
+    if whole:
+        hint = f"'$components.{expression.part}.{whole}' is the whole component; no expression leads into it"
+    message = f"'{expression}': there is no component '{expression.part}.{expression.key}'"
+    scope.note("unknown-component", message, "warning", at, hint)
 
 
 def _check_output(expression: nodes.StepReference, scope: Scope, at: str) -> None:

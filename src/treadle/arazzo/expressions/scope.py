@@ -146,6 +146,8 @@ class Scope:
     """Where `$outputs` means nothing: the step that declares an output, of outputs that one step alone declares."""
     nested: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Of steps that call workflows: the outputs of those that the step does not declare again."""
+    components: Mapping[str, Json] | None = None
+    """The components of the document, as it has them; None where nobody has looked."""
 
     def quiet(self) -> Scope:
         """Give a scope that knows the same, for guesses: what is noted there counts for nothing."""

@@ -228,6 +228,7 @@ class _Planner:
             answering=frozenset(step.step_id for step in workflow.steps if step.operation_id or step.operation_path),
             earlier=sole_outputs(workflow, frozenset[str]().union(*called.values())),
             nested={step.step_id: called[step.step_id] - step.outputs.keys() for step in workflow.steps},
+            components=part.component_values,
         )
 
     def foreign(
