@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import resource
 import socket
 import subprocess
@@ -16,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import boto3
-import uvicorn
 from botocore.config import Config
+from tests.training.serving import serving
 
 from treadle.aws.sigv4 import Credentials, sign
 from treadle.objects.filesystem import FilesystemObjects
@@ -137,25 +136,6 @@ def as_bytes(request: Request, *, length: int | None = None) -> bytes:
     if "content-length" not in named and "transfer-encoding" not in named:
         lines.append(f"Content-Length: {len(request.body) if length is None else length}")
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + request.body
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve an application on loopback, in a thread with a loop of its own."""
-    listener = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, ws="none", lifespan="off", timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 @contextmanager

@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import boto3
 import pytest
-import uvicorn
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from tests.training.serving import serving
 
 from treadle.aws.json11 import decode_answer, encode_call
 from treadle.aws.shapes import load_service
@@ -84,22 +82,6 @@ async def _agents(scope: Any, _receive: Any, send: Any) -> None:
 def _app(apis: Sequence[Api], **options: Any) -> Any:
     settings: dict[str, Any] = {"agents": _agents, "body_limit": 100_000, "body_seconds": 0.2} | options
     return build_app(apis, secret_for={KEY: SECRET}.get, region=REGION, account=ACCOUNT, **settings)
-
-
-@contextmanager
-def serving(app: Any) -> Iterator[str]:
-    """Serve an application on loopback, in a thread with a loop of its own."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(app, log_config=None, access_log=False, ws="none", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()
 
 
 @pytest.fixture(scope="module")

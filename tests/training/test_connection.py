@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
-import threading
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import uvicorn
+from tests.training.serving import serving
 
 from treadle.training.api.connection import BoundedProtocol
 
@@ -32,17 +30,9 @@ async def app(_scope: Any, receive: Any, send: Any) -> None:
 
 @pytest.fixture(scope="module")
 def address() -> Iterator[tuple[str, int]]:
-    listener = socket.create_server(("127.0.0.1", 0))
-    config = uvicorn.Config(
-        app, log_config=None, ws="none", lifespan="off", http=Impatient, timeout_graceful_shutdown=1
-    )
-    server = uvicorn.Server(config)
-    thread = threading.Thread(target=asyncio.run, args=(server.serve([listener]),))
-    thread.start()
-    yield listener.getsockname()[:2]
-    server.should_exit = True
-    thread.join()
-    listener.close()
+    with serving(app, http=Impatient) as url:
+        host, _, port = url.removeprefix("http://").partition(":")
+        yield host, int(port)
 
 
 def answer(connection: socket.socket) -> bytes:

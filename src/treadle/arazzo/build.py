@@ -11,12 +11,12 @@ import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, TypeAlias, Unpack
 
 import msgspec
 
 from treadle.arazzo import model
-from treadle.arazzo.location import Document, join
+from treadle.arazzo.location import Document, MoreOfFinding, join
 from treadle.arazzo.slips import braced, close_to, component, cut_off, elsewhere, in_list, not_a_list, not_a_map
 from treadle.errors import Diagnostic, Repair, Severity
 from treadle.seams import Json
@@ -68,19 +68,8 @@ class _Builder:
     found: list[Diagnostic] = field(default_factory=list)
     document_version: Version = (1, 1)
 
-    def report(
-        self,
-        rule: str,
-        message: str,
-        pointer: str,
-        *,
-        hint: str = "",
-        severity: Severity = "error",
-        key: bool = False,
-        repair: Repair | None = None,
-    ) -> _Wrong:
-        place = self.document.place(pointer, key=key)
-        self.found.append(Diagnostic(rule, message, place, severity, hint, repair))
+    def report(self, rule: str, message: str, pointer: str, **more: Unpack[MoreOfFinding]) -> _Wrong:
+        self.found.append(self.document.finding(rule, message, pointer, **more))
         return _WRONG
 
     def wrong_type(self, value: Json, at: _At, wanted: str, *, hint: str = "", repair: Repair | None = None) -> _Wrong:
@@ -253,8 +242,7 @@ def _one_of(*known: str, newer: Sequence[str] = ()) -> _Reader:
             meant = close_to(value, known) if isinstance(value, str) else ""
             message = f"{at.what} must be {_listed_words(known)}, not {described(value)}"
             hint = f"did you mean `{meant}`?" if meant else _OTHER_WORDS.get(str(value), "")
-            repair = Repair("value", meant) if meant else None
-            wrong = builder.report("wrong-value", message, at.pointer, hint=hint, repair=repair)
+            wrong = builder.report("wrong-value", message, at.pointer, hint=hint, instead=meant)
             return meant or wrong  # what was meant can be checked further
         if value in newer:
             builder.newer(f"`{value}`", at.pointer)

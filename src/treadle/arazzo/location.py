@@ -10,12 +10,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TypeAlias, TypedDict, Unpack
 
-from treadle.errors import Place
+from treadle.errors import Diagnostic, Place, Repair, Severity
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["Document", "Node", "Span", "find", "join", "lines_of", "pointed", "tokens"]
+__all__ = ["Document", "MoreOfFinding", "Node", "Span", "find", "join", "lines_of", "pointed", "tokens"]
 
 # The line breaks of YAML 1.1, which libyaml counts; JSON documents are counted alike.
 LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")
@@ -80,6 +80,16 @@ class Node:
 Walk: TypeAlias = "Callable[[], Node]"
 
 
+class MoreOfFinding(TypedDict, total=False):
+    """What a finding can have besides; `instead` is the text that should stand there, where that is certain."""
+
+    severity: Severity
+    hint: str
+    key: bool
+    instead: str
+    repair: Repair | None
+
+
 class Document:
     """A document that has been read: its URI, its plain value, and where each value stands.
 
@@ -130,6 +140,12 @@ class Document:
             key_span, node = found
             span = key_span if key and key_span else node.span
         return self._at(pointer, span)
+
+    def finding(self, rule: str, message: str, pointer: str, **more: Unpack[MoreOfFinding]) -> Diagnostic:
+        """Make a diagnostic that points into the document, at a value or, with `key`, at its key."""
+        place = self.place(pointer, key=more.get("key", False))
+        repair = Repair("value", more["instead"]) if more.get("instead") else more.get("repair")
+        return Diagnostic(rule, message, place, more.get("severity", "error"), more.get("hint", ""), repair)
 
     def find(self, pointer: str) -> Json | Missing:
         """Give the value at a JSON Pointer, or MISSING. Raises `ValueError` when it is no JSON Pointer."""

@@ -10,15 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Unpack
 
 from treadle.arazzo import model
 from treadle.arazzo.expressions import Note, Scope
 from treadle.arazzo.inputs import Inputs
-from treadle.arazzo.location import Document, join
+from treadle.arazzo.location import Document, MoreOfFinding, join
 from treadle.arazzo.plan.values import PlanOptions
 from treadle.arazzo.rules import dialect
 from treadle.arazzo.slips import close_to
-from treadle.errors import Diagnostic, Repair, Severity
+from treadle.errors import Diagnostic, Severity
 from treadle.seams import ChannelSource, Json, Source
 
 __all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "as_written", "did_you_mean"]
@@ -146,21 +147,9 @@ class Part:
 
     # -- findings -----------------------------------------------------------------------------------------------------
 
-    def report(
-        self,
-        rule: str,
-        message: str,
-        pointer: str,
-        *,
-        severity: Severity = "error",
-        hint: str = "",
-        key: bool = False,
-        instead: str = "",
-    ) -> None:
-        """Report something at a place of this document; `instead` is the text that should stand there, if certain."""
-        place = self.document.place(pointer, key=key)
-        repair = Repair("value", instead) if instead else None
-        self.findings.diagnostics.append(Diagnostic(rule, message, place, severity, hint, repair))
+    def report(self, rule: str, message: str, pointer: str, **more: Unpack[MoreOfFinding]) -> None:
+        """Report something at a place of this document."""
+        self.findings.diagnostics.append(self.document.finding(rule, message, pointer, **more))
 
     def lenient(
         self, rule: str, message: str, pointer: str, *, hint: str = "", instead: str = "", once: bool = False

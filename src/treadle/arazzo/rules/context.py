@@ -6,12 +6,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import islice
+from typing import Unpack
 
-from treadle.arazzo.location import Document, join
+from treadle.arazzo.location import Document, MoreOfFinding, join
 from treadle.arazzo.model import Description, FailureAction, ReusableObject, Step, SuccessAction, Workflow
 from treadle.arazzo.rules import dialect
 from treadle.arazzo.rules.flow import Flow
-from treadle.errors import Diagnostic, Repair, Severity
+from treadle.errors import Diagnostic
 from treadle.seams import Json, Missing
 
 __all__ = ["Checked", "few", "source_reference", "texts"]
@@ -42,20 +43,9 @@ class Checked:
         severity = "error" if self.strict or name in self.off else rule.severity
         return self.finding(name, message, pointer, severity=severity, hint=hint or rule.properly, key=key)
 
-    def finding(
-        self,
-        rule: str,
-        message: str,
-        pointer: str,
-        *,
-        severity: Severity = "error",
-        hint: str = "",
-        key: bool = False,
-        instead: str = "",
-    ) -> Diagnostic:
-        """Make a diagnostic that points into the document; `instead` is what should stand there, if that is certain."""
-        repair = Repair("value", instead) if instead else None
-        return Diagnostic(rule, message, self.document.place(pointer, key=key), severity, hint, repair)
+    def finding(self, rule: str, message: str, pointer: str, **more: Unpack[MoreOfFinding]) -> Diagnostic:
+        """Make a diagnostic that points into the document."""
+        return self.document.finding(rule, message, pointer, **more)
 
     def steps(self) -> Iterator[tuple[Workflow, Step]]:
         """Give every step with its workflow."""
