@@ -158,6 +158,7 @@ CASES = [
     Case("double-quotes-in-single", criterion("- condition: '$response.body#/a == \"x\"'"), criterion("- condition: \"$response.body#/a == 'x'\"")),
     Case("double-quotes-in-double", criterion('- condition: "$response.body#/a == \\"x\\""'), criterion("- condition: \"$response.body#/a == 'x'\"")),
     Case("bare-word", criterion("- condition: $response.body#/a == available"), criterion("- condition: $response.body#/a == 'available'")),
+    Case("a number without its zero", criterion("- condition: $response.body#/a > -.5"), criterion("- condition: $response.body#/a > -0.5")),
     Case("constants", criterion("- condition: $response.body#/a == True && $response.body#/b != None"), criterion("- condition: $response.body#/a == true && $response.body#/b != null")),
     Case("constants-in-a-query", criterion("- context: $response.body\n  condition: $.a == False\n  type: jsonpath"), criterion("- condition: $response.body#/a == false")),
     Case("braces", criterion("- condition: '{$statusCode} == 200'"), criterion("- condition: '$statusCode == 200'")),

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.mock.shelf import api, asked, body_of, operation, plans, ran
+from tests.mock.shelf import api, asked, body_of, operation, plans, ran, step_of
 from treadle.mock import Mock
-from treadle.seams import Json
+from treadle.seams import Json, Request
 
 PETS = {
     "list": ("GET /pets", operation({"type": "array", "items": {"type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}}, parameters=[{"name": "limit", "in": "query", "required": True}, {"name": "X-Trace", "in": "header", "required": True}])),
@@ -138,6 +138,17 @@ AWS = {
     "Create": ("POST /#Create", operation({"type": "object"}, parameters=[{"name": "X-Amz-Target", "in": "header", "required": True, "schema": {"enum": ["Svc.Create"]}}])),
     "Describe": ("POST /#Describe", operation({"type": "object", "properties": {"Status": {"enum": ["InProgress", "Failed", "Completed"]}}})),
 }  # fmt: skip
+
+
+@pytest.mark.parametrize("base", ["http://mock.example", "http://mock.example/v1"])
+@pytest.mark.parametrize("key", ["", "?acl", "#root", "/"])
+def test_an_operation_of_the_server_itself(key: str, base: str) -> None:
+    """A key without a path means the server's own address, which on the wire has "/" for a path."""
+    made = plans(step_of(), api({"get": (f"GET {key}", operation({"const": "root"}))}))
+    mock = Mock(made, {"api": base})
+    for at in {base, f"{base}/"}:
+        answer = mock.respond(Request("GET", at + ("?acl" if "?" in key else "")))
+        assert (answer.status, body_of(answer)) == (200, "root"), at
 
 
 async def test_operations_of_aws_are_told_apart_by_their_target() -> None:

@@ -8,14 +8,14 @@ import logging
 import os
 import socket
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
 import pytest
 from tests.training.s3_world import KEY, Reply, World, as_bytes, process, raise_limit, read_reply, world
+from tests.waiting import until
 
 from treadle.errors import NoRoom, ServiceError
 from treadle.objects.filesystem import FilesystemObjects
@@ -31,13 +31,6 @@ def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     with world(tmp_path_factory.mktemp("s3") / "s3", limits=Limits(silence=0.4, object=MIB, xml=10_000)) as made:
         made.objects.create_bucket("data")
         yield made
-
-
-def until(condition: Callable[[], object], seconds: float = 20.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
 
 
 def tree(root: Path) -> list[str]:

@@ -58,7 +58,8 @@ class Route:
         key = parse_path_key(self.operation.path)
         parts = [_placeholder(part) if isinstance(part, Placeholder) else re.escape(part) for part in key.path]
         text = "".join(parts)
-        return compiled(text if text.startswith("/") or not text else f"/{text}")
+        # A key without a path is the server itself, whose path is never empty on the wire (RFC 9112, section 3.2.1).
+        return compiled(text if text.startswith("/") else f"/{text}")
 
     @cached_property
     def _constants(self) -> Mapping[str, str | None]:

@@ -177,6 +177,7 @@ _MORE_WORDS: Final = re.compile(r"(?:[ \t]+[^\W\d][\w'-]*)+(?=\s*\Z)")
 _CONSTANTS: Final[dict[str, Json]] = {"true": True, "false": False, "null": None}
 _CALLED: Final[dict[str, Json]] = {**_CONSTANTS, **dict.fromkeys(("none", "nil", "undefined"))}
 """What other languages call the constants, in any case."""
+_WITHOUT_ZERO: Final = re.compile(r"(-?)(\.[0-9]{1,300}(?:[eE][+-]?[0-9]{1,3})?)\Z")
 _OWN: Final = {"=": "==", "===": "==", "!==": "!=", "<>": "!=", "and": "&&", "or": "||", "&": "&&", "|": "||"}
 """What other languages call the operators, and what they are called here."""
 _PATTERNS: Final = "a pattern, or a part of a text, needs a criterion of type regex, with a context"
@@ -246,13 +247,20 @@ def tokens(text: str, extent: Callable[[str, int], int | None], *, doubled_quote
             kind, end = "word", word.end()
             if word.group() in _CONSTANTS or _NUMBER.match(word.group()):
                 kind = "value"
-            elif word.group().lower() in _CALLED:
-                kind, content = "constant", json.dumps(_CALLED[word.group().lower()])
+            elif foreign := _as_here(word.group()):
+                kind, content = "constant", foreign
         else:
             kind, end = "other", at + (2 if text[at] in "&|" else 1)
         found.append(Token(kind, at, end, text[at:end] if content is None else content))
         at = end
     return found
+
+
+def _as_here(word: str) -> str:
+    """Give a constant of other languages as Arazzo has it (number = int [frac] [exp], §1.13.2), "" for other words."""
+    if word.lower() in _CALLED:
+        return json.dumps(_CALLED[word.lower()])
+    return _WITHOUT_ZERO.sub(r"\g<1>0\2", word) if _WITHOUT_ZERO.match(word) else ""
 
 
 @dataclass(slots=True)
@@ -374,9 +382,9 @@ class _Parser:
             return Literal(word, _CONSTANTS[word])
         if _NUMBER.match(word):
             return Literal(word, json.loads(word))
-        if word.lower() in _CALLED:
+        if foreign := _as_here(word):
             self.dialect.found("foreign-constant", word)
-            return Literal(word, _CALLED[word.lower()])
+            return Literal(word, json.loads(foreign))
         if self.text.startswith("(", self.at) and word.lower() not in ("and", "or", "not"):
             hint = _FUNCTIONS.get(word.lower().replace("_", ""), "")
             message = f"conditions have no functions, and '{word}(' looks like one"

@@ -40,7 +40,7 @@ DIALECT_RULES: Final[Mapping[str, str]] = {
     "unbraced-interpolation": "`Bearer $inputs.token` is a text with an expression in it",
     "double-quoted-string": "a simple condition may write \"text\" for 'text'",
     "bare-word": "on the right of a comparison a word without quotes is a text",
-    "foreign-constant": "in a condition `True`, `None` and `undefined` mean true and null",
+    "foreign-constant": "in a condition `True`, `None` and `undefined` mean true and null, and `.5` is 0.5",
     "braced-operand": "a simple condition may write `{$expr}` for `$expr`, also inside its strings",
     "slashed-pattern": "a pattern written `/^…$/i` is the pattern between the slashes, with its flags",
     "implied-context": "a jsonpath or xpath criterion without a context looks at `$response.body`",

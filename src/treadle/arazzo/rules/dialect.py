@@ -63,9 +63,9 @@ _ALL = (
     ),
     Rule(
         "foreign-constant",
-        "condition: $response.body#/done == True, or != None, or != undefined",
-        "the constant: true, null",
-        "write true, false or null",
+        "condition: $response.body#/done == True, or != None, or != undefined, or < .5",
+        "the constant: true, null, 0.5",
+        "write true, false or null, and a zero before the point",
     ),
     Rule(
         "braced-operand",
