@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from treadle.errors import ImageError
+from treadle.training.algorithms.catalogue import framework
 from treadle.training.images import Containers, ImageRegistry, ResolvedImage, argv, read_image
 
 GOOD = 'name = "digits"\ncommand = ["python", "train.py"]\n'
@@ -60,6 +61,7 @@ def test_a_registered_image_is_found_by_its_name(registry: ImageRegistry, tmp_pa
                 "metric_definitions": [],
                 "entrypoint": None,
                 "hint": "",
+                "note": "",
             },
             ["python", "train.py", "train"],
         )
@@ -218,6 +220,44 @@ def test_other_references_are_containers_where_there_is_an_engine(
     registry = ImageRegistry(tmp_path / "images.json", Containers(lambda: ""))
     found, argv = registry.resolve(reference, entrypoint, arguments)
     assert (found["kind"], found["name"], found["entrypoint"], argv) == ("container", reference, kept, command)
+
+
+SCIKIT = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+TENSORFLOW = "763104351884.dkr.ecr.us-east-1.amazonaws.com/tensorflow-training:2.14-cpu-py310"
+SCRIPT = {"sagemaker_submit_directory": '"s3://bucket/sourcedir.tar.gz"'}
+
+
+def test_without_an_engine_an_image_of_a_framework_is_the_python_that_runs_treadle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For a program that the request brings, by script mode or by an entry point of its own; the log says so."""
+    (tmp_path / "sklearn").mkdir()
+    (tmp_path / "sklearn/__init__.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    registry = ImageRegistry(tmp_path / "images.json")
+    found, argv = registry.resolve(SCIKIT, hyperparameters=SCRIPT)
+    assert (found["script_mode"], argv) == (True, ["python", "-m", "treadle.training.algorithms.script", "train"])
+    assert found["note"].startswith(f"There is no container engine for {SCIKIT}: the program runs with Python 3.")
+    assert " sklearn" in found["note"]
+    found, argv = registry.resolve(SCIKIT, ["/bin/bash"], ["-c", "sm_train.sh"])
+    assert (found["script_mode"], argv) == (False, ["/bin/bash", "-c", "sm_train.sh"])
+    with pytest.raises(ImageError, match="is neither a registered local image nor a built-in algorithm"):
+        registry.resolve(SCIKIT)  # its own program is nothing that is here
+    with pytest.raises(ImageError, match="is neither"):
+        ImageRegistry(tmp_path / "i.json", Containers(lambda: "No engine.", only=True)).resolve(SCIKIT, (), (), SCRIPT)
+    containers = ImageRegistry(tmp_path / "images.json", Containers(lambda: ""))
+    assert containers.resolve(SCIKIT, hyperparameters=SCRIPT)[0]["kind"] == "container"
+
+
+def test_a_framework_that_is_not_installed_is_told(tmp_path: Path) -> None:
+    """With the two things that can be done, each as it is to be written."""
+    if framework(TENSORFLOW).found:  # type: ignore[union-attr]
+        pytest.skip("TensorFlow is installed here")
+    with pytest.raises(ImageError, match="is AWS's image for TensorFlow, which the Python that runs Treadle") as caught:
+        ImageRegistry(tmp_path / "images.json").resolve(TENSORFLOW, hyperparameters=SCRIPT)
+    assert "To install TensorFlow: " in caught.value.hint
+    assert "pip install tensorflow. Or " in caught.value.hint
+    assert f'name = "{TENSORFLOW}", script_mode = true and command = ' in caught.value.hint
 
 
 @pytest.mark.parametrize(

@@ -16,8 +16,9 @@ An image for scripts, as the frameworks' images are (the SDK's `Estimator(entry_
 
 A registered name comes first, so a whole ECR path can be registered and the same request works here and on AWS. Then
 come the URIs by which AWS knows its own algorithms (`algorithms.catalogue`). Every other reference is an image for a
-container engine, which pulls it when the job begins; without an engine it is refused. A service that runs nothing but
-containers skips the first two.
+container engine, which pulls it when the job begins. Without an engine those of AWS's frameworks run the user's script
+with the Python that runs Treadle, if that has the framework, and all others are refused. A service that runs nothing
+but containers takes every reference for an image of its engine.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from __future__ import annotations
 import contextlib
 import difflib
 import os
+import platform
 import re
 import sys
 import tomllib
@@ -40,7 +42,7 @@ from treadle.errors import Diagnostic, ImageError, Place
 from treadle.home import Lock, write_whole
 from treadle.seams import Json
 from treadle.training.algorithms import catalogue
-from treadle.training.algorithms.catalogue import BuiltIn
+from treadle.training.algorithms.catalogue import BuiltIn, Framework
 
 __all__ = ["Containers", "ImageRegistry", "LocalImage", "ResolvedImage", "argv", "cmd", "read_image"]
 
@@ -94,6 +96,8 @@ class ResolvedImage(msgspec.Struct, frozen=True, kw_only=True):
     entrypoint: tuple[str, ...] | None = None
     hint: str = ""
     """What else may have been meant, for whoever finds that there is no such image."""
+    note: str = ""
+    """A line for the log of the job."""
 
 
 def argv(image: ResolvedImage, entrypoint: Sequence[str] | None, arguments: Sequence[str] | None) -> list[str]:
@@ -152,19 +156,28 @@ class ImageRegistry:
             return False
         return _full(reference) in self._read() or catalogue.find(reference) is not None
 
-    def find(self, reference: str, hyperparameters: Mapping[str, str] | None = None) -> ResolvedImage:
-        """Give what a reference stands for. Raises `ImageError`."""
+    def find(
+        self, reference: str, hyperparameters: Mapping[str, str] | None = None, *, started: bool = False
+    ) -> ResolvedImage:
+        """Give what a reference stands for; `started` says that the request brings its own entry point.
+
+        Raises `ImageError`.
+        """
+        scripted = _SOURCE in (hyperparameters or {})
         directories = {} if self._containers.only else self._read()
         if _full(reference) in directories:
             return _local(_full(reference), directories[_full(reference)])
         if not self._containers.only and (found := catalogue.find(reference)):
-            return _built_in(reference, *found, scripted=_SOURCE in (hyperparameters or {}))
+            return _built_in(reference, *found, scripted=scripted)
         if not _REFERENCE.fullmatch(reference):
             raise ImageError(
                 f"{reference!r} is no reference of an image.",
                 hint="Write it as [REGISTRY/]NAME[:TAG] or [REGISTRY/]NAME@sha256:…, in lower case but for the tag.",
             )
         if problem := self._containers.problem():
+            its = None if self._containers.only else catalogue.framework(reference)
+            if its is not None and (scripted or started):
+                return _framework(reference, its, problem, scripted=scripted)
             raise ImageError(
                 f"{reference!r} is neither a registered local image nor a built-in algorithm. {problem}",
                 hint=_registered(reference, directories),
@@ -182,7 +195,7 @@ class ImageRegistry:
 
         By hyperparameters some of AWS's images run a program of the user's instead of their own.
         """
-        image = self.find(reference, hyperparameters)
+        image = self.find(reference, hyperparameters, started=bool(entrypoint))
         if image.kind != "container":
             return _plain(image), argv(image, entrypoint, arguments)
         image = msgspec.structs.replace(image, entrypoint=tuple(entrypoint) or None)
@@ -335,6 +348,24 @@ def _built_in(reference: str, algorithm: BuiltIn, repository: str, tag: str, *, 
         environment={"TREADLE_ALGORITHM_VERSION": tag} if tag != "latest" else {},
         script_mode=scripted,
         metric_definitions=tuple({"Name": name, "Regex": regex} for name, regex in algorithm.metrics.items()),
+    )
+
+
+def _framework(reference: str, its: Framework, problem: str, *, scripted: bool) -> ResolvedImage:
+    if not (found := its.found):
+        raise ImageError(
+            f"{reference!r} is AWS's image for {its.name}, which the Python that runs Treadle does not have. {problem}",
+            hint=f"To install {its.name}: {sys.executable} -m pip install {its.package}. Or register another Python "
+            f'under that name: an {DESCRIPTION} with name = "{reference}", script_mode = true and '
+            'command = ["/path/to/python"].',
+        )
+    ours = f"Python {platform.python_version()} and {found} of {sys.prefix}"
+    return ResolvedImage(
+        kind="builtin",
+        name=reference,
+        command=_SCRIPT_COMMAND,
+        script_mode=scripted,
+        note=f"There is no container engine for {reference}: the program runs with {ours}.",
     )
 
 

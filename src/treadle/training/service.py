@@ -136,6 +136,7 @@ class TrainingService:
         # To look at a few small files takes less time than to hand that to a thread; an engine has to be asked.
         known = self._images.knows(values["AlgorithmSpecification"]["TrainingImage"])
         image, command = prepare() if known else await asyncio.to_thread(prepare)
+        noted = [note] if (note := image.pop("note", "")) else []
         job = created(
             name=name,
             arn=arn,
@@ -143,14 +144,14 @@ class TrainingService:
             image=image,
             command=command,
             at=self._clock(),
-            notes=(*notices, *spec.notices(request)),
+            notes=(*notices, *noted, *spec.notices(request)),
         )
         if not await self._supervisor.add(job):
             raise _taken(arn)
         return {"TrainingJobArn": arn}
 
     def _prepared(self, request: dict[str, Json], region: str) -> tuple[dict[str, Json], list[str]]:
-        """Look at disk, image and data, and give what runs the image.
+        """Look at disk, image and data, and give what runs the image; its `note` is for the log.
 
         The request gets the metrics that its image always has.
         """

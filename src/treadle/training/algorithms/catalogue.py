@@ -12,10 +12,12 @@ from __future__ import annotations
 
 import importlib.util
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
 from typing import Final
 
-__all__ = ["BUILT_IN", "BuiltIn", "find"]
+__all__ = ["BUILT_IN", "FRAMEWORKS", "BuiltIn", "Framework", "find", "framework"]
 
 _ACCOUNT: Final = r"\d{12}\.dkr\.ecr(?:-fips)?\.[a-z0-9-]+\.amazonaws\.com(?:\.cn)?"
 _REFERENCE: Final = re.compile(
@@ -116,3 +118,46 @@ KMEANS: Final = BuiltIn(
 )
 
 BUILT_IN: Final = (XGBOOST, KMEANS)
+
+
+@dataclass(frozen=True, slots=True)
+class Framework:
+    """A framework that AWS has images for, which run a user's program; `module` is what such a program imports."""
+
+    name: str
+    module: str
+    package: str
+
+    @property
+    def found(self) -> str:
+        """What the Python that runs Treadle has of it, with its version; "" for nothing."""
+        if importlib.util.find_spec(self.module) is None:
+            return ""
+        try:
+            return f"{self.module} {version(self.package)}"
+        except PackageNotFoundError:  # it came by another package: tensorflow-cpu
+            return self.module
+
+
+_PYTORCH: Final = Framework("PyTorch", "torch", "torch")
+_TENSORFLOW: Final = Framework("TensorFlow", "tensorflow", "tensorflow")
+_HUGGING_FACE: Final = Framework("Hugging Face", "transformers", "transformers")
+FRAMEWORKS: Final[Mapping[str, Framework]] = {
+    "sagemaker-scikit-learn": Framework("scikit-learn", "sklearn", "scikit-learn"),
+    "pytorch-training": _PYTORCH,
+    "tensorflow-training": _TENSORFLOW,
+    "huggingface-pytorch-training": _HUGGING_FACE,
+    "huggingface-tensorflow-training": _HUGGING_FACE,
+}
+"""By the repository of AWS's images."""
+
+
+def framework(reference: str) -> Framework | None:
+    """Give the framework whose image of AWS's a reference names.
+
+    >>> framework("763104351884.dkr.ecr.us-east-1.amazonaws.com/pytorch-training:2.3-cpu-py311").module
+    'torch'
+    >>> framework("pytorch-training:2.3")
+    """
+    match = _REFERENCE.fullmatch(reference)
+    return FRAMEWORKS.get(match["repository"] or "") if match else None
