@@ -160,8 +160,12 @@ def test_an_operation_that_is_not_here_is_named(endpoint: str) -> None:
     with pytest.raises(ClientError, match="'ListModels' of sagemaker is not implemented by Treadle") as caught:
         _client(endpoint).list_models()
     assert _code(caught) == ("UnknownOperationException", 400)
-    with pytest.raises(ClientError, match="There is no service 'DynamoDB_20120810' here"):
-        _client(endpoint, "dynamodb").list_tables()
+    for service, name, call in (
+        ("dynamodb", "DynamoDB_20120810", "list_tables"),
+        ("lambda", "lambda", "list_functions"),
+    ):
+        with pytest.raises(ClientError, match=rf"There is no service '{name}' here\. Treadle answers for SageMaker tr"):
+            getattr(_client(endpoint, service), call)()
 
 
 def test_a_fault_of_the_service_tells_nothing(endpoint: str, caplog: pytest.LogCaptureFixture) -> None:

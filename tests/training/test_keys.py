@@ -233,6 +233,7 @@ def test_a_program_reaches_what_its_job_may(service: World) -> None:
             assert refused() == "AccessDenied"
         except ClientError as error:
             assert error.response["Error"]["Code"] == "AccessDenied"  # noqa: PT017  (one call tells it in its answer)
+            assert "for more, give the job an AWS_ACCESS_KEY_ID" in str(error)  # noqa: PT017
     assert owner.get_object(Bucket="data", Key="train/a.csv")["Body"].read() == b"1,2\n"
     sagemaker.stop_training_job(TrainingJobName="long-s3")
     service.ended(sagemaker, "long-s3")

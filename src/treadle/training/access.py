@@ -1,8 +1,8 @@
 """Who may do what: the owner of the home everything, a training program what its job needs in S3, and nothing else.
 
-A job may read its channels, the s3:// URIs that its hyperparameters and environment name (that is where script mode
-keeps its source), and write below its own outputs and its checkpoints. What AWS leaves to the role's policies follows
-from the request here, because roles are only names.
+A job may read its channels, the s3:// URIs that its hyperparameters, environment and arguments name (that is where
+script mode keeps its source), and write below its own outputs and its checkpoints. What AWS leaves to the role's
+policies follows from the request here, because roles are only names.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import msgspec
 from treadle.seams import Json
 from treadle.training.job import Job
 
-__all__ = ["OWN", "READ", "WRITE", "Grant", "Identity", "allows", "grants"]
+__all__ = ["OWN", "READ", "WRITE", "Grant", "Identity", "allows", "beyond", "grants"]
 
 READ: Final = frozenset({"s3:GetObject", "s3:ListBucket"})
 WRITE: Final = READ | {
@@ -64,6 +64,17 @@ def allows(identity: Identity, action: str, bucket: str = "", key: str = "") -> 
         return False
     return any(
         action in grant.actions and bucket == grant.bucket and key.startswith(grant.prefix) for grant in identity.grants
+    )
+
+
+def beyond(identity: Identity) -> str:
+    """Give what follows AWS's words when an identity may not do something: a role's policies are not looked at here."""
+    if identity.grants is None:
+        return ""
+    return (
+        ". A training program may read its channels and the s3:// URIs that its hyperparameters, environment and "
+        "arguments name, and write below its outputs and checkpoints; for more, give the job an AWS_ACCESS_KEY_ID and "
+        "AWS_SECRET_ACCESS_KEY in its Environment"
     )
 
 

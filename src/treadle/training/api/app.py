@@ -31,7 +31,7 @@ from treadle.aws import json11, query, sigv4
 from treadle.aws.sigv4 import claimed_scope, payload_hash, verify
 from treadle.errors import ServiceError, TreadleError
 from treadle.seams import Headers
-from treadle.training.access import Identity, allows
+from treadle.training.access import Identity, allows, beyond
 from treadle.training.api.asgi import Asgi, BodyRefusedError, GoneError, Receive, Scope, Send, read_body
 from treadle.training.api.operations import Api, Caller, Handler, Values
 from treadle.training.api.s3.request import speaks_s3
@@ -209,12 +209,15 @@ class _Json:
 
     async def call(self, api: Api | None, head: _Head, body: bytes, caller: Caller, request_id: str) -> _Answer:  # noqa: ARG002  (for the other protocol)
         if not head.target:
+            # Services that speak REST name their operations otherwise; none of ours but S3 does.
+            scope = claimed_scope(head.headers, head.query)
+            if scope is not None and scope.service not in {each.model.signing_name for each in self.apis.values()}:
+                raise _elsewhere(scope.service)
             raise ServiceError("UnknownOperationException", "The request names no operation: it has no X-Amz-Target.")
         if head.method != "POST":
             raise ServiceError("UnknownOperationException", f"Operations are called with POST, not {head.method}.")
         if api is None:
-            prefix = json11.split_target(head.target)[0]
-            raise ServiceError("UnknownOperationException", f"There is no service '{prefix}' here.")
+            raise _elsewhere(json11.split_target(head.target)[0])
         name = json11.split_target(head.target)[1]
         handler = _handler(api, name, caller)
         operation = api.model.operation(name)
@@ -228,6 +231,14 @@ class _Json:
             json11.encode_error(_clean(error.code), _clean(error.message)),
             ((b"x-amzn-errortype", _clean(error.code).encode("latin-1", "replace")),),
         )
+
+
+def _elsewhere(service: str) -> ServiceError:
+    return ServiceError(
+        "UnknownOperationException",
+        f"There is no service '{service[:100]}' here. Treadle answers for SageMaker training jobs, their logs and "
+        "metrics in CloudWatch, S3, STS and IAM.",
+    )
 
 
 class _Query:
@@ -264,7 +275,7 @@ def _handler(api: Api, name: str, caller: Caller) -> Handler:
         raise ServiceError(
             "AccessDeniedException",
             f"User: {caller.arn} is not authorized to perform: {action} because no identity-based policy allows the "
-            f"{action} action",
+            f"{action} action{beyond(caller.identity)}",
             status=400 if api.target_prefix else 403,
         )
     handler = api.operations.get(name)

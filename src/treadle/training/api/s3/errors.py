@@ -118,6 +118,8 @@ class S3Error(ServiceError):
 def refusal(code: str, message: str = "", /, **details: str) -> S3Error:
     """Give the error of a code, with its usual message unless there is a better one."""
     status, usual = _CODES[code]
+    if code == "NotImplemented" and "Header" in details:
+        usual += f": {details['Header']}"  # SDKs do not show the elements of an error
     return S3Error(code, message or usual, status, details)
 
 

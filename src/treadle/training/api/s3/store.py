@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from treadle.seams import Objects, Uploads
-from treadle.training.access import allows
+from treadle.training.access import allows, beyond
 from treadle.training.api.s3 import xml
 from treadle.training.api.s3.errors import refusal
 from treadle.training.api.s3.gate import Admitted
@@ -55,7 +55,8 @@ class Store:
             return
         of_object = key and action not in {"s3:ListBucket", "s3:ListBucketMultipartUploads"}
         resource = f"arn:aws:s3:::{bucket}/{key}" if of_object else f"arn:aws:s3:::{bucket}" if bucket else "*"
-        who, why = admitted.identity.arn, f"because no identity-based policy allows the {action} action"
+        who = admitted.identity.arn
+        why = f"because no identity-based policy allows the {action} action{beyond(admitted.identity)}"
         raise refusal(
             "AccessDenied", f'User: {who} is not authorized to perform: {action} on resource: "{resource}" {why}'
         )
