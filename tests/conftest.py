@@ -20,6 +20,8 @@ import pytest
 
 from tests.containers import service
 from tests.containers.service import Service
+from tests.ray import nodes
+from tests.ray.nodes import Cluster
 from treadle.home import Home
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +57,17 @@ def container_engine() -> Iterator[Service]:
         pytest.skip(f"no container engine: {problem}")
     with service.running() as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Give a Ray cluster: a head without CPUs, where the service is, and two nodes of 2 CPUs and 16 GiB."""
+    if problem := nodes.missing():
+        pytest.skip(problem)
+    with Cluster() as made:
+        made.add()
+        made.add()
+        yield made
 
 
 @pytest.fixture

@@ -47,6 +47,8 @@ def test_import_layers(root: Path) -> None:
 @pytest.mark.parametrize("name", sorted(MODULES))
 def test_what_a_module_offers_is_there(name: str) -> None:
     """Every module says what it is for; its `__all__` is sorted and true."""
+    if name == "treadle.launchers.ray.clerk":
+        pytest.importorskip("ray", reason="Ray is not installed here")
     module = importlib.import_module(name)
     assert module.__doc__
     offered = getattr(module, "__all__", [])

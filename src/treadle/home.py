@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from treadle.errors import UsageError
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["DEFAULT_ACCOUNT", "DEFAULT_REGION", "Endpoint", "Home", "Lock", "write_whole"]
+__all__ = ["DEFAULT_ACCOUNT", "DEFAULT_REGION", "Endpoint", "Home", "Lock", "remove_tree", "write_whole"]
 
 DEFAULT_REGION = "us-east-1"
 DEFAULT_ACCOUNT = "000000000000"
@@ -365,3 +367,21 @@ def write_whole(path: Path, data: bytes) -> None:
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
+
+
+def remove_tree(directory: Path) -> None:
+    """Remove what a training program left, directories included that it made unreadable."""
+
+    def again(_function: object, path: str, _error: object) -> None:
+        with contextlib.suppress(OSError):
+            parent = Path(path).parent
+            parent.chmod(stat.S_IRWXU)
+            if Path(path).is_dir() and not Path(path).is_symlink():
+                Path(path).chmod(stat.S_IRWXU)
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                Path(path).unlink()
+
+    # A failed scan is reported once, with the directory as its path; what then stays is found by the next sweep.
+    shutil.rmtree(directory, onerror=again)
+    shutil.rmtree(directory, ignore_errors=True)

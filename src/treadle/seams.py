@@ -15,9 +15,11 @@ seam                   who calls it                          who implements it
 `RunStore`             the run loop, `treadle runs`          `stores.memory`, `stores.sqlite`
 `Reporter`             the run loop                          `reporters.*`
 `JobStore`             the training service                  `stores.memory`, `stores.sqlite`
-`Objects`              the service (checks, S3), the agent   `objects.filesystem`, `objects.memory`
+`Objects`              the service (checks, S3)              `objects.filesystem`, `objects.memory`
+`HostObjects`          the agent: the part of `Objects`      the above, `objects.s3`
+                       that it needs
 `Uploads`              the S3 endpoint                       `objects.multipart`
-`Launcher`             the supervisor                        `launchers.local`, `launchers.scripted`
+`Launcher`             the supervisor                        `launchers.local`, `launchers.ray`, `.scripted`
 `Sandbox`              the agent                             `agent.sandbox.*`
 =====================  ====================================  =================================================
 
@@ -54,6 +56,7 @@ __all__ = [
     "HostEvent",
     "HostEventKind",
     "HostLaunch",
+    "HostObjects",
     "HostSpec",
     "JobRecord",
     "JobStore",
@@ -76,6 +79,7 @@ __all__ = [
     "Reporter",
     "Request",
     "Response",
+    "Room",
     "RunRecord",
     "RunStore",
     "Sandbox",
@@ -641,10 +645,11 @@ class Deletion(Protocol):
         ...
 
 
-class Objects(Protocol):
-    """Objects in buckets, by `s3://bucket/key`. Synchronous: callers in an event loop use a thread.
+class HostObjects(Protocol):
+    """Objects in buckets, by `s3://bucket/key`, as an agent needs them, wherever they lie.
 
-    An object is either whole or absent, whatever is killed and whenever.
+    Synchronous: callers in an event loop use a thread. An object is either whole or absent, whatever is killed and
+    whenever.
     """
 
     def list(self, bucket: str, prefix: str = "", *, start_after: str = "") -> Iterator[ObjectInfo]:
@@ -674,6 +679,14 @@ class Objects(Protocol):
     def upload(self, path: Path, bucket: str, key: str) -> ObjectInfo:
         """Store a file's content. The file stays."""
         ...
+
+    def delete(self, bucket: str, key: str) -> None:
+        """Remove an object; no error when there is none."""
+        ...
+
+
+class Objects(HostObjects, Protocol):
+    """All that there is to do with objects, on the machine that keeps them."""
 
     def move(self, bucket: str, source: str, target: str) -> None:
         """Give an object another key of the same bucket, at once and whole. Raises `ObjectNotFound`."""
@@ -804,11 +817,22 @@ class Uploads(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Capacity:
-    """What machines have: CPUs, memory in bytes, GPUs."""
+    """What machines have together: CPUs, memory in bytes, GPUs.
+
+    `machines` are the machines of a cluster, one of which a host must fit on; None where it is one machine, the
+    service's own.
+    """
 
     cpus: float
     memory: int
     gpus: int = 0
+    machines: tuple[Capacity, ...] | None = None
+
+
+class Room(msgspec.Struct, frozen=True, kw_only=True):
+    """Room on a cluster that is kept for the hosts of an attempt: the address of each one's machine, by host name."""
+
+    addresses: dict[str, str]
 
 
 class HostLaunch(msgspec.Struct, frozen=True, kw_only=True):
@@ -829,6 +853,14 @@ class HostLaunch(msgspec.Struct, frozen=True, kw_only=True):
     """`endpoint.json` of the home, read again when the endpoint does not answer; "" when there is no shared disk."""
     directory: str
     """The host's own directory on the machine; the agent makes everything below it."""
+    certificate: str = ""
+    """PEM: who may have signed the endpoint's certificate besides those whom the machine trusts anyway."""
+    leased: bool = False
+    """Standard input is a pipe: when its other end is closed, whoever launched the agent is gone, and so must it be."""
+    hidden: list[str] = []
+    """Paths of the machine that the program must not see, besides those of `HostSpec`."""
+    gpus: list[str] = []
+    """The machine's GPUs, numbers or UUIDs, where the launcher and not the control plane assigns them."""
 
 
 class Launcher(Protocol):
@@ -836,6 +868,17 @@ class Launcher(Protocol):
 
     async def capacity(self) -> Capacity:
         """Give what all machines have together, used or not."""
+        ...
+
+    async def reserve(self, job: str, attempt: int, needs: Mapping[str, Capacity]) -> Room | None:
+        """Keep room for all hosts of an attempt, by name, so that they begin together; None: not now, ask again.
+
+        Asked before `launch` where `capacity` has `machines`. What earlier attempts of the job had is given back first.
+        """
+        ...
+
+    async def release(self, job: str) -> None:
+        """Give back all room that is kept for a job, and end what is left of its hosts. Raises `LaunchError`."""
         ...
 
     async def launch(self, host: HostLaunch) -> str:
@@ -969,11 +1012,13 @@ class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The argv: entry point and arguments already combined as §1.2 says; for a container, what replaces its CMD."""
     image: dict[str, Json]
     """`kind` ("local", "builtin" or "container"), `directory` (local), `environment` of the image; a container's `name`
-    is its reference, and `entrypoint`, if it is not null, replaces the image's ENTRYPOINT."""
+    is its reference, and `entrypoint`, if it is not null, replaces the image's ENTRYPOINT. `archive` (local) is the
+    s3:// URI of a tar of the directory, where it is not on the host's machine."""
     environment: dict[str, str]
     """What the program gets besides what the contract gives it: credentials of the job, endpoints."""
     objects: dict[str, str]
-    """`kind` "filesystem" and `root`."""
+    """`kind` "filesystem" and `root`; or `kind` "s3", `endpoint`, `region`, `access_key_id`, `secret_access_key` and
+    `session_token`."""
     staging: str
     """s3:// prefix below which outputs are put beside their place until the control plane commits them."""
     sandbox: str
@@ -995,6 +1040,8 @@ class HostSpec(msgspec.Struct, frozen=True, kw_only=True):
     """The machine's GPUs that are the host's, by their numbers; nobody else has them meanwhile."""
     file_systems: dict[str, str] = {}
     """FileSystemId → the directory of the machine that stands for it."""
+    addresses: dict[str, str] = {}
+    """Host name → address of its machine, on a cluster."""
 
 
 class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):

@@ -14,6 +14,7 @@ import importlib.util
 import ipaddress
 import logging
 import os
+import re
 import resource
 import signal
 import socket
@@ -30,6 +31,7 @@ from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, 
 from treadle.http.client import HttpTransport
 from treadle.launchers import engine
 from treadle.launchers.local import LocalLauncher
+from treadle.launchers.ray.launcher import RayLauncher
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.objects.multipart import StagedUploads
 from treadle.seams import Launcher, Transport
@@ -45,7 +47,7 @@ from treadle.training.api.sagemaker import sagemaker_api
 from treadle.training.api.sts import sts_api
 from treadle.training.file_systems import FileSystems
 from treadle.training.images import Containers, ImageRegistry
-from treadle.training.keyring import Keyring, environment
+from treadle.training.keyring import Keyring, agents_objects, environment
 from treadle.training.logs_store import ServiceLogs
 from treadle.training.room import Room, RoomLimits
 from treadle.training.service import TrainingService
@@ -82,6 +84,8 @@ class Settings:
     `stop_grace` is the time between SIGTERM and SIGKILL. `max_volume` and `max_log` are the most bytes that the volume
     and the log of a host may have. `webhook` is a URL that is told of status changes. With `tls` the service listens
     twice: with TLS on `host` and `port`, and for this machine's own agents and commands on loopback without.
+    `advertise` is the name or address by which other machines reach it, "" for `host`. `launcher` is "local" or "ray";
+    `ray_address` is that of the cluster, "auto" for the one that this machine is a node of.
     """
 
     host: str = "127.0.0.1"
@@ -96,6 +100,9 @@ class Settings:
     room: RoomLimits = field(default_factory=RoomLimits)
     webhook: str = ""
     tls: Tls | None = None
+    advertise: str = ""
+    launcher: str = "local"
+    ray_address: str = "auto"
     tick: float = 1.0
     linger: float = 5.0
 
@@ -123,7 +130,7 @@ def serve(
     be used.
     """
     settings = settings or Settings()
-    _check_installed()
+    _check_installed(settings)
     _check_safe(settings)
     owned = home.own()
     if owned is None:
@@ -198,7 +205,12 @@ async def running(
         local = stack.enter_context(
             _listening(LOOPBACK if public else settings.host, 0 if public else settings.port, home)
         )
-        wired = _wire(home, settings, launcher or LocalLauncher(), _url(local))
+        public_url = _url(public, "https", settings.advertise) if public else ""
+        if launcher is None:
+            launcher = await stack.enter_async_context(_launcher(home, settings))
+        cluster = (await launcher.capacity()).machines is not None
+        # Agents of this machine do without TLS.
+        wired = _wire(home, settings, launcher, (cluster and public_url) or _url(local), cluster=cluster)
         stack.push_async_callback(wired.close)
         await wired.supervisor.start()
         release = wired.supervisor.release
@@ -213,7 +225,7 @@ async def running(
             region=settings.region,
             account=settings.account,
             version=__version__,
-            public_url=_url(public, "https") if public else "",
+            public_url=public_url,
         )
         home.publish(endpoint)
         stack.callback(home.withdraw)
@@ -232,8 +244,33 @@ class _Wired:
     close: Callable[[], Awaitable[None]]
 
 
-def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wired:
-    """Choose the parts and put them together; `url` is where agents and training programs find the service."""
+@contextlib.asynccontextmanager
+async def _launcher(home: Home, settings: Settings) -> AsyncIterator[Launcher]:
+    """Choose the launcher. Raises `UsageError` where it cannot be used."""
+    if settings.launcher == "local":
+        yield LocalLauncher()
+        return
+    key, _ = home.credentials()
+    certificate = _certificates(settings.tls.certificate) if settings.tls else ""
+    launcher = RayLauncher(settings.ray_address, key=key, certificate=certificate, near=settings.tls is None)
+    await launcher.open()
+    try:
+        yield launcher
+    finally:
+        await launcher.close()
+
+
+def _certificates(file: Path) -> str:
+    """Give what may be told to others of a PEM file: certificates, and never a key."""
+    found = re.findall(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----\n?", file.read_text(), re.DOTALL)
+    return "".join(found)
+
+
+def _wire(home: Home, settings: Settings, launcher: Launcher, url: str, *, cluster: bool) -> _Wired:
+    """Choose the parts and put them together; `url` is where agents and training programs find the service.
+
+    On a `cluster` agents reach objects through it, too.
+    """
     key, secret = home.credentials()
     jobs = SqliteJobStore(home.service_db)
     objects = FilesystemObjects(home.s3)
@@ -254,6 +291,9 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
             max_volume=settings.max_volume,
             max_log=settings.max_log,
             environment=lambda job: environment(keyring, job, endpoint=url, region=settings.region),
+            objects=(lambda job: agents_objects(keyring, job, endpoint=url, region=settings.region))
+            if cluster
+            else None,
         ),
         endpoint=lambda: url,
         tick=settings.tick,
@@ -263,7 +303,7 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
     service = TrainingService(
         jobs=jobs,
         objects=objects,
-        images=ImageRegistry(home.images_file, _containers(settings.sandbox)),
+        images=ImageRegistry(home.images_file, _containers(settings.sandbox, cluster=cluster)),
         file_systems=FileSystems(home.file_systems),
         supervisor=supervisor,
         room=room.check,
@@ -307,9 +347,10 @@ def _wire(home: Home, settings: Settings, launcher: Launcher, url: str) -> _Wire
     return _Wired(app, supervisor, room, close)
 
 
-def _containers(sandbox: str) -> Containers:
+def _containers(sandbox: str, *, cluster: bool) -> Containers:
     if sandbox in {"auto", "container"}:
-        return Containers(engine.problem, only=sandbox == "container")
+        # Whether the nodes of a cluster have an engine is theirs to say.
+        return Containers((lambda: "") if cluster else engine.problem, only=sandbox == "container")
     return Containers(lambda: f"Container images are not run: the service was started with --sandbox {sandbox}.")
 
 
@@ -341,8 +382,13 @@ async def _first(*reasons: Any) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _check_installed() -> None:
+def _check_installed(settings: Settings) -> None:
     """Refuse to begin without the packages that only a service needs. Raises `UsageError`."""
+    if settings.launcher == "ray" and importlib.util.find_spec("ray") is None:
+        raise UsageError(
+            "The launcher for Ray is not installed: it needs the Python package ray.",
+            hint=f"Install it: {sys.executable} -m pip install 'treadle[training,ray]'.",
+        )
     missing = [name for name in ("httptools", "regex", "uvicorn") if importlib.util.find_spec(name) is None]
     if missing:
         raise UsageError(
@@ -355,6 +401,16 @@ def _check_safe(settings: Settings) -> None:
     """Refuse to listen where others could listen in, or do as they like. Raises `UsageError`."""
     if settings.tls is not None:
         _check_certificate(settings.tls)
+    if settings.launcher == "ray" and settings.tls is not None and not settings.port:
+        raise UsageError(
+            "On a cluster the service must listen on the same port each time: agents look for it there.",
+            hint="Choose one: --port 4585.",
+        )
+    if settings.advertise and settings.tls is None:
+        raise UsageError(
+            "Without TLS there are no other machines to which --advertise could tell where the service is.",
+            hint="Give --host, --tls-cert and --tls-key.",
+        )
     if _is_loopback(settings.host):
         return
     if settings.tls is None:
@@ -429,9 +485,11 @@ def _bound(host: str, port: int) -> socket.socket:
     return socket.create_server((host, port), family=family, backlog=2048)
 
 
-def _url(listener: socket.socket, scheme: str = "http") -> str:
+def _url(listener: socket.socket, scheme: str = "http", advertised: str = "") -> str:
     host, port = listener.getsockname()[:2]
-    if not host.strip("0:."):  # every address of the machine
+    if advertised:
+        host = advertised
+    elif not host.strip("0:."):  # every address of the machine
         host = socket.gethostname()
     return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 

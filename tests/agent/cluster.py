@@ -7,7 +7,7 @@ import contextlib
 import io
 import itertools
 import tarfile
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from treadle.agent.sandbox.choice import choose
 from treadle.agent.work import Tools
 from treadle.home import Home
 from treadle.objects.filesystem import FilesystemObjects
-from treadle.seams import Capacity, HostLaunch, Launcher
+from treadle.seams import Capacity, HostLaunch, Launcher, Room
 from treadle.stores.memory import MemoryJobStore
 from treadle.training import spec
 from treadle.training.api.agents import agents_handler
@@ -44,6 +44,12 @@ class TaskLauncher:
 
     async def capacity(self) -> Capacity:
         return self._capacity
+
+    async def reserve(self, _job: str, _attempt: int, needs: Mapping[str, Capacity]) -> Room:
+        return Room(addresses=dict.fromkeys(needs, "127.0.0.1"))
+
+    async def release(self, job: str) -> None:
+        pass
 
     async def launch(self, host: HostLaunch) -> str:
         Path(host.directory).mkdir(parents=True)

@@ -11,7 +11,7 @@ import pytest
 
 from treadle.errors import ServiceError
 from treadle.seams import Capacity
-from treadle.training.instances import Instance, instance, need
+from treadle.training.instances import Instance, instance, need, needs
 
 GIB = 1 << 30
 LAPTOP = Capacity(2, 8 * GIB)
@@ -94,3 +94,73 @@ def test_local_and_unknown_types_mean_the_machine() -> None:
     assert need("ml.local.cpu", BIG).notices == ()
     assert need("ml.z9.xlarge", BIG).capacity == Capacity(64, 512 * GIB)
     assert "does not know how large ml.z9.xlarge is" in need("ml.z9.xlarge", BIG).notices[0]
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# On a cluster
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def cluster(*machines: Capacity) -> Capacity:
+    return Capacity(
+        sum(each.cpus for each in machines),
+        sum(each.memory for each in machines),
+        sum(each.gpus for each in machines),
+        machines,
+    )
+
+
+# What Ray offers of a machine of 2 vCPU and 8 GiB, and of one of 8 vCPU, 61 GiB and a GPU.
+SMALL, GPU = Capacity(2, int(5.4 * GIB)), Capacity(8, 42 * GIB, 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "want", "notice"),
+    [
+        ("ml.c5.large", Capacity(2, 4 * GIB), ""),
+        ("ml.m5.large", Capacity(2, 8 * GIB), ""),  # on the machine with a GPU, which has the memory
+        ("ml.p3.2xlarge", Capacity(8, 42 * GIB, 1), "ml.p3.2xlarge has 61 GiB; the cluster's machines offer 42.0 GiB"),
+        ("ml.local.cpu", Capacity(2, SMALL.memory), ""),
+        ("ml.local.gpu", GPU, ""),
+        ("ml.z9.xlarge", Capacity(2, SMALL.memory), "does not know how large ml.z9.xlarge is"),
+    ],
+)
+def test_what_an_instance_takes_of_a_machine_of_a_cluster(name: str, want: Capacity, notice: str) -> None:
+    """Its size, as far as CPUs and GPUs go; of the memory, what the machines offer of theirs."""
+    found = need(name, cluster(SMALL, GPU, SMALL))
+    assert found.capacity == want
+    assert notice in "".join(found.notices)
+    assert bool(notice) == bool(found.notices)
+
+
+@pytest.mark.parametrize(
+    ("types", "what"),
+    [
+        (["ml.m5.24xlarge"], "96 vCPU, 384 GiB on one machine"),
+        (["ml.g5.12xlarge"], "48 vCPU, 192 GiB, 4 GPUs on one machine"),
+        (["ml.r5.2xlarge"], "8 vCPU, 64 GiB on one machine"),
+        (["ml.trn1.2xlarge"], "2 NeuronCores"),
+        (["ml.c5.large"] * 7, "7 instances at the same time"),
+        (["ml.g4dn.2xlarge"] * 2, "2 instances at the same time"),
+    ],
+)
+def test_what_a_cluster_could_never_hold_is_refused(types: list[str], what: str) -> None:
+    """Nothing is capped or shared there; the answer says what there is."""
+    machines = cluster(SMALL, SMALL, Capacity(8, 36 * GIB, 1))
+    with pytest.raises(ServiceError) as caught:
+        needs(types, machines)
+    assert caught.value.code == "ResourceLimitExceeded"
+    assert f"It needs {what}, and the cluster has 2 x 2 CPUs, 5.4 GiB and 1 x 8 CPUs, 36.0 GiB, 1 GPU." in str(
+        caught.value
+    )
+
+
+def test_six_instances_fit_on_three_machines() -> None:
+    """Two machines for one each, and one for four."""
+    assert needs(["ml.c5.large"] * 6, cluster(SMALL, SMALL, Capacity(8, 36 * GIB, 1))).capacity.cpus == 12
+
+
+def test_a_cluster_without_machines() -> None:
+    """At this moment nothing fits."""
+    with pytest.raises(ServiceError, match="It needs a machine, and the cluster has none at this moment"):
+        need("ml.m5.large", cluster())

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,8 +17,10 @@ from botocore.exceptions import ClientError
 from tests.training.control import new_job
 from tests.training.world import World, world
 
+from treadle.agent.main import open_objects
 from treadle.aws import sigv4
-from treadle.errors import ServiceError
+from treadle.errors import ObjectError, ServiceError
+from treadle.seams import Capacity, HostSpec
 from treadle.training import access
 from treadle.training.job import Job
 from treadle.training.keyring import Keyring, Session
@@ -242,6 +247,39 @@ def test_a_program_reaches_what_its_job_may(service: World) -> None:
     assert caught.value.response["Error"]["Code"] == "ExpiredToken"
 
 
+def test_agents_on_other_machines_reach_what_they_need(tmp_path: Path) -> None:
+    """Their specification has credentials: to stage outputs, too, and for nothing that is not their job's."""
+    with world(tmp_path, machines=(Capacity(8, 64 << 30),)) as service:
+        sagemaker = service.client()
+        channel = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": "s3://data/train"}}
+        service.create(sagemaker, "long-far", InputDataConfig=[{"ChannelName": "train", "DataSource": channel}])
+        service.reached(sagemaker, "long-far", "Training")
+        (spec,) = service.specs["long-far"]
+        assert spec.objects["kind"] == "s3"
+        assert spec.image == {**spec.image, "directory": "", "archive": f"{spec.staging}image.tar"}
+        agent = open_objects(spec.objects)
+        assert b"".join(agent.read("data", "train/a.csv")) == b"1,2\n"
+        with tarfile.open(fileobj=io.BytesIO(b"".join(agent.read("data", staged(spec, "image.tar"))))) as archive:
+            assert "./image.toml" in archive.getnames()
+        agent.write("data", staged(spec, "algo-1/model.tar.gz"), iter([b"model"]))
+        for refused in (
+            lambda: agent.write("data", ".treadle/staging/other/1/x", iter([b"x"])),
+            lambda: agent.write("data", "train/a.csv", iter([b"x"])),
+            lambda: agent.holds("data", ".treadle/"),
+        ):
+            with pytest.raises(ObjectError, match="AccessDenied"):
+                refused()
+        assert spec.environment["AWS_ACCESS_KEY_ID"] != spec.objects["access_key_id"]
+        sagemaker.stop_training_job(TrainingJobName="long-far")
+        service.ended(sagemaker, "long-far")
+        with pytest.raises(ObjectError, match="ExpiredToken"):
+            agent.read("data", "train/a.csv")
+
+
+def staged(spec: HostSpec, name: str) -> str:
+    return spec.staging.removeprefix("s3://data/") + name
+
+
 def test_an_earlier_attempt_has_no_credentials(service: World) -> None:
     """A program that outlives its attempt can do no harm."""
     sagemaker = service.client()
@@ -324,6 +362,26 @@ def test_what_a_remote_function_may_do() -> None:
     assert access.allows(program, "s3:GetObject", "data", "functions/add-1/function/payload.pkl")
     assert access.allows(program, "s3:PutObject", "data", "functions/add-1/results/payload.pkl")
     assert not access.allows(program, "s3:PutObject", "data", "functions/add-10/results/payload.pkl")
+
+
+@pytest.mark.parametrize(
+    ("data_type", "key", "want"),
+    [
+        ("S3Prefix", "private/a.csv", False),
+        ("ManifestFile", "private/a.csv", True),
+        ("AugmentedManifestFile", "private/a.csv", True),
+        ("ManifestFile", ".treadle/staging/other/1/x", False),
+    ],
+)
+def test_agents_read_what_a_manifest_names(data_type: str, key: str, want: bool) -> None:
+    """That is anywhere; but never what is the service's own."""
+    source = {"S3DataType": data_type, "S3Uri": "s3://data/manifest"}
+    job = new_job(InputDataConfig=[{"ChannelName": "a", "DataSource": {"S3DataSource": source}}])
+    keys = keyring(running=msgspec.structs.replace(job, attempt=1))
+    agent = keys.identity(signed(keys.of_agents(msgspec.structs.replace(job, attempt=1))))
+    assert access.allows(agent, "s3:GetObject", "elsewhere", key) is want
+    program = keys.identity(signed(keys.of_job(msgspec.structs.replace(job, attempt=1))))
+    assert not access.allows(program, "s3:GetObject", "elsewhere", key)
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -131,8 +131,10 @@ def prepared(directory: Path) -> Home:
 
 
 @contextlib.contextmanager
-def world(directory: Path, home: Home | None = None, **settings: Any) -> Iterator[World]:
-    """Run a service until the context ends."""
+def world(
+    directory: Path, home: Home | None = None, *, machines: tuple[Capacity, ...] | None = None, **settings: Any
+) -> Iterator[World]:
+    """Run a service until the context ends; with `machines` its hosts are on a cluster."""
     home = home or prepared(directory)
     begun: list[World] = []
     trouble: list[BaseException] = []
@@ -143,7 +145,7 @@ def world(directory: Path, home: Home | None = None, **settings: Any) -> Iterato
         async def play(host: ScriptedHost) -> None:
             await begun[0].play(host)
 
-        launcher = ScriptedLauncher(play, capacity=Capacity(cpus=64, memory=512 << 30))
+        launcher = ScriptedLauncher(play, capacity=Capacity(64, 512 << 30, machines=machines))
         async with running(home, Settings(**{"tick": 0.05} | settings), launcher=launcher) as service:
             begun.append(World(home, service, asyncio.get_running_loop()))
             launcher.connect(agents_handler(service.supervisor))

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from treadle.agent.files import open_regular
 from treadle.errors import ObjectError
-from treadle.seams import HostSpec, Objects, StagedOutput
+from treadle.seams import HostObjects, HostSpec, StagedOutput
 
 __all__ = ["ArtifactError", "archive", "upload"]
 
@@ -48,7 +48,7 @@ class _Where:
         return StagedOutput(bucket=self.bucket, staged=staged, target=target, model=model)
 
 
-def upload(spec: HostSpec, ml: Path, objects: Objects, say: Say, *, model: bool) -> list[StagedOutput]:
+def upload(spec: HostSpec, ml: Path, objects: HostObjects, say: Say, *, model: bool) -> list[StagedOutput]:
     """Upload the outputs beside their places; `model` is False for a program that failed. Raises `ArtifactError`.
 
     The control plane moves them where they belong. `say` gets a line for whatever is left out.
@@ -81,12 +81,12 @@ def _where(spec: HostSpec) -> _Where:
     return _Where(bucket, f"{staging.strip('/')}/{spec.host}", target)
 
 
-def _archived(root: Path, seen_as: str, output: StagedOutput, objects: Objects, say: Say) -> StagedOutput:
+def _archived(root: Path, seen_as: str, output: StagedOutput, objects: HostObjects, say: Say) -> StagedOutput:
     objects.write(output.bucket, output.staged, archive(root, say, seen_as=seen_as))
     return output
 
 
-def _plain_files(root: Path, where: _Where, objects: Objects, say: Say) -> list[StagedOutput]:
+def _plain_files(root: Path, where: _Where, objects: HostObjects, say: Say) -> list[StagedOutput]:
     """CompressionType NONE: every file of the model an object of its own. The prefix is a [guess]."""
     outputs = []
     for entry in _entries(root, "/opt/ml/model", say):

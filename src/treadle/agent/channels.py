@@ -24,7 +24,7 @@ from treadle.agent import streams
 from treadle.agent.contract import Channel, channels, instance_groups
 from treadle.agent.faults import DataError
 from treadle.errors import ObjectError
-from treadle.seams import HostSpec, Json, Mount, ObjectInfo, Objects
+from treadle.seams import HostObjects, HostSpec, Json, Mount, ObjectInfo
 
 __all__ = ["DataError", "Placement", "Plan", "manifest", "place", "plan", "split_uri"]
 
@@ -84,7 +84,7 @@ def split_uri(uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def plan(spec: HostSpec, objects: Objects, *, mounts: bool = False) -> Plan:
+def plan(spec: HostSpec, objects: HostObjects, *, mounts: bool = False) -> Plan:
     """List every channel and decide what becomes of it; `mounts` says that directories can be shown elsewhere.
 
     Raises `DataError`.
@@ -140,7 +140,7 @@ def _share(channel: Channel, spec: HostSpec) -> streams.Share | None:
 class _Wanted:
     channel: Channel
     share: streams.Share
-    objects: Objects
+    objects: HostObjects
     mounts: bool
 
 
@@ -217,7 +217,7 @@ class _Listing:
     infos: Iterator[ObjectInfo]
 
 
-def _listed(channel: Channel, objects: Objects) -> _Listing:
+def _listed(channel: Channel, objects: HostObjects) -> _Listing:
     bucket, key = split_uri(channel.s3["S3Uri"])
     if channel.data_type == "S3Prefix":
         return _Listing(bucket, key, objects.list(bucket, key))
@@ -260,7 +260,7 @@ def _manifest(uri: str, data: bytes) -> tuple[str, list[str]]:
     return prefix, suffixes
 
 
-def _named(bucket: str, prefix: str, suffixes: Sequence[str], objects: Objects) -> list[ObjectInfo]:
+def _named(bucket: str, prefix: str, suffixes: Sequence[str], objects: HostObjects) -> list[ObjectInfo]:
     """Look the manifest's objects up, in its order. By one listing: asking for each would compute each one's MD5."""
     wanted = dict.fromkeys(prefix + each for each in suffixes)
     found: dict[str, ObjectInfo] = {}

@@ -17,7 +17,7 @@ from treadle.agent.faults import PullError
 from treadle.agent.sandbox import devices, job_network, network
 from treadle.agent.sandbox.container import ContainerSandbox, Limits
 from treadle.agent.sandbox.job_network import JobNetwork
-from treadle.agent.surroundings import Place, Say, Surroundings, member_of
+from treadle.agent.surroundings import Place, Say, Surroundings, member_of, where
 from treadle.errors import LaunchError
 from treadle.launchers import containers, gpus
 from treadle.launchers.engine import Engine
@@ -100,6 +100,8 @@ async def _job_network(
     stack: contextlib.AsyncExitStack, its: Engine, spec: HostSpec, place: Place, record: containers.Record
 ) -> JobNetwork:
     apart = bool(spec.request.get("EnableNetworkIsolation"))
+    if contract.on_several_machines(spec):
+        return job_network.between_machines(spec.addresses, (where(spec.addresses),))
     if apart and len(spec.hosts) == 1:
         return job_network.alone(spec.host)
     if its.rootless and not apart:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from treadle.agent.interfaces import interface_of
 from treadle.launchers import gpus
 from treadle.seams import HostSpec, Json
 from treadle.training import hosts
@@ -28,6 +29,7 @@ __all__ = [
     "in_container",
     "instance_groups",
     "lay_out",
+    "on_several_machines",
 ]
 
 _METRICS_DIRECTORY = "output/metrics/sagemaker"
@@ -179,8 +181,14 @@ def _resource_config(spec: HostSpec) -> dict[str, Json]:
         "current_group_name": own["instance_group_name"],
         "hosts": sorted(spec.hosts),
         "instance_groups": groups,
-        "network_interface_name": "eth0",
+        # The network of a job on one machine has an eth0, as AWS's has.
+        "network_interface_name": (on_several_machines(spec) and interface_of(spec.addresses[spec.host])) or "eth0",
     }
+
+
+def on_several_machines(spec: HostSpec) -> bool:
+    """Tell whether the hosts of the job are not all on one machine."""
+    return len(set(spec.addresses.values())) > 1
 
 
 def instance_groups(spec: HostSpec) -> list[dict[str, Json]]:

@@ -37,7 +37,8 @@ class ControlPlane:
         self._launch = launch
         self._agent = agent
         self._endpoint = launch.endpoint
-        self._poster = Poster({"Authorization": f"Bearer {launch.token}", "Content-Type": "application/json"})
+        headers = {"Authorization": f"Bearer {launch.token}", "Content-Type": "application/json"}
+        self._poster = Poster(headers, certificate=launch.certificate)
         self._reachable = True
 
     async def __aenter__(self) -> Self:

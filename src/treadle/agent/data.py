@@ -13,9 +13,9 @@ from treadle.agent.contract import Followed
 from treadle.agent.faults import DataError
 from treadle.agent.mirror import Mirror
 from treadle.agent.streams import Stream
-from treadle.seams import HostSpec, Mount, Objects
+from treadle.seams import HostObjects, HostSpec, Mount
 
-__all__ = ["DIRECTORIES", "Data", "Shows", "Staging"]
+__all__ = ["DIRECTORIES", "IMAGE", "Data", "Shows", "Staging"]
 
 Shows: TypeAlias = Literal["nowhere", "covering", "anywhere"]
 """Whether the sandbox shows the program a directory where it does not lie: over one that is there, or anywhere."""
@@ -23,6 +23,9 @@ Shows: TypeAlias = Literal["nowhere", "covering", "anywhere"]
 _OUTSIDE = "outside"
 _TMP = "tmp"
 CHANGES = "changes"
+
+IMAGE = "image"
+"""In a host's directory: a local image that was brought from another machine."""
 
 DIRECTORIES = ("ml", _OUTSIDE, _TMP, CHANGES)
 """In a host's directory, what the program can write: `/opt/ml`, what is kept of a LocalPath elsewhere, `/tmp`, and what
@@ -46,7 +49,7 @@ class Staging:
 
     spec: HostSpec
     directory: Path
-    objects: Objects
+    objects: HostObjects
     say: Callable[[str], None]
     cancelled: threading.Event
     shows: Shows

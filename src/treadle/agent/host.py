@@ -91,7 +91,15 @@ class Host:
             self._over.set()
 
     async def _work(self, spec: HostSpec, spool: Spool, courier: Courier) -> None:
-        place = Place(self._directory, processes.marker(self._launch), self._launch.token)
+        launch = self._launch
+        place = Place(
+            self._directory,
+            processes.marker(launch),
+            launch.token,
+            hidden=tuple(Path(each) for each in launch.hidden),
+            gpus=tuple(launch.gpus),
+            certificate=launch.certificate,
+        )
         work = Work(spec, place, spool, self._tools, self._orders)
         try:
             await work.run()

@@ -20,7 +20,7 @@ from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.work import Tools
 from treadle.errors import ObjectError
 from treadle.objects.filesystem import FilesystemObjects
-from treadle.seams import HostLaunch, Objects
+from treadle.seams import HostLaunch, HostObjects
 
 __all__ = ["main", "open_objects"]
 
@@ -29,11 +29,22 @@ _PR_SET_CHILD_SUBREAPER = 36  # linux/prctl.h
 _log = logging.getLogger(__name__)
 
 
-def open_objects(description: Mapping[str, str]) -> Objects:
-    """Open the objects that a specification describes. Raises `ObjectError`."""
-    if description.get("kind") != "filesystem":
-        raise ObjectError(f'This agent cannot open objects of kind "{description.get("kind", "")}".')
-    return FilesystemObjects(Path(description["root"]))
+def open_objects(description: Mapping[str, str], certificate: str = "") -> HostObjects:
+    """Open the objects that a specification describes; for `certificate` see `HostLaunch`. Raises `ObjectError`."""
+    kind = description.get("kind", "")
+    if kind == "filesystem":
+        return FilesystemObjects(Path(description["root"]))
+    if kind != "s3":
+        raise ObjectError(f'This agent cannot open objects of kind "{kind}".')
+    # Only a host of a cluster pays for it.
+    from treadle.agent.trust import trusting
+    from treadle.aws.sigv4 import Credentials
+    from treadle.objects.s3 import S3Objects
+
+    keys = (description[each] for each in ("access_key_id", "secret_access_key", "session_token"))
+    endpoint = description["endpoint"]
+    trust = trusting(certificate) if endpoint.startswith("https:") else None
+    return S3Objects(endpoint, Credentials(*keys), description["region"], trust=trust)
 
 
 def main(arguments: list[str], entrance: Entrance | None = None) -> int:
@@ -55,10 +66,13 @@ def main(arguments: list[str], entrance: Entrance | None = None) -> int:
 
 
 async def _run(launch: HostLaunch, entrance: Entrance | None) -> int:
-    host = Host(launch, Tools(open_objects, partial(choose, entrance=entrance), adopts=True, entrance=entrance))
+    objects = partial(open_objects, certificate=launch.certificate)
+    host = Host(launch, Tools(objects, partial(choose, entrance=entrance), adopts=True, entrance=entrance))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.leave)
+    if launch.leased:
+        loop.add_reader(sys.stdin.fileno(), _unleased, loop, host)
     code = 0
     try:
         await host.run()
@@ -68,6 +82,13 @@ async def _run(launch: HostLaunch, entrance: Entrance | None) -> int:
     logging.shutdown()
     # A download that nobody waits for any more may still be under way in a thread, which a normal exit would join.
     os._exit(code)
+
+
+def _unleased(loop: asyncio.AbstractEventLoop, host: Host) -> None:
+    """Nobody writes to the pipe, so this is its end."""
+    _log.warning("whoever launched this agent is gone")
+    loop.remove_reader(sys.stdin.fileno())
+    host.leave()
 
 
 def _adopt_orphans() -> None:

@@ -26,7 +26,7 @@ from treadle.agent.channels import Placement, place, split_uri
 from treadle.agent.faults import DataError
 from treadle.agent.files import open_regular
 from treadle.errors import ObjectError
-from treadle.seams import Objects
+from treadle.seams import HostObjects
 
 __all__ = ["Mirror"]
 
@@ -40,7 +40,7 @@ Signature: TypeAlias = tuple[int, int, int]
 class Mirror:
     """What one host keeps: `directory` here, the prefix `uri` in S3; `what` a file of it is. One caller at a time."""
 
-    def __init__(self, objects: Objects, uri: str, directory: Path, say: Say, what: str) -> None:
+    def __init__(self, objects: HostObjects, uri: str, directory: Path, say: Say, what: str) -> None:
         self.what = what
         self._objects = objects
         self._bucket, self.key = split_uri(uri)

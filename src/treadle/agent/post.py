@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
 import httptools
 
 from treadle.agent.connections import closed
-
-if TYPE_CHECKING:
-    import ssl
+from treadle.agent.trust import trusting
 
 __all__ = ["BadAnswerError", "Poster"]
 
@@ -47,11 +45,13 @@ class _Connection(NamedTuple):
 class Poster:
     """Posts to any URL, several at a time; close it when done.
 
-    `headers` go with every request; an answer of more than `limit` bytes is none.
+    `headers` go with every request; an answer of more than `limit` bytes is none. `certificate` is PEM: whom to trust
+    besides those whom the machine trusts.
     """
 
-    def __init__(self, headers: Mapping[str, str], *, limit: int = _ANSWER_LIMIT) -> None:
+    def __init__(self, headers: Mapping[str, str], *, limit: int = _ANSWER_LIMIT, certificate: str = "") -> None:
         self._limit = limit
+        self._certificate = certificate
         self._head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
         self._kept: dict[str, list[_Connection]] = {}
         self._aborted: list[_Connection] = []
@@ -71,7 +71,7 @@ class Poster:
         address = urlsplit(url)
         kept = self._kept.setdefault(f"{address.scheme}://{address.netloc}", [])
         async with asyncio.timeout(seconds):
-            connection = await _usable(kept) or await _connected(address)
+            connection = await _usable(kept) or await _connected(address, self._certificate)
             try:
                 connection.writer.write(self._request(address, body))
                 await connection.writer.drain()
@@ -133,17 +133,11 @@ async def _usable(kept: list[_Connection]) -> _Connection | None:
     return None
 
 
-async def _connected(address: SplitResult) -> _Connection:
-    secure = address.scheme == "https"
-    port = address.port or (443 if secure else 80)
+async def _connected(address: SplitResult, certificate: str) -> _Connection:
+    context = trusting(certificate) if address.scheme == "https" else None
+    port = address.port or (443 if context else 80)
     async with asyncio.timeout(_CONNECT_TIMEOUT):
-        return _Connection(*await asyncio.open_connection(address.hostname, port, ssl=_verifying() if secure else None))
-
-
-def _verifying() -> ssl.SSLContext:
-    import ssl  # only who listens beyond loopback pays for the certificates
-
-    return ssl.create_default_context()
+        return _Connection(*await asyncio.open_connection(address.hostname, port, ssl=context))
 
 
 async def _answer(reader: asyncio.StreamReader, limit: int) -> _Answer:

@@ -6,17 +6,16 @@ and no more is unpacked than the volume has room for.
 
 from __future__ import annotations
 
-import io
 import json
 import tarfile
 import zlib
-from collections.abc import Iterator
 from pathlib import Path
 
 from treadle.agent.channels import split_uri
 from treadle.agent.faults import DataError
+from treadle.agent.files import Pieces
 from treadle.errors import ObjectError
-from treadle.seams import HostSpec, Objects
+from treadle.seams import HostObjects, HostSpec
 
 __all__ = ["unpack"]
 
@@ -24,7 +23,7 @@ _SOURCE = "sagemaker_submit_directory"
 _PIECE = 1 << 20
 
 
-def unpack(spec: HostSpec, objects: Objects, ml: Path) -> None:
+def unpack(spec: HostSpec, objects: HostObjects, ml: Path) -> None:
     """Unpack the source; there may be none, when the image has it. Raises `DataError`."""
     code = ml / "code"
     code.mkdir(parents=True, exist_ok=True)
@@ -33,7 +32,7 @@ def unpack(spec: HostSpec, objects: Objects, ml: Path) -> None:
         return
     bucket, key = split_uri(uri)
     try:
-        with tarfile.open(fileobj=_Stream(objects.read(bucket, key)), mode="r|*") as archive:
+        with tarfile.open(fileobj=Pieces(objects.read(bucket, key)), mode="r|*") as archive:
             _extract(archive, code, spec.volume_bytes, uri)
     except ObjectError as error:
         raise DataError(error.message) from error
@@ -58,26 +57,3 @@ def _extract(archive: tarfile.TarFile, code: Path, room: int, uri: str) -> None:
             raise DataError(f'The source "{uri}" needs more than ResourceConfig.VolumeSizeInGB when it is unpacked.')
         archive.extract(member, code, set_attrs=True, filter="data")
         archive.members = []  # type: ignore[attr-defined]  # it is for going back, which a stream does not
-
-
-class _Stream(io.RawIOBase):
-    """Pieces of bytes as a file to read from."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        """Say that it is for reading."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Give up to `size` bytes; b"" at the end."""
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._rest = piece
-        size = len(self._rest) if size < 0 else size
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found

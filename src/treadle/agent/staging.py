@@ -9,10 +9,10 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from treadle.agent.channels import Placement
+from treadle.agent.channels import Placement, PlainObjects
 from treadle.agent.faults import CancelledStagingError, DataError
 from treadle.errors import ObjectError
-from treadle.seams import ObjectInfo, Objects
+from treadle.seams import HostObjects, ObjectInfo
 
 __all__ = ["download"]
 
@@ -25,7 +25,7 @@ _SMALL = 64 * 1024 * 1024
 _PIECE = 1024 * 1024
 
 
-def download(placements: Iterable[Placement], objects: Objects, data: Path, cancelled: threading.Event) -> None:
+def download(placements: Iterable[Placement], objects: HostObjects, data: Path, cancelled: threading.Event) -> None:
     """Bring every object to its place below `data`. Raises `DataError`, `CancelledStagingError`."""
     failed = threading.Event()
 
@@ -39,10 +39,12 @@ def download(placements: Iterable[Placement], objects: Objects, data: Path, canc
                 failed.set()  # the others need not go on
                 raise
 
-    runs: list[list[Placement]] = [[]]
-    for each in placements:
+    # What comes from another machine is waited for, so there small ones are brought side by side, too.
+    lanes = 1 if isinstance(objects, PlainObjects) else _WORKERS
+    runs: list[list[Placement]] = [[] for _ in range(lanes)]
+    for number, each in enumerate(placements):
         if each.info.size < _LARGE:
-            runs[0].append(each)
+            runs[number % lanes].append(each)
         else:
             runs.append([each])
     with ThreadPoolExecutor(_WORKERS, thread_name_prefix="download") as pool:
@@ -52,7 +54,7 @@ def download(placements: Iterable[Placement], objects: Objects, data: Path, canc
         raise error  # what is wrong rather than what was given up for it
 
 
-def _bring(placement: Placement, objects: Objects, data: Path) -> None:
+def _bring(placement: Placement, objects: HostObjects, data: Path) -> None:
     uri = f"s3://{placement.bucket}/{placement.info.key}"
     target = data / placement.path
     try:

@@ -21,7 +21,7 @@ from typing import Protocol, TypeAlias, TypeVar
 
 from treadle.agent.faults import DataError
 from treadle.errors import ObjectError
-from treadle.seams import Objects
+from treadle.seams import HostObjects
 
 __all__ = ["AugmentedManifest", "Listing", "ObjectPart", "Part", "Share", "Source", "Stream", "TextPart"]
 
@@ -122,7 +122,7 @@ class AugmentedManifest:
     """
 
     def __init__(
-        self, objects: Objects, bucket: str, key: str, names: Sequence[str], share: Share, seed: int | None = None
+        self, objects: HostObjects, bucket: str, key: str, names: Sequence[str], share: Share, seed: int | None = None
     ) -> None:
         self._objects = objects
         self._bucket = bucket
@@ -191,7 +191,7 @@ class AugmentedManifest:
 class Stream:
     """The bytes of a channel in Pipe mode."""
 
-    def __init__(self, channel: str, source: Source, objects: Objects, *, gzip: bool, records: bool) -> None:
+    def __init__(self, channel: str, source: Source, objects: HostObjects, *, gzip: bool, records: bool) -> None:
         self.channel = channel
         self._source = source
         self._objects = objects

@@ -26,18 +26,24 @@ from treadle.launchers.engine import Engine
 from treadle.seams import HostSpec, Sandbox
 from treadle.training.hosts import loopback_addresses
 
-__all__ = ["Image", "Place", "Say", "Surroundings", "arranged", "member_of"]
+__all__ = ["Image", "Place", "Say", "Surroundings", "arranged", "member_of", "where"]
 
 Say = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """What is told from one attempt of one host to another: its directory, its marker, the secret of the attempt."""
+    """What is told from one attempt of one host to another: its directory, its marker, the secret of the attempt.
+
+    `hidden`, `gpus` and `certificate` are what the launcher says of the machine; see `HostLaunch`.
+    """
 
     directory: Path
     marker: str
     secret: str
+    hidden: tuple[Path, ...] = ()
+    gpus: tuple[str, ...] = ()
+    certificate: str = ""
 
 
 class Image(Protocol):
@@ -126,6 +132,13 @@ async def _on_the_machine(
     if len(spec.hosts) == 1:
         return Surroundings(choice.sandbox, loopback_addresses(spec.hosts), not apart, group=group)
     named = choice.sandbox.name == "namespace"
+    if contract.on_several_machines(spec):
+        say(where(spec.addresses))
+        if not named:
+            say(f"the hosts' names do not resolve, because the sandbox is {choice.sandbox.name}: use these addresses")
+        if apart:
+            say("EnableNetworkIsolation has no effect: without a network the hosts would not reach each other")
+        return Surroundings(choice.sandbox, spec.addresses, network=True, group=group)
     problem = await asyncio.to_thread(private) if named else f"the sandbox is {choice.sandbox.name}"
     if problem:
         say(
@@ -145,6 +158,20 @@ async def _on_the_machine(
         say(f"network: {member.address}; the other hosts and the service can be reached, and nothing else")
     addresses = network.addresses(spec.hosts)
     return Surroundings(choice.sandbox, addresses, network=True, namespace=member.namespace, group=group)
+
+
+def where(addresses: Mapping[str, str]) -> str:
+    """Say on which machines the hosts of a job are.
+
+    >>> where({"algo-1": "10.0.0.1", "algo-2": "10.0.0.2"})
+    'hosts: algo-1 on 10.0.0.1, algo-2 on 10.0.0.2'
+    """
+    machines: dict[str, list[str]] = {}
+    for host, address in addresses.items():
+        machines.setdefault(address, []).append(host)
+    said = ", ".join(f"{' and '.join(hosts)} on {address}" for address, hosts in machines.items())
+    shared = len(machines) < len(addresses)
+    return f"hosts: {said}" + (": those on one machine cannot listen on one port of it" if shared else "")
 
 
 async def member_of(stack: contextlib.AsyncExitStack, spec: HostSpec, place: Place) -> network.Membership:

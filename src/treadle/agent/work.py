@@ -26,8 +26,8 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from treadle.agent import artifacts, contract, failure, volume
-from treadle.agent.data import CHANGES, DIRECTORIES, Data, Staging
+from treadle.agent import artifacts, carried, contract, failure, trust, volume
+from treadle.agent.data import CHANGES, DIRECTORIES, IMAGE, Data, Staging
 from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
 from treadle.agent.mirror import Mirror
@@ -41,10 +41,10 @@ from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place, Surroundings, arranged
 from treadle.errors import ObjectError, TreadleError
-from treadle.launchers import processes
+from treadle.launchers import gpus, processes
 from treadle.launchers.engine import Engine
 from treadle.launchers.marking import MARKER
-from treadle.seams import HostEvent, HostEventKind, HostSpec, Objects, SandboxCommand, SandboxProcess, StagedOutput
+from treadle.seams import HostEvent, HostEventKind, HostObjects, HostSpec, SandboxCommand, SandboxProcess, StagedOutput
 from treadle.training.metrics import Metrics
 
 __all__ = ["Tools", "Work"]
@@ -54,6 +54,9 @@ _OUTPUT_PATIENCE = 5.0
 # From the order to kill until the keeper of the program has to be killed itself.
 _KILL_PATIENCE = 10.0
 _PLATFORM_ERROR = "InternalServerError: We encountered an internal error. Please try again."
+
+# Below /opt/ml, whom a program's SDK must trust to reach a service that no authority of the machine's vouches for.
+_AUTHORITIES = "input/config/ca-bundle.pem"
 
 # A look at the checkpoints may take one part of so many of the time.
 _LOOK_SHARE = 10
@@ -80,7 +83,7 @@ class Tools:
     `sandbox` has the program enter by, if that is up already.
     """
 
-    objects: Callable[[Mapping[str, str]], Objects]
+    objects: Callable[[Mapping[str, str]], HostObjects]
     sandbox: Callable[[str], Choice]
     measure_every: float = 1.0
     private: Callable[[], str] = network.problem
@@ -125,6 +128,9 @@ class Work:
     async def run(self) -> None:
         """Do the work; on return `ended` is in the spool, and all log lines before it."""
         try:
+            if self._place.gpus:
+                numbers = carried.gpu_numbers(self._place.gpus, gpus.devices())
+                self._spec = msgspec.structs.replace(self._spec, gpus=numbers)
             ended = await self._phases(self._tools.objects(self._spec.objects))
         except (OSError, TreadleError) as error:
             _log.exception("the work cannot go on")
@@ -142,7 +148,7 @@ class Work:
     def _happened(self, kind: HostEventKind, **members: Any) -> None:
         self._spool.add_event(HostEvent(seq=self._spool.next_seq, kind=kind, at=time.time(), **members))
 
-    async def _phases(self, objects: Objects) -> dict[str, Any]:
+    async def _phases(self, objects: HostObjects) -> dict[str, Any]:
         """Give the members of `ended`."""
         self._happened("downloading")
         for refused in self._metrics.refused:
@@ -152,6 +158,8 @@ class Work:
         async with arranged(self._spec, self._place, *kinds, self._log.say, tools.entrance) as around:
             try:
                 contract.lay_out(self._ml, self._spec)
+                if self._place.certificate:
+                    (self._ml / _AUTHORITIES).write_text(trust.bundle(self._place.certificate))
                 data = await self._bring(objects, around)
                 await self._together()
                 if data is None or self._orders.ending:
@@ -163,7 +171,7 @@ class Work:
                 return _failed(f"{error.message} {error.hint}")
         return await self._outcome(objects, trained, data)
 
-    async def _outcome(self, objects: Objects, trained: Trained, data: Data) -> dict[str, Any]:
+    async def _outcome(self, objects: HostObjects, trained: Trained, data: Data) -> dict[str, Any]:
         """Keep what is to be kept, and give the members of `ended`."""
         how = {"exit_code": trained.exit_code, "trained_for": trained.seconds}
         if trained.cause != "interrupt":
@@ -197,12 +205,19 @@ class Work:
 
     # Downloading
 
-    async def _bring(self, objects: Objects, around: Surroundings) -> Data | None:
+    async def _bring(self, objects: HostObjects, around: Surroundings) -> Data | None:
         """Bring the image and the data; None when the host is to end first. Raises `DataError`, `PullError`.
 
         The image first: a name that is wrong must not be found out after hours of downloading.
         """
         cancelled = threading.Event()
+        if archive := self._spec.image.get("archive"):
+            directory = self._place.directory / IMAGE
+            bring_image = partial(carried.bring_image, archive, objects, directory, cancelled)
+            await self._unless_ended(bring_image, cancelled)
+            if cancelled.is_set():
+                return None
+            self._spec = msgspec.structs.replace(self._spec, image={**self._spec.image, "directory": str(directory)})
         if around.image is not None:
             bring = partial(around.image.bring, self._say_later, self._pulled_later, cancelled)
             if not await self._unless_ended(bring, cancelled):
@@ -285,7 +300,7 @@ class Work:
     def _command(self, around: Surroundings, data: Data) -> SandboxCommand:
         spec = self._spec
         image = spec.image.get("directory")
-        hidden = (*(Path(each) for each in spec.hidden), self._place.directory)
+        hidden = (*(Path(each) for each in spec.hidden), *self._place.hidden, self._place.directory)
         argv = contract.command(spec)
         # Whoever keeps the interpreter in the home or in /tmp must be able to run it all the same.
         interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix, _TREADLE)}
@@ -296,7 +311,11 @@ class Work:
         machine = {name: value for name, value in os.environ.items() if name != "TMPDIR" or around.shows == "nowhere"}
         return SandboxCommand(
             argv=argv,
-            environment={**contract.environment(spec, machine), MARKER: self._place.marker},
+            environment={
+                **({"AWS_CA_BUNDLE": f"/opt/ml/{_AUTHORITIES}"} if self._place.certificate else {}),
+                **contract.environment(spec, machine),
+                MARKER: self._place.marker,
+            },
             directory=image or ("" if contract.in_container(spec) else "/opt/ml"),
             ml=self._ml,
             host=spec.host,
@@ -365,7 +384,7 @@ class Work:
 
     # Uploading
 
-    async def _upload(self, objects: Objects, *, model: bool) -> list[StagedOutput]:
+    async def _upload(self, objects: HostObjects, *, model: bool) -> list[StagedOutput]:
         return await asyncio.to_thread(artifacts.upload, self._spec, self._ml, objects, self._say_later, model=model)
 
 

@@ -22,6 +22,7 @@ __all__ = ["serve"]
         "treadle serve --stop-grace 10s --max-volume 20GB",
         "treadle serve --webhook https://example.org/hooks/training",
         "treadle serve --host 0.0.0.0 --port 4585 --tls-cert cert.pem --tls-key key.pem",
+        "treadle serve --launcher ray --host 0.0.0.0 --port 4585 --tls-cert cert.pem --tls-key key.pem",
         "treadle serve --stop",
     )
 )
@@ -72,6 +73,26 @@ __all__ = ["serve"]
 )
 @click.option("--tls-key", type=click.Path(dir_okay=False, path_type=Path), help="A PEM file with its key.")
 @click.option(
+    "--advertise",
+    metavar="NAME",
+    default="",
+    help="The name or address by which other machines reach the service. Default: --host, or this machine's name.",
+)
+@click.option(
+    "--launcher",
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Where training hosts run: on this machine, or on the nodes of a Ray cluster.",
+)
+@click.option(
+    "--ray-address",
+    metavar="ADDRESS",
+    default="auto",
+    show_default=True,
+    help="The Ray cluster, HOST:PORT. auto: the one that this machine is a node of.",
+)
+@click.option(
     "--webhook",
     metavar="URL",
     default="",
@@ -103,6 +124,9 @@ def serve(
     max_log: int,
     tls_cert: Path | None,
     tls_key: Path | None,
+    advertise: str,
+    launcher: str,
+    ray_address: str,
     webhook: str,
     disk_floor: int,
     disk_warn: int,
@@ -121,6 +145,8 @@ def serve(
         return
     if (tls_cert is None) != (tls_key is None):
         raise click.UsageError("--tls-cert and --tls-key belong together.")
+    if ray_address != "auto" and launcher != "ray":
+        raise click.UsageError("--ray-address belongs to --launcher ray.")
     from treadle import server  # with everything that it needs
     from treadle.training.room import RoomLimits
 
@@ -135,6 +161,9 @@ def serve(
         room=RoomLimits(disk_floor, disk_warn),
         webhook=webhook,
         tls=server.Tls(tls_cert, tls_key) if tls_cert and tls_key else None,
+        advertise=advertise,
+        launcher=launcher,
+        ray_address=ray_address,
     )
     server.serve(home, settings, embedded=embedded)
 

@@ -22,14 +22,16 @@ from treadle.errors import LaunchError
 from treadle.launchers import cgroups, containers, gpus, processes
 from treadle.launchers.marking import MARKER
 from treadle.launchers.processes import Identity
-from treadle.seams import Capacity, HostLaunch
+from treadle.seams import Capacity, HostLaunch, Room
 
-__all__ = ["LAUNCH_FILE", "LocalLauncher"]
+__all__ = ["AGENT_LOG", "LAUNCH_FILE", "LocalLauncher"]
 
 LAUNCH_FILE = "launch.json"
 """In a host's directory: its `HostLaunch`, with the token, readable by its owner alone."""
 
-_AGENT_LOG = "agent.log"
+AGENT_LOG = "agent.log"
+"""In a host's directory: what the agent has to say about itself."""
+
 # The keeper of a program hears of the agent's death from the kernel, and ends what it keeps; then it is gone.
 _KEEPER_PATIENCE = 5.0
 # Limits can be changed and GPUs come and go, but not with every job; a look reads some twenty files.
@@ -58,6 +60,13 @@ class LocalLauncher:
             self._looked = (now, Capacity(cpus=_cpus(), memory=_memory(), gpus=len(gpus.devices())))
         return self._looked[1]
 
+    async def reserve(self, _job: str, _attempt: int, needs: Mapping[str, Capacity]) -> Room:
+        """Keep nothing: it is one machine, and the supervisor's alone."""
+        return Room(addresses=dict.fromkeys(needs, "127.0.0.1"))
+
+    async def release(self, job: str) -> None:
+        """Do nothing: nothing is kept."""
+
     async def launch(self, host: HostLaunch) -> str:
         """Start an agent in a session of its own. Raises `LaunchError`."""
         if sys.platform != "linux":
@@ -70,18 +79,18 @@ class LocalLauncher:
         identity = processes.identify(popen.pid)
         self._reap(popen)
         if identity is None:
-            raise LaunchError(f"The agent of {host.job}/{host.host} ended at once; see {directory / _AGENT_LOG}.")
+            raise LaunchError(f"The agent of {host.job}/{host.host} ended at once; see {directory / AGENT_LOG}.")
         return msgspec.json.encode(_Handle(identity, host.directory, processes.marker(host))).decode()
 
     def _start(self, host: HostLaunch, directory: Path) -> subprocess.Popen[bytes]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _write_private(directory / LAUNCH_FILE, msgspec.json.encode(host))
         own = os.environ if self._environment is None else self._environment
-        with (directory / _AGENT_LOG).open("ab") as log:
+        with (directory / AGENT_LOG).open("ab") as log:
             return subprocess.Popen(
                 # -P: what lies in the directory must not be taken for a module.
                 [sys.executable, "-P", "-m", "treadle.agent", str(directory / LAUNCH_FILE)],
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if host.leased else subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
@@ -146,6 +155,8 @@ async def _reaped(popen: subprocess.Popen[bytes]) -> None:
     finally:
         loop.remove_reader(watched)
         os.close(watched)
+        if popen.stdin is not None:
+            popen.stdin.close()
         # Who leaves a running agent behind means to: without this, Popen warns of it.
         popen.returncode = popen.returncode if popen.returncode is not None else 0
 

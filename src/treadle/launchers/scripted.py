@@ -21,7 +21,7 @@ import contextlib
 import itertools
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from typing import Any, Final
 
 import msgspec
@@ -38,6 +38,7 @@ from treadle.seams import (
     LogBatch,
     Report,
     ReportAnswer,
+    Room,
 )
 
 __all__ = ["Handler", "Refused", "Script", "ScriptedHost", "ScriptedLauncher"]
@@ -127,6 +128,7 @@ class ScriptedLauncher:
     """`seams.Launcher` whose hosts are tasks of this event loop.
 
     `launched` holds every `HostLaunch` in order; `refusal` makes the next launches fail; a handle is the host's number.
+    With a `capacity` that has `machines` it is a cluster: `full` makes it keep no room, `kept` has who has some.
     A script that ends with `Refused` has been told that its attempt is over; other exceptions come out of `finished`.
     """
 
@@ -134,6 +136,8 @@ class ScriptedLauncher:
         self.script = script
         self.launched: list[HostLaunch] = []
         self.refusal = ""
+        self.full = False
+        self.kept: dict[str, int] = {}
         self._capacity = capacity or Capacity(cpus=8, memory=32 << 30)
         self._handler = handler
         self._hosts: dict[str, asyncio.Task[None]] = {}
@@ -143,9 +147,24 @@ class ScriptedLauncher:
         """Say which control plane the hosts speak to."""
         self._handler = handler
 
+    def capacity_is(self, capacity: Capacity) -> None:
+        """Say what there is from now on."""
+        self._capacity = capacity
+
     async def capacity(self) -> Capacity:
-        """Give what the launcher was made with."""
+        """Give what the launcher was made with, or has been told since."""
         return self._capacity
+
+    async def reserve(self, job: str, attempt: int, needs: Mapping[str, Capacity]) -> Room | None:
+        """Keep room, of which there is always enough unless `full`."""
+        if self.full:
+            return None
+        self.kept[job] = attempt
+        return Room(addresses={host: f"192.0.2.{number}" for number, host in enumerate(needs, 1)})
+
+    async def release(self, job: str) -> None:
+        """Give room back."""
+        self.kept.pop(job, None)
 
     async def launch(self, host: HostLaunch) -> str:
         """Start the script for a host. Raises `LaunchError` when told to."""

@@ -37,11 +37,12 @@ _HARMLESS: Final = frozenset({"sts:GetCallerIdentity", "s3:GetBucketLocation"})
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """Actions on the keys of a bucket that begin with `prefix`."""
+    """Actions on the keys of a bucket, "" for any, that begin with `prefix`; `own` for what is the service's own."""
 
     actions: frozenset[str]
     bucket: str
     prefix: str
+    own: bool = False
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -60,10 +61,13 @@ def allows(identity: Identity, action: str, bucket: str = "", key: str = "") -> 
     """
     if identity.grants is None or action in _HARMLESS:
         return True
-    if key.startswith(OWN):
-        return False
+    own = key.startswith(OWN)
     return any(
-        action in grant.actions and bucket == grant.bucket and key.startswith(grant.prefix) for grant in identity.grants
+        action in grant.actions
+        and grant.bucket in {"", bucket}
+        and key.startswith(grant.prefix)
+        and (grant.own or not own)
+        for grant in identity.grants
     )
 
 

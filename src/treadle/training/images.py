@@ -25,10 +25,12 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import io
 import os
 import platform
 import re
 import sys
+import tarfile
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -40,11 +42,11 @@ import msgspec
 
 from treadle.errors import Diagnostic, ImageError, Place
 from treadle.home import Lock, write_whole
-from treadle.seams import Json
+from treadle.seams import Json, Objects, ObjectStage
 from treadle.training.algorithms import catalogue
 from treadle.training.algorithms.catalogue import BuiltIn, Framework
 
-__all__ = ["Containers", "ImageRegistry", "LocalImage", "ResolvedImage", "argv", "cmd", "read_image"]
+__all__ = ["Containers", "ImageRegistry", "LocalImage", "ResolvedImage", "argv", "carry", "cmd", "read_image"]
 
 DESCRIPTION: Final = "image.toml"
 
@@ -367,6 +369,47 @@ def _framework(reference: str, its: Framework, problem: str, *, scripted: bool) 
         script_mode=scripted,
         note=f"There is no container engine for {reference}: the program runs with {ours}.",
     )
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Carrying
+# ---------------------------------------------------------------------------------------------------------------------
+
+
+def carry(directory: str, objects: Objects, bucket: str, key: str) -> None:
+    """Store an image's directory as a tar, for hosts on other machines. Links stay links. Blocks.
+
+    Raises `ImageError`, `ObjectError`.
+    """
+    try:
+        with objects.stage(bucket) as stage:
+            with tarfile.open(fileobj=_Written(stage), mode="w|", format=tarfile.PAX_FORMAT) as archive:
+                archive.add(directory, arcname=".", filter=_nobodys)
+            stage.commit(key)
+    except OSError as error:
+        what = error.filename or directory
+        raise ImageError(f"The image in {directory} cannot be read: {error.strerror or error}: {what}.") from error
+
+
+class _Written(io.RawIOBase):
+    """An object in the making as a file to write to."""
+
+    def __init__(self, stage: ObjectStage) -> None:
+        self._stage = stage
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._stage.write(bytes(data))
+        return len(data)
+
+
+def _nobodys(member: tarfile.TarInfo) -> tarfile.TarInfo | None:
+    """Leave out owners, who are others elsewhere, and what is neither file, directory nor link."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member if member.isreg() or member.isdir() or member.issym() or member.islnk() else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,9 @@
 
 A family gives memory and accelerators per size; most sizes follow one rule (`xlarge` has 4 vCPU, `Nxlarge` N times
 that), the others stand in the table. A type that is not here, and `ml.local.cpu`, means the whole machine.
+
+On one machine a job that asks for more than there is gets what there is. On a cluster each host must fit on a machine
+of it, as it is, and all hosts of a job at the same time: a job that never could is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +22,10 @@ from treadle.training.hosts import instance_types, selections
 __all__ = ["Instance", "Need", "Way", "instance", "need", "needs", "ways"]
 
 _GIB: Final = 1 << 30
+# A machine of a cluster offers less memory than it has (Ray: some 70 %): an instance of its size must fit all the same.
+_OFFERED: Final = 0.6
+# How many kinds of machines a refusal names.
+_SIZES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +145,8 @@ def need(name: str, machine: Capacity) -> Need:
     CPU and memory are capped to what there is, and a notice says so. GPUs asked for and absent are refused: a program
     for GPUs does not merely run slower without. Raises `ServiceError`.
     """
+    if machine.machines is not None:
+        return _need_on_one_of(name, machine.machines)
     whole = Capacity(machine.cpus, machine.memory)
     if name in {"ml.local.cpu", "ml.local.gpu"}:
         if name == "ml.local.gpu" and not machine.gpus:
@@ -161,6 +170,50 @@ def need(name: str, machine: Capacity) -> Need:
     return Need(given, (notice,))
 
 
+def _need_on_one_of(name: str, machines: Sequence[Capacity]) -> Need:
+    """Say what an instance takes of the machine of a cluster that it is on. Raises `ServiceError`."""
+    if not machines:
+        raise _refused_everywhere(name, "a machine", machines)
+    wanted = instance(name)
+    if name == "ml.local.gpu":
+        if not any(each.gpus for each in machines):
+            raise _refused_everywhere(name, "at least one GPU", machines)
+        return Need(max(machines, key=lambda each: (each.gpus, each.cpus, each.memory)))
+    if wanted is None:
+        # Those without GPUs first: others wait for these.
+        whole = max(machines, key=lambda each: (not each.gpus, each.cpus, each.memory))
+        notice = f"Treadle does not know how large {name} is: each instance gets a whole machine of the cluster."
+        return Need(Capacity(whole.cpus, whole.memory), () if name == "ml.local.cpu" else (notice,))
+    if wanted.neurons:
+        raise _refused_everywhere(name, f"{wanted.neurons} NeuronCores", machines)
+    enough = [each for each in machines if each.cpus >= wanted.cpus and each.gpus >= wanted.gpus]
+    memory = int(wanted.memory * _GIB)
+    offered = max((each.memory for each in enough), default=0)
+    if offered < memory * _OFFERED or not enough:
+        gpus = f", {wanted.gpus} GPU{'s' if wanted.gpus > 1 else ''}" if wanted.gpus else ""
+        raise _refused_everywhere(name, f"{wanted.cpus} vCPU, {wanted.memory:g} GiB{gpus} on one machine", machines)
+    given = Capacity(wanted.cpus, min(memory, offered), wanted.gpus)
+    if given.memory == memory:
+        return Need(given)
+    said = f"{name} has {wanted.memory:g} GiB; the cluster's machines offer {offered / _GIB:.1f} GiB, and it gets that."
+    return Need(given, (said,))
+
+
+def _all_at_once(wanted: Sequence[Capacity], machines: Sequence[Capacity]) -> bool:
+    """Tell whether the machines, empty, hold all of it: the largest first, each on the first machine with room.
+
+    Where all are alike that is exact; where they are not, there are rare cases in which another order would do better.
+    """
+    left = [[each.cpus, each.memory, each.gpus] for each in machines]
+    for its in sorted(wanted, key=lambda its: (its.gpus, its.cpus, its.memory), reverse=True):
+        takes = (its.cpus, its.memory, its.gpus)
+        room = next((each for each in left if all(has >= need for has, need in zip(each, takes, strict=True))), None)
+        if room is None:
+            return False
+        room[:] = [has - need for has, need in zip(room, takes, strict=True)]
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class Way:
     """A way to place a job: its request with what is `selected` of its InstancePreferences, and what that takes."""
@@ -181,7 +234,7 @@ def needs(types: Sequence[str], machine: Capacity) -> Need:
     """Say what instances of these types, one for each host of a job, take of the machine together.
 
     They share the machine's CPUs and memory where these are not enough for all, and a notice says so; GPUs are never
-    shared. Raises `ServiceError`.
+    shared. On a cluster nothing is. Raises `ServiceError`.
     """
     if len(types) == 1:
         return need(types[0], machine)
@@ -189,6 +242,11 @@ def needs(types: Sequence[str], machine: Capacity) -> Need:
     notices = dict.fromkeys(notice for its in each for notice in its.notices)
     cpus, memory = sum(its.capacity.cpus for its in each), sum(its.capacity.memory for its in each)
     gpus = sum(its.capacity.gpus for its in each)
+    if machine.machines is not None:
+        if not _all_at_once([its.capacity for its in each], machine.machines):
+            names = " and ".join(dict.fromkeys(types))
+            raise _refused_everywhere(names, f"{len(types)} instances at the same time", machine.machines, len(types))
+        return Need(Capacity(cpus, memory, gpus), tuple(notices))
     if gpus > machine.gpus:
         names = " and ".join(dict.fromkeys(types))
         raise _refused(names, f"{gpus} GPUs for its {len(types)} instances", machine, len(types))
@@ -218,10 +276,25 @@ def ways(request: Mapping[str, Json], machine: Capacity) -> list[Way]:
 
 
 def _refused(name: str, what: str, machine: Capacity, count: int = 1) -> ServiceError:
+    has = f"this machine has {machine.gpus} GPU{'' if machine.gpus == 1 else 's'}"
+    return _limit_exceeded(name, f"It needs {what}, and {has}.", count)
+
+
+def _refused_everywhere(name: str, what: str, machines: Sequence[Capacity], count: int = 1) -> ServiceError:
+    sizes: dict[str, int] = {}
+    for each in machines:
+        gpus = f", {each.gpus} GPU{'s' if each.gpus > 1 else ''}" if each.gpus else ""
+        size = f"{each.cpus:g} CPUs, {each.memory / _GIB:.1f} GiB{gpus}"
+        sizes[size] = sizes.get(size, 0) + 1
+    largest = sorted(sizes.items(), key=lambda its: its[1], reverse=True)[:_SIZES]
+    has = " and ".join(f"{number} x {size}" for size, number in largest) or "none at this moment"
+    return _limit_exceeded(name, f"It needs {what}, and the cluster has {has}.", count)
+
+
+def _limit_exceeded(name: str, truth: str, count: int) -> ServiceError:
     # AWS's words for a quota of 0 (§2.4), then the truth.
     return ServiceError(
         "ResourceLimitExceeded",
         f"The account-level service limit '{name} for training job usage' is 0 Instances, with current utilization of "
-        f"0 Instances and a request delta of {count} Instances. It needs {what}, and this machine has {machine.gpus} "
-        f"GPU{'' if machine.gpus == 1 else 's'}.",
+        f"0 Instances and a request delta of {count} Instances. {truth}",
     )

@@ -124,7 +124,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One host of the current attempt.
 
     `handle` is the launcher's; `agent` the id that claimed the host first; `seq` the last event taken; `reached` the
-    furthest phase reported; `outcome` is set when it has ended; `gpus` are the machine's that only it uses.
+    furthest phase reported; `outcome` is set when it has ended; `gpus` are the machine's that only it uses. `address`
+    is that of its machine, on a cluster.
     """
 
     name: str
@@ -138,6 +139,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     failure_reason: str = ""
     ended_at: float = 0.0
     gpus: tuple[int, ...] = ()
+    address: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -361,7 +363,7 @@ class Placed:
     """A new attempt begins: its hosts are about to be launched. `token_hash` is its token's; `gpus` by host.
 
     `selected` are the members of ResourceConfig that say which of the InstancePreferences it is; `notes` are for the
-    log.
+    log. `addresses` are those of the hosts' machines, on a cluster.
     """
 
     at: float
@@ -370,6 +372,7 @@ class Placed:
     gpus: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     selected: Mapping[str, Json] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -566,7 +569,10 @@ def _placed(job: Job, event: Placed) -> Job:
         attempt=job.attempt + 1,
         interrupting=False,
         tokens=(*job.tokens, event.token_hash),
-        hosts=tuple(Host(name=each, gpus=event.gpus.get(each, ())) for each in event.hosts),
+        hosts=tuple(
+            Host(name=each, gpus=event.gpus.get(each, ()), address=event.addresses.get(each, ""))
+            for each in event.hosts
+        ),
         abandoned=(*job.abandoned, *given_up),
         notes=(*job.notes, *event.notes),
     )

@@ -23,10 +23,11 @@ import msgspec
 
 from treadle.aws import sigv4
 from treadle.errors import ServiceError
-from treadle.training.access import Identity, grants
+from treadle.training.access import READ, WRITE, Grant, Identity, grants
 from treadle.training.job import Job
+from treadle.training.spec import staging
 
-__all__ = ["Keyring", "Session", "environment", "role_id", "role_name"]
+__all__ = ["Keyring", "Session", "agents_objects", "environment", "role_id", "role_name"]
 
 _TEMPORARY: Final = re.compile(r"ASIA[A-Z2-7]{16}")
 _MAC: Final = 16
@@ -65,8 +66,21 @@ def environment(keyring: Keyring, job: Job, *, endpoint: str, region: str) -> di
     return {**credentials, "AWS_REGION": region, "AWS_ENDPOINT_URL": endpoint, "S3_ENDPOINT_URL": endpoint}
 
 
+def agents_objects(keyring: Keyring, job: Job, *, endpoint: str, region: str) -> dict[str, str]:
+    """Give what the agents of a job on other machines need in order to reach the service's objects."""
+    session = keyring.of_agents(job)
+    return {
+        "kind": "s3",
+        "endpoint": endpoint,
+        "region": region,
+        "access_key_id": session.access_key_id,
+        "secret_access_key": session.secret_access_key,
+        "session_token": session.session_token,
+    }
+
+
 class _Token(msgspec.Struct, frozen=True, array_like=True):
-    """What a session token says. `job` and `attempt` belong to a training program, which has no `expires`."""
+    """What a session token says. `job` and `attempt` belong to a training program or its agents; they never expire."""
 
     key: str
     arn: str
@@ -74,6 +88,7 @@ class _Token(msgspec.Struct, frozen=True, array_like=True):
     expires: float | None = None
     job: str = ""
     attempt: int = 0
+    agent: bool = False
 
 
 _encoder: Final = msgspec.json.Encoder()
@@ -132,7 +147,7 @@ class Keyring:
             token.key,
             f"arn:aws:sts::{self._account}:assumed-role/{role}/SageMaker",
             f"{role_id(job.request['RoleArn'])}:SageMaker",
-            grants(job),
+            (*grants(job), *_of_agents(job)) if token.agent else grants(job),
         )
 
     # -- giving keys --------------------------------------------------------------------------------------------------
@@ -150,6 +165,11 @@ class Keyring:
         """Give the credentials of the training program: the same ones for all hosts of an attempt."""
         key = _key_id(self._mac("key of a job", f"{job.arn} {job.created_at} {job.attempt}"))
         return self._given(_Token(key, job.arn, "", None, job.name, job.attempt))
+
+    def of_agents(self, job: Job) -> Session:
+        """Give the credentials of the agents of an attempt, where they are on other machines."""
+        key = _key_id(self._mac("key of agents", f"{job.arn} {job.created_at} {job.attempt}"))
+        return self._given(_Token(key, job.arn, "", None, job.name, job.attempt, agent=True))
 
     def _session(self, arn: str, user_id: str, seconds: float) -> Session:
         # Whole seconds: an answer has no more, and a client renews by what it was told.
@@ -177,6 +197,14 @@ class Keyring:
 
     def _mac(self, purpose: str, text: str) -> bytes:
         return hmac.digest(self._secret.encode(), f"treadle {purpose}\n{text}".encode(), "sha256")
+
+
+def _of_agents(job: Job) -> tuple[Grant, ...]:
+    """Give what the agents of a job may do that its program may not: stage outputs, and read what manifests name."""
+    bucket, prefix = staging(job, job.attempt)
+    channels = [each["DataSource"].get("S3DataSource", {}) for each in job.request.get("InputDataConfig") or ()]
+    anywhere = any(each.get("S3DataType", "S3Prefix") != "S3Prefix" for each in channels)
+    return (Grant(WRITE, bucket, prefix, own=True), *([Grant(READ, "", "")] if anywhere else []))
 
 
 def role_name(arn: str) -> str:

@@ -18,6 +18,7 @@ from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION
 from treadle.seams import Capacity, JobStore, Json, Objects
 from treadle.training import describe, instances, limits, lists, spec, tags, update
 from treadle.training.file_systems import FileSystems
+from treadle.training.hosts import host_names
 from treadle.training.job import Event, InterruptRequested, Job, Tagged, Updated, created, decode
 from treadle.training.search import search
 
@@ -129,7 +130,11 @@ class TrainingService:
         limits.check(values)
         tags.check(values.get("Tags") or ())
         request = spec.with_defaults(values)
-        ways = instances.ways(request, await self._supervisor.capacity())
+        capacity = await self._supervisor.capacity()
+        cluster = capacity.machines is not None
+        ways = instances.ways(request, capacity)
+        if cluster:
+            spec.check_on_cluster(request, max(len(host_names(each.request)) for each in ways))
         # Of several ways the log tells when one has been selected.
         notices = () if ways[0].selected else ways[0].notices
         prepare = partial(self._prepared, request, region)
@@ -144,7 +149,7 @@ class TrainingService:
             image=image,
             command=command,
             at=self._clock(),
-            notes=(*notices, *noted, *spec.notices(request)),
+            notes=(*notices, *noted, *spec.notices(request, cluster=cluster)),
         )
         if not await self._supervisor.add(job):
             raise _taken(arn)

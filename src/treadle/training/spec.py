@@ -93,6 +93,14 @@ _IDLE: Final = (
     _Unbuilt("ResourceConfig.InstancePlacementConfig", "all instances are on this machine"),
 )
 
+_ENCRYPTED: Final = "EnableInterContainerTrafficEncryption"
+# What is otherwise on a cluster: its hosts are on several machines, which Ray chooses.
+_IDLE_ON_CLUSTER: Final[Mapping[str, str]] = {
+    _ENCRYPTED: "the job has one host",
+    "VpcConfig": "the network of the machines is used",
+    "ResourceConfig.InstancePlacementConfig": "the cluster chooses where instances are",
+}
+
 
 def check(request: Mapping[str, Json]) -> None:
     """Refuse what contradicts itself or is not built. Raises `ServiceError`."""
@@ -232,11 +240,21 @@ _KEPT: Final = ("CheckpointConfig.LocalPath", "DebugHookConfig.LocalPath", "Tens
 _INPUT: Final = "InputDataConfig.*.DataSource.S3DataSource.S3Uri"
 
 
-def notices(request: Mapping[str, Json]) -> list[str]:
+def check_on_cluster(request: Mapping[str, Json], hosts: int) -> None:
+    """Refuse what only one machine can promise. Raises `ServiceError`."""
+    if hosts > 1 and request.get(_ENCRYPTED):
+        raise _invalid(
+            f"{_ENCRYPTED[0].lower()}{_ENCRYPTED[1:]} is not supported by Treadle on a cluster: what hosts send each "
+            "other crosses its network as the program sends it. Leave it out, or encrypt the network itself."
+        )
+
+
+def notices(request: Mapping[str, Json], *, cluster: bool = False) -> list[str]:
     """Say which members of the request have no effect here; for the log of the job."""
     found = _IGNORED.found(request)
+    otherwise = _IDLE_ON_CLUSTER if cluster else {}
     return [
-        f"{member} has no effect here: {idle.advice}."
+        f"{member} has no effect here: {otherwise.get(idle.path, idle.advice)}."
         for idle in _IDLE
         for member, value in found.get(idle.path, ())
         if idle.meant(value)
@@ -339,6 +357,8 @@ class Place:
     """The most bytes of a program's output that its log takes."""
     environment: Callable[[Job], Mapping[str, str]] = lambda _job: {}
     """What the training program gets to reach the service by: credentials of its job, endpoints."""
+    objects: Callable[[Job], dict[str, str]] | None = None
+    """How agents on other machines reach objects (`HostSpec.objects`); None where they share the service's disk."""
 
 
 def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
@@ -350,10 +370,16 @@ def staging(job: Job, attempt: int | None = None) -> tuple[str, str]:
     return bucket, f"{OWN}staging/{job.name}/{below}"
 
 
+def image_archive(job: Job) -> tuple[str, str]:
+    """Give bucket and key of the local image of an attempt, as it is carried to other machines."""
+    bucket, prefix = staging(job, job.attempt)
+    return bucket, f"{prefix}image.tar"
+
+
 def host_spec(job: Job, host: Host, place: Place, machine: Capacity) -> HostSpec:
     """Give what the agent of a host of the current attempt must know."""
     bucket, prefix = staging(job, job.attempt)
-    has = instances.need(instance_types(job.request)[host.name], machine).capacity
+    has = _share(job, host, machine)
     volume = job.request["ResourceConfig"]["VolumeSizeInGB"] * _GIB
     return HostSpec(
         job=job.name,
@@ -364,9 +390,9 @@ def host_spec(job: Job, host: Host, place: Place, machine: Capacity) -> HostSpec
         region=place.region,
         request=job.request,
         command=job.command,
-        image=job.image,
+        image=_carried(job) if place.objects is not None else job.image,
         environment=dict(place.environment(job)),
-        objects={"kind": "filesystem", "root": str(place.home.s3)},
+        objects=place.objects(job) if place.objects else {"kind": "filesystem", "root": str(place.home.s3)},
         staging=f"s3://{bucket}/{prefix}",
         sandbox=place.sandbox,
         max_runtime=job.runtime_left,
@@ -380,4 +406,21 @@ def host_spec(job: Job, host: Host, place: Place, machine: Capacity) -> HostSpec
         memory=has.memory if has.memory < machine.memory else 0,
         gpus=list(host.gpus),
         file_systems=FileSystems(place.home.file_systems).all(),
+        addresses={each.name: each.address for each in job.hosts if each.address},
     )
+
+
+def _share(job: Job, host: Host, machine: Capacity) -> Capacity:
+    """Give what a host may take of its machine; all of it when the cluster has lost what it was placed by."""
+    try:
+        return instances.need(instance_types(job.request)[host.name], machine).capacity
+    except ServiceError:
+        return machine
+
+
+def _carried(job: Job) -> dict[str, Json]:
+    """Give the image as another machine gets it."""
+    if not job.image.get("directory"):
+        return job.image
+    bucket, key = image_archive(job)
+    return {**job.image, "directory": "", "archive": f"s3://{bucket}/{key}"}

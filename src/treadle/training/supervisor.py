@@ -23,7 +23,6 @@ import hmac
 import logging
 import secrets
 import shutil
-import stat
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,11 +32,13 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from treadle.errors import LaunchError, ObjectError, ServiceError, StoreError
+from treadle.errors import ImageError, LaunchError, ObjectError, ServiceError, StoreError
+from treadle.home import remove_tree
 from treadle.seams import (
     Capacity,
     ClaimAnswer,
     HostLaunch,
+    JobRecord,
     JobStore,
     Json,
     Launcher,
@@ -46,7 +47,7 @@ from treadle.seams import (
     Report,
     ReportAnswer,
 )
-from treadle.training import instances, outputs, spec
+from treadle.training import images, instances, outputs, spec
 from treadle.training.hosts import host_names, instance_types, selections
 from treadle.training.instances import Need, Way
 from treadle.training.job import (
@@ -229,6 +230,8 @@ class Supervisor:
         self._queue: dict[str, _Live] = {}
         self._unsorted = False
         self._taken: dict[str, Capacity] = {}
+        # When a cluster that had no room is asked next.
+        self._ask_again = 0.0
         self._leaving: list[_Leaving] = []
         self._wake = asyncio.Event()
         self._ended = asyncio.Event()
@@ -246,7 +249,8 @@ class Supervisor:
             job = decode(stored)
             self._live[job.name] = _Live(job)
             if not _unplaced(job):
-                self._taken[job.name] = _ways(job, capacity)[0].need.capacity
+                ways = _ways(job, capacity)
+                self._taken[job.name] = ways[0].need.capacity if ways else Capacity(0, 0)
         self._changed = dict.fromkeys(self._live)
         await self._sweep()
         if self._announcer is not None:
@@ -393,7 +397,7 @@ class Supervisor:
             found = [(root, name) for root, name in places if name not in known]
             if not dry:
                 for root, name in found:
-                    remove = self._logs.delete if root == home.logs else lambda each: _remove_tree(home.jobs / each)
+                    remove = self._logs.delete if root == home.logs else lambda each: remove_tree(home.jobs / each)
                     await asyncio.to_thread(remove, name)
             return [root / name for root, name in found]
 
@@ -557,7 +561,11 @@ class Supervisor:
         self._sort_queue()
         await self._place_who_waits()
         # Stored together: a commit takes its time, and whoever comes meanwhile waits to be looked at.
-        wait = [each for each in lives if each.job.name in self._queue and each.job.secondary_status != "Pending"]
+        wait = [
+            each
+            for each in lives
+            if each.job.name in self._queue and each.job.secondary_status != "Pending" and not each.busy
+        ]
         await asyncio.gather(*(self._apply(each, Waiting(self._clock())) for each in wait))
 
     async def _line_up(self, live: _Live) -> None:
@@ -592,9 +600,14 @@ class Supervisor:
         capacity = await self._launcher.capacity()
         while self._queue:
             name, live = next(iter(self._queue.items()))
+            if live.busy or time.monotonic() < self._ask_again:
+                return  # the cluster is asked whether there is room for it, or will be
             used = list(self._taken.values())
             way = next((each for each in _ways(live.job, capacity) if _fits(each.need.capacity, capacity, used)), None)
             if way is None:
+                return
+            if capacity.machines is not None:
+                live.task = self._spawn(self._told(name, self._place_on_cluster(live, way, capacity)))
                 return
             del self._queue[name]
             self._taken[name] = way.need.capacity
@@ -611,7 +624,29 @@ class Supervisor:
 
     # -- placing ------------------------------------------------------------------------------------------------------
 
-    async def _launch(self, live: _Live, way: Way) -> None:
+    async def _place_on_cluster(self, live: _Live, way: Way, capacity: Capacity) -> None:
+        """Launch a job if the cluster keeps room for all its hosts; else it stays where it is in the queue."""
+        name = live.job.name
+        needs = {host: instances.need(kind, capacity).capacity for host, kind in instance_types(way.request).items()}
+        try:
+            await self._kill(live.job.abandoned)
+            room = await self._launcher.reserve(name, live.job.attempt + 1, needs)
+        except LaunchError as error:
+            _log.warning("%s waits: %s", name, error.message)
+            room = None
+        if name not in self._queue:
+            return  # it was stopped meanwhile
+        if room is None:
+            self._ask_again = time.monotonic() + self._tick
+            await self._apply(live, Waiting(self._clock()))
+            return
+        del self._queue[name]
+        self._taken[name] = way.need.capacity
+        self._wake.set()  # the next one in the queue may have its turn
+        await self._launch(live, way, room.addresses)
+
+    async def _launch(self, live: _Live, way: Way, addresses: Mapping[str, str] | None = None) -> None:
+        """Begin an attempt; `addresses` of the hosts' machines on a cluster."""
         await self._kill(live.job.abandoned)
         token = secrets.token_urlsafe(32)
         before = live.job
@@ -625,6 +660,7 @@ class Supervisor:
                 live.promised,
                 selected=way.selected,
                 notes=way.notices if way.selected else (),
+                addresses=addresses or {},
             )
             job = await self._apply(live, placed)
         finally:
@@ -633,22 +669,32 @@ class Supervisor:
             return  # it was stopped meanwhile
         # What was placed before and never found is not alive for long: its attempt is over.
         await self._kill(each.handle for each in before.hosts if each.handle)
-        for host in job.hosts:
-            try:
-                handle = await self._launcher.launch(self._host_launch(job, host, token))
-            except LaunchError as error:
-                await self._apply(
-                    live, LaunchFailed(self._clock(), job.attempt, f"{error.message} {error.hint}".strip())
-                )
-                return
-            live.seen[job.attempt, host.name] = time.monotonic()
-            now = await self._apply(live, Launched(self._clock(), job.attempt, host.name, handle))
-            its = now.host(host.name) if now.attempt == job.attempt else None
-            if its is None or its.handle != handle:
-                await self._kill([handle])  # the attempt is over before it began
+        try:
+            if addresses is not None and job.image.get("directory"):
+                bucket, key = spec.image_archive(job)
+                await asyncio.to_thread(images.carry, job.image["directory"], self._objects, bucket, key)
+            # Side by side: on a cluster each takes a second.
+            launching = (self._launch_host(live, job, host, token) for host in job.hosts)
+            for problem in await asyncio.gather(*launching, return_exceptions=True):
+                if problem is not None:
+                    raise problem
+        except (LaunchError, ObjectError, ImageError) as error:
+            reason = f"{error.message} {error.hint}".strip()
+            await self._apply(live, LaunchFailed(self._clock(), job.attempt, reason))
+
+    async def _launch_host(self, live: _Live, job: Job, host: Host, token: str) -> None:
+        """Launch one host of an attempt. Raises `LaunchError`."""
+        handle = await self._launcher.launch(self._host_launch(job, host, token))
+        live.seen[job.attempt, host.name] = time.monotonic()
+        now = await self._apply(live, Launched(self._clock(), job.attempt, host.name, handle))
+        its = now.host(host.name) if now.attempt == job.attempt else None
+        if its is None or its.handle != handle:
+            await self._kill([handle])  # the attempt is over before it began
 
     def _free_gpus(self, live: _Live, request: Mapping[str, Json], machine: Capacity) -> dict[str, tuple[int, ...]]:
-        """Give every host of a job GPUs of its own, of those that no other job has."""
+        """Give every host of a job GPUs of its own, of those that no other job has. A cluster assigns them itself."""
+        if machine.machines is not None:
+            return {}
         others = [each for each in self._live.values() if each is not live]
         taken = {number for each in others for host in each.job.hosts for number in host.gpus}
         taken |= {number for each in others for numbers in each.promised.values() for number in numbers}
@@ -746,6 +792,10 @@ class Supervisor:
     async def _leave_behind(self, leaving: _Leaving) -> None:
         # Also for those that have left: the launcher ends what they may have started.
         await self._kill(leaving.handles)
+        try:
+            await self._launcher.release(leaving.name)
+        except LaunchError as error:
+            _log.warning("%s: the room that was kept for it stays kept for now: %s", leaving.name, error.message)
         await asyncio.to_thread(self._clean, leaving)
         self._leaving.remove(leaving)
         self._update_quiet()
@@ -764,12 +814,13 @@ class Supervisor:
                     self._objects.delete(bucket, key)
             except ObjectError as error:
                 _log.warning("%s: what is left in s3://%s/%s stays: %s", leaving.name, bucket, prefix, error.message)
-        _remove_tree(self._place.home.jobs / leaving.name)
+        remove_tree(self._place.home.jobs / leaving.name)
 
     async def _sweep_machines(self) -> None:
         """Have removed what outlived the agents of containers; who never had one need not have an engine asked."""
         stored = await self._jobs.all()
-        if await asyncio.to_thread(lambda: any(decode(each).image.get("kind") == "container" for each in stored)):
+        cluster = (await self._launcher.capacity()).machines is not None
+        if cluster or await asyncio.to_thread(_any_container, stored):
             await self._launcher.sweep(str(self._place.home.jobs), self._living)
 
     def _living(self) -> set[str]:
@@ -814,10 +865,15 @@ def _unplaced(job: Job) -> bool:
 
 
 def _ways(job: Job, machine: Capacity) -> list[Way]:
-    """Give the ways to place a job, the preferred one first; there is always one."""
+    """Give the ways to place a job, the preferred one first.
+
+    There is always one, but on a cluster that has lost the machines that the job needs: there it waits for them.
+    """
     try:
         return instances.ways(job.request, machine)
     except ServiceError:
+        if machine.machines is not None:
+            return []
         # It was taken when the machine had what it needs; it gets the machine, and its program says what it misses.
         selected = selections(job.request)[0]
         return [
@@ -844,6 +900,10 @@ def _fits(need: Capacity, machine: Capacity, used: Sequence[Capacity]) -> bool:
     )
 
 
+def _any_container(stored: Iterable[JobRecord]) -> bool:
+    return any(decode(each).image.get("kind") == "container" for each in stored)
+
+
 def _names(directory: Path) -> list[str]:
     return [each.name for each in directory.iterdir()] if directory.is_dir() else []
 
@@ -856,21 +916,3 @@ def _keep_agent_logs(directory: Path, logs: Path) -> None:
             if path.stat().st_size:
                 logs.mkdir(mode=0o700, parents=True, exist_ok=True)
                 shutil.move(path, logs / f"{host}-attempt-{attempt}.agent.txt")
-
-
-def _remove_tree(directory: Path) -> None:
-    """Remove what a training program left, directories included that it made unreadable."""
-
-    def again(_function: object, path: str, _error: object) -> None:
-        with contextlib.suppress(OSError):
-            parent = Path(path).parent
-            parent.chmod(stat.S_IRWXU)
-            if Path(path).is_dir() and not Path(path).is_symlink():
-                Path(path).chmod(stat.S_IRWXU)
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                Path(path).unlink()
-
-    # A failed scan is reported once, with the directory as its path; what then stays is found by the next sweep.
-    shutil.rmtree(directory, onerror=again)
-    shutil.rmtree(directory, ignore_errors=True)

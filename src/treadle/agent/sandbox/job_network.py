@@ -4,6 +4,7 @@
     several hosts, isolated    an internal network without an address of the machine's on it
     otherwise                  a bridge of the engine's, through which the internet is reached; the service listens on
                                loopback only, so a relay passes on what comes to the bridge's own address
+    on several machines        the machine's network, because the hosts reach each other by the machines' addresses
     an engine without root     the machine's network, as the namespace sandbox has it without root: the bridges of such
                                an engine are in a namespace of its own, where the service cannot be passed on to
 
@@ -76,6 +77,11 @@ def shared(its: Engine, hosts: Sequence[str]) -> JobNetwork:
     if len(hosts) > 1:
         said.append(f"the hosts are 127.0.0.1 to 127.0.0.{len(hosts)}: two cannot listen on one port of all addresses")
     return JobNetwork("host", loopback_addresses(hosts), notices=tuple(said))
+
+
+def between_machines(addresses: Mapping[str, str], notices: tuple[str, ...]) -> JobNetwork:
+    """Give the machine's network, by which hosts on other machines are reached."""
+    return JobNetwork("host", addresses, notices=notices)
 
 
 def given(namespace: int, addresses: Mapping[str, str], host: str) -> JobNetwork:
