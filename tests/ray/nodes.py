@@ -13,13 +13,13 @@ import signal
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 from tests.waiting import until
 
-__all__ = ["HEAD", "PORT", "Cluster", "Node", "missing"]
+__all__ = ["HEAD", "PORT", "Cluster", "Node", "inside", "missing"]
 
 HEAD, PORT = "10.77.0.1", 6380
 _RAY = Path(sys.executable).with_name("ray")
@@ -48,7 +48,7 @@ class Node:
     address: str
     scratch: Path
     holder: subprocess.Popen[bytes] | None
-    ray: subprocess.Popen[bytes] = field(init=False)
+    ray: subprocess.Popen[bytes] | None = None
 
     @property
     def network(self) -> str:
@@ -77,21 +77,24 @@ class Node:
             for pid in found:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
-            self.ray.poll()
+            if self.ray is not None:
+                self.ray.poll()
             if all(_dead(pid) for pid in found):
                 break
-        self.ray.wait()
+        if self.ray is not None:
+            self.ray.wait()
         self.holder.kill()
         self.holder.wait()
 
     def close(self) -> None:
         """End it in good order."""
-        self.ray.terminate()
-        try:
-            self.ray.wait(30)
-        except subprocess.TimeoutExpired:
-            self.ray.kill()
-            self.ray.wait()
+        if self.ray is not None:
+            self.ray.terminate()
+            try:
+                self.ray.wait(30)
+            except subprocess.TimeoutExpired:
+                self.ray.kill()
+                self.ray.wait()
         if self.holder is not None:
             self.lost()
 
@@ -139,6 +142,13 @@ class Cluster:
 
     def add(self, *, cpus: int = 2, memory: int = 16 << 30, gpus: int = 0) -> Node:
         """Add a node, with a machine of its own."""
+        node = self.machine()
+        self._begin(node, f"--address={self.address}", f"--num-cpus={cpus}", f"--memory={memory}", f"--num-gpus={gpus}")
+        self.nodes[node.address] = node
+        return node
+
+    def machine(self) -> Node:
+        """Make a machine that is no node yet."""
         self._number += 1
         address = f"10.77.0.{self._number}"
         holder = subprocess.Popen(["unshare", "--net", "sleep", "infinity"])
@@ -153,9 +163,7 @@ class Cluster:
             ("link", "set", there, "up"),
             ("route", "add", "default", "dev", there),
         ):
-            subprocess.run([*_inside(holder.pid), "ip", *words], check=True)
-        self._begin(node, f"--address={self.address}", f"--num-cpus={cpus}", f"--memory={memory}", f"--num-gpus={gpus}")
-        self.nodes[address] = node
+            subprocess.run([*inside(holder.pid), "ip", *words], check=True)
         return node
 
     def remove(self, node: Node) -> None:
@@ -175,8 +183,8 @@ class Cluster:
         ]
         dashboard = ["--include-dashboard=false"] if "--head" in options else []
         with log.open("wb") as said:
-            node.ray = subprocess.Popen(
-                [*(_inside(node.holder.pid) if node.holder else ()), str(_RAY), "start", *common, *dashboard, *options],
+            ray = node.ray = subprocess.Popen(
+                [*(inside(node.holder.pid) if node.holder else ()), str(_RAY), "start", *common, *dashboard, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
@@ -185,13 +193,13 @@ class Cluster:
             )
 
         def runs() -> bool:
-            assert node.ray.poll() is None, log.read_text()
+            assert ray.poll() is None, log.read_text()
             return "Ray runtime started" in log.read_text()
 
         until(runs, 60, what="Ray has started")
 
 
-def _inside(pid: int) -> list[str]:
+def inside(pid: int) -> list[str]:
     return ["nsenter", f"--net=/proc/{pid}/ns/net"]
 
 

@@ -71,11 +71,16 @@ class Clerk:
             group = get_placement_group(wanted)
         except ValueError:
             group = placement_group(bundles, strategy=strategy, name=wanted, lifetime="detached")
+        table = placement_group_table(group)
+        if (table["strategy"], group.bundle_specs) != (strategy, bundles):
+            self._remove(wanted)  # it was asked for when the cluster, or what the job prefers, was another
+            return None
         deadline = time.monotonic() + _READY
-        while (table := placement_group_table(group))["state"] != "CREATED":
+        while table["state"] != "CREATED":
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.01)
+            table = placement_group_table(group)
         addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in ray.nodes()}
         placed = table["bundles_to_node_id"]
         return [addresses[placed[number]] for number in range(len(bundles))]
