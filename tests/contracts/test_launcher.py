@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from treadle.errors import LaunchError
 from treadle.launchers.local import LocalLauncher
 from treadle.launchers.ray.launcher import RayLauncher
 from treadle.launchers.scripted import ScriptedHost, ScriptedLauncher
@@ -79,6 +80,16 @@ async def test_hosts_are_their_own(launcher: Launcher, tmp_path: Path) -> None:
     await launcher.kill(one)
     assert (await launcher.alive(one), await launcher.alive(two)) == (False, True)
     await launcher.kill(two)
+
+
+@pytest.mark.parametrize("foreign", ['{"agent":"?"}', '{"pid":1,"place":"elsewhere"}'])
+async def test_a_host_of_another_launcher(launcher: Launcher, foreign: str) -> None:
+    """The service was started with another one before: the host is not taken for dead, and cannot be killed."""
+    if isinstance(launcher, ScriptedLauncher):
+        pytest.skip("a scripted host lives in its launcher, which a service is never started without")
+    assert await launcher.alive(foreign)
+    with pytest.raises(LaunchError, match="The host was not launched on this"):
+        await launcher.kill(foreign)
 
 
 async def test_capacity(launcher: Launcher) -> None:

@@ -106,7 +106,10 @@ class LocalLauncher:
 
     async def alive(self, handle: str) -> bool:
         """Tell whether that very agent still runs."""
-        return processes.alive(_decoded(handle).agent)
+        try:
+            return processes.alive(_decoded(handle).agent)
+        except LaunchError:
+            return True  # it speaks for itself, to the service
 
     async def sweep(self, directory: str, live: Callable[[], Collection[str]]) -> None:
         """Remove containers and networks of hosts below a directory that do not live."""
@@ -122,7 +125,11 @@ class LocalLauncher:
 
 
 def _decoded(handle: str) -> _Handle:
-    return msgspec.json.decode(handle, type=_Handle)
+    """Read a handle. Raises `LaunchError` for that of another launcher, which the service was started with before."""
+    try:
+        return msgspec.json.decode(handle, type=_Handle)
+    except msgspec.DecodeError as error:
+        raise LaunchError("The host was not launched on this machine.") from error
 
 
 def _end(handle: _Handle) -> None:

@@ -286,8 +286,8 @@ def _refused_everywhere(name: str, what: str, machines: Sequence[Capacity], coun
         gpus = f", {each.gpus} GPU{'s' if each.gpus > 1 else ''}" if each.gpus else ""
         size = f"{each.cpus:g} CPUs, {each.memory / _GIB:.1f} GiB{gpus}"
         sizes[size] = sizes.get(size, 0) + 1
-    largest = sorted(sizes.items(), key=lambda its: its[1], reverse=True)[:_SIZES]
-    has = " and ".join(f"{number} x {size}" for size, number in largest) or "none at this moment"
+    commonest = sorted(sizes.items(), key=lambda its: its[1], reverse=True)[:_SIZES]
+    has = " and ".join(f"{number} x {size}" for size, number in commonest) or "none at this moment"
     return _limit_exceeded(name, f"It needs {what}, and the cluster has {has}.", count)
 
 

@@ -187,7 +187,10 @@ class RayLauncher:
 
     async def alive(self, handle: str) -> bool:
         """Tell whether the agent runs; True until Ray says that it does not."""
-        name = _decoded(handle).name
+        try:
+            name = _decoded(handle).name
+        except LaunchError:
+            return True  # it speaks for itself, to the service
         task = self._asked.get(name) or asyncio.create_task(self._ask_alive(name))
         self._asked[name] = task
         await asyncio.wait({task}, timeout=_AT_ONCE)
@@ -228,7 +231,11 @@ def _keep(directory: Path, said: str) -> None:
 
 
 def _decoded(handle: str) -> _Handle:
-    return msgspec.json.decode(handle, type=_Handle)
+    """Read a handle. Raises `LaunchError` for that of another launcher, which the service was started with before."""
+    try:
+        return msgspec.json.decode(handle, type=_Handle)
+    except msgspec.DecodeError as error:
+        raise LaunchError("The host was not launched on this cluster.") from error
 
 
 def _together(machines: list[Capacity]) -> Capacity:
