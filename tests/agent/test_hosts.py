@@ -152,9 +152,7 @@ print("eth0", address, socket.gethostbyname(me), sorted(os.listdir("/sys/class/n
     assert "other is algo-1" in cluster.log("algo-2-")
     assert "eth0 10.0.0.1 10.0.0.1 ['eth0', 'lo']" in cluster.log("algo-1-")
     assert "eth0 10.0.0.2 10.0.0.2 ['eth0', 'lo']" in cluster.log("algo-2-")
-    assert "network: 10.0.0.1; the other hosts and the service can be reached, and nothing else" in cluster.log(
-        "algo-1-"
-    )
+    assert "network: 10.0.0.1; the other hosts and the service can be reached, others by" in cluster.log("algo-1-")
 
 
 ASK = """
@@ -168,12 +166,26 @@ try:
 except OSError as error:
     print("outside:", error)
 print("other:", socket.gethostbyname("algo-2"))
+try:
+    urllib.request.urlopen("http://no.such.host.invalid/", timeout=5)
+except OSError as error:
+    print("by the proxy:", error, os.environ.get("NO_PROXY"))
 """
 
 
-@pytest.mark.parametrize(("isolated", "service"), [(False, "service says b'hello'"), (True, "no service:")])
-async def test_reach(cluster: Cluster, isolated: bool, service: str) -> None:
-    """The service is reached where it told that it is, unless the network is isolated; the world never is."""
+@pytest.mark.parametrize(
+    ("isolated", "service", "proxy"),
+    [
+        (
+            False,
+            "service says b'hello'",
+            "HTTP Error 502: Bad Gateway 10.0.0.1,10.0.0.2,127.0.0.1,algo-1,algo-2,localhost",
+        ),
+        (True, "no service:", "<urlopen error [Errno -3] Temporary failure in name resolution> None"),
+    ],
+)
+async def test_reach(cluster: Cluster, isolated: bool, service: str, proxy: str) -> None:
+    """The service is reached where it told that it is, and a proxy to the world, unless the network is isolated."""
 
     async def hello(_: web.Request) -> web.Response:
         return web.Response(text="hello")
@@ -194,6 +206,7 @@ async def test_reach(cluster: Cluster, isolated: bool, service: str) -> None:
         assert service in log
         assert "outside: [Errno 101] Network is unreachable" in log
         assert "other: 10.0.0.2" in log
+        assert f"by the proxy: {proxy}" in log
 
 
 async def test_plain_says_what_it_has_not(tmp_path: Path) -> None:

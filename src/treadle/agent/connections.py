@@ -6,7 +6,9 @@ import asyncio
 import contextlib
 from collections.abc import Sequence
 
-__all__ = ["closed"]
+__all__ = ["closed", "copied"]
+
+_PIECE = 64 * 1024
 
 
 async def closed(writers: Sequence[asyncio.StreamWriter]) -> None:
@@ -19,3 +21,11 @@ async def closed(writers: Sequence[asyncio.StreamWriter]) -> None:
     for each in writers:
         with contextlib.suppress(OSError):
             await each.wait_closed()
+
+
+async def copied(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+    """Copy until the end, and pass the end on."""
+    while piece := await source.read(_PIECE):
+        target.write(piece)
+        await target.drain()
+    target.write_eof()

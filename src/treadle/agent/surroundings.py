@@ -11,13 +11,13 @@ import contextlib
 import hashlib
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from treadle.agent import contract
 from treadle.agent.data import Shows
-from treadle.agent.sandbox import network
+from treadle.agent.sandbox import network, proxy
 from treadle.agent.sandbox.choice import Choice
 from treadle.agent.sandbox.entrance import Entrance
 from treadle.errors import LaunchError
@@ -61,7 +61,10 @@ class Image(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What was arranged; `addresses` by host name, `network` whether the machine's is the program's, too."""
+    """What was arranged; `addresses` by host name, `network` whether the machine's is the program's, too.
+
+    `variables` are what the program is told of it, unless the request says otherwise.
+    """
 
     sandbox: Sandbox
     addresses: Mapping[str, str]
@@ -69,6 +72,7 @@ class Surroundings:
     namespace: int | None = None
     group: cgroups.Group | None = None
     image: Image | None = None
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def shows(self) -> Shows:
@@ -151,13 +155,16 @@ async def _on_the_machine(
             say("EnableNetworkIsolation has no effect: without a network the hosts would not reach each other")
         return Surroundings(choice.sandbox, loopback_addresses(spec.hosts), network=True, group=group)
     member = await member_of(stack, spec, place)
+    told: dict[str, str] = {}
     if apart:
         say(f"network: {member.address}; the other hosts can be reached, and nothing else")
     else:
-        await _relay(stack, spec, member.namespace)
-        say(f"network: {member.address}; the other hosts and the service can be reached, and nothing else")
+        told = await _relay(stack, spec, member.namespace)
+        say(f"network: {member.address}; the other hosts and the service can be reached, others by HTTPS_PROXY")
     addresses = network.addresses(spec.hosts)
-    return Surroundings(choice.sandbox, addresses, network=True, namespace=member.namespace, group=group)
+    return Surroundings(
+        choice.sandbox, addresses, network=True, namespace=member.namespace, group=group, variables=told
+    )
 
 
 def where(addresses: Mapping[str, str]) -> str:
@@ -181,12 +188,16 @@ async def member_of(stack: contextlib.AsyncExitStack, spec: HostSpec, place: Pla
     return await stack.enter_async_context(member)
 
 
-async def _relay(stack: contextlib.AsyncExitStack, spec: HostSpec, namespace: int) -> None:
+async def _relay(stack: contextlib.AsyncExitStack, spec: HostSpec, namespace: int) -> dict[str, str]:
+    """Make the ways to the service and outside; what the program is told of them."""
+    endpoints = network.endpoints(contract.environment(spec))
     try:
-        relay = await network.Relay.start(namespace, network.endpoints(contract.environment(spec)))
+        relay = await network.Relay.start(namespace, endpoints)
+        stack.push_async_callback(relay.stop)
+        port = await relay.open(namespace, proxy.forward)
     except OSError as error:
         raise LaunchError(f"The way to the service cannot be made: {error}.") from error
-    stack.push_async_callback(relay.stop)
+    return proxy.variables(port, network.addresses(spec.hosts), {host for host, _ in endpoints})
 
 
 def _group(spec: HostSpec, place: Place) -> cgroups.Group | None:

@@ -312,6 +312,7 @@ class Work:
         return SandboxCommand(
             argv=argv,
             environment={
+                **around.variables,
                 **({"AWS_CA_BUNDLE": f"/opt/ml/{_AUTHORITIES}"} if self._place.certificate else {}),
                 **contract.environment(spec, machine),
                 MARKER: self._place.marker,

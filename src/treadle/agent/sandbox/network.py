@@ -14,7 +14,7 @@ it first makes the switch, the others are handed its descriptor. The kernel lets
 A host has no route to anywhere else. The service is reached all the same, at the address that the program was told:
 inside the namespace a relay listens there, outside the agent passes on what comes (`Relay`). Not chosen: routes and
 address translation through the machine, which would need its packet filters and its forwarding changed, and would let
-the addresses of two jobs meet; the price is that a job with several hosts does not see the internet.
+the addresses of two jobs meet. The internet is seen through an HTTP proxy at the end of another such relay (`proxy`).
 
 It takes the right to make network namespaces and devices, which root has, and anybody in a user namespace (`rights`).
 Where the kernel allows neither, all hosts share the machine's network, with a loopback address each
@@ -32,13 +32,13 @@ import os
 import socket
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
-from treadle.agent.connections import closed
+from treadle.agent.connections import closed, copied
 from treadle.agent.sandbox import rights, switch
 from treadle.errors import LaunchError
 
@@ -215,6 +215,9 @@ def target(url: str) -> tuple[str, int] | None:
     return None
 
 
+_Serve: TypeAlias = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Coroutine[Any, Any, None]]
+
+
 class Relay:
     """Listens where programs can reach it, and passes on to services, both ways, what comes."""
 
@@ -235,12 +238,21 @@ class Relay:
         self, listener: socket.socket, target: tuple[str, int], callers: ipaddress.IPv4Network | None = None
     ) -> None:
         """Pass on what comes to a bound socket; with `callers`, only what these send. Raises OSError."""
-        serve = partial(self._serve, target, callers)
-        self._servers.append(await asyncio.start_server(serve, sock=listener, limit=_PIECE))
+        await self._listen(listener, partial(_pass_on, *target), callers)
+
+    async def open(self, namespace: int, serve: _Serve) -> int:
+        """Listen at a free port of a namespace's loopback for what `serve` is there for; the port. Raises OSError."""
+        bound = socket.socket(fileno=rights.acquire(switch.listener, "127.0.0.1", 0, namespace=namespace))
+        await self._listen(bound, serve, None)
+        return int(bound.getsockname()[1])
+
+    async def _listen(self, listener: socket.socket, serve: _Serve, callers: ipaddress.IPv4Network | None) -> None:
+        accept = partial(self._serve, serve, callers)
+        self._servers.append(await asyncio.start_server(accept, sock=listener, limit=_PIECE))
 
     def _serve(
         self,
-        target: tuple[str, int],
+        serve: _Serve,
         callers: ipaddress.IPv4Network | None,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -249,7 +261,7 @@ class Relay:
         if stranger or not self._servers:
             _break(writer)
             return
-        task = asyncio.create_task(_pass_on(*target, reader, writer))
+        task = asyncio.create_task(serve(reader, writer))
         self._open.add(task)
         task.add_done_callback(self._open.discard)
         task.add_done_callback(lambda _: writer.close())  # who is stopped before the first step closes nothing
@@ -269,7 +281,7 @@ async def _pass_on(address: str, port: int, reader: asyncio.StreamReader, writer
     try:
         there_reader, there_writer = await asyncio.open_connection(address, port, limit=_PIECE)
         ends.append(there_writer)
-        await asyncio.gather(_copy(reader, there_writer), _copy(there_reader, writer))
+        await asyncio.gather(copied(reader, there_writer), copied(there_reader, writer))
     except OSError:
         for each in ends:
             _break(each)  # as it would be without us: nobody answers, or the connection breaks
@@ -283,11 +295,3 @@ def _break(writer: asyncio.StreamWriter) -> None:
         at_once = struct.pack("ii", 1, 0)
         writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, at_once)
     writer.transport.abort()
-
-
-async def _copy(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
-    """Copy until the end, and pass the end on."""
-    while piece := await source.read(_PIECE):
-        target.write(piece)
-        await target.drain()
-    target.write_eof()
