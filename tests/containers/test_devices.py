@@ -13,7 +13,7 @@ from treadle.launchers.engine import Engine
 from treadle.launchers.gpus import Gpu
 
 UUID = "GPU-01234567-89ab-cdef-0123-456789abcdef"
-GPUS = [Gpu(0, 0, ""), Gpu(1, 1, UUID)]
+GPUS = [Gpu(0, ""), Gpu(1, UUID)]
 
 
 def engine(*, podman: bool = False, version: str = "28.0.0", **information: Any) -> Engine:

@@ -176,7 +176,9 @@ class World:
         """Run `treadle` with arguments to its end."""
         return self.start(*arguments, **more).ended(60)
 
-    def run_arguments(self, job: str, image: str, *more: str, on: str = "local", **inputs: Any) -> list[str]:
+    def run_arguments(
+        self, job: str, image: str, *more: str, on: str = "local", document: Path = EXAMPLE, **inputs: Any
+    ) -> list[str]:
         """Give the arguments that run the main job's document."""
         values: dict[str, Any] = {
             "trainingJobName": job,
@@ -191,7 +193,7 @@ class World:
         }
         file = self.root / f"inputs-{job}.json"
         file.write_text(json.dumps({name: value for name, value in values.items() if value is not None}))
-        return ["run", str(EXAMPLE), "--inputs", str(file), "--on", on, *more]
+        return ["run", str(document), "--inputs", str(file), "--on", on, *more]
 
     def serve(self, *options: str) -> Process:
         """Start the service in the foreground, and wait until it listens."""

@@ -141,7 +141,48 @@ def test_gpus(tmp_path: Path) -> None:
     gpu(tmp_path, "0000:81:00.0", 0, TWO)
     gpu(tmp_path, "0000:01:00.0", 3, ONE)
     gpu(tmp_path, "0000:41:00.0", 1, device=False)
-    assert gpus.devices(tmp_path) == [gpus.Gpu(0, 3, ONE), gpus.Gpu(1, 0, TWO)]
+    assert gpus.devices(tmp_path) == [gpus.Gpu(0, ONE), gpus.Gpu(1, TWO)]
+
+
+def program(path: Path, script: str) -> str:
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_gpus_that_the_kernel_does_not_list(tmp_path: Path) -> None:
+    """As in gVisor and WSL: `nvidia-smi` is asked, once, and where it does not say, the devices count."""
+    smi = program(tmp_path / "smi", f"echo asked >>{tmp_path}/log; printf '%s\\n' {TWO} {ONE}")
+    silent = program(tmp_path / "silent", "echo NVIDIA-SMI has failed; exit 9")
+    assert gpus.devices(tmp_path, smi) == []
+    (tmp_path / "proc/driver/nvidia/gpus").mkdir(parents=True)
+    (tmp_path / "dev").mkdir()
+    for name in ("nvidiactl", "nvidia-uvm", "nvidia0", "nvidia1"):
+        (tmp_path / "dev" / name).touch()
+    for _ in range(2):
+        assert gpus.devices(tmp_path, smi) == [gpus.Gpu(0, TWO), gpus.Gpu(1, ONE)]
+    assert (tmp_path / "log").read_text() == "asked\n"
+    for missing in (silent, str(tmp_path / "nothing")):
+        assert gpus.devices(tmp_path, missing) == [gpus.Gpu(0, ""), gpus.Gpu(1, "")]
+    (tmp_path / "wsl/dev").mkdir(parents=True)
+    (tmp_path / "wsl/dev/dxg").touch()
+    assert gpus.devices(tmp_path / "wsl", smi) == [gpus.Gpu(0, TWO), gpus.Gpu(1, ONE)]
+    assert gpus.devices(tmp_path / "wsl", silent) == []
+
+
+def test_the_device_that_cuda_needs_is_made(tmp_path: Path) -> None:
+    """By NVIDIA's own program, where the driver is there and the device is not."""
+    device = tmp_path / "dev/nvidia-uvm"
+    device.parent.mkdir()
+    modprobe = program(tmp_path / "modprobe", f'test "$*" = "-u -c=0" && touch {device}')
+    assert gpus.made_ready(tmp_path, modprobe) == ""
+    assert not device.exists()
+    (tmp_path / "dev/nvidiactl").touch()
+    missing = "there is no /dev/nvidia-uvm, without which CUDA finds no GPU"
+    for useless in (str(tmp_path / "nothing"), program(tmp_path / "useless", "exit 1")):
+        assert gpus.made_ready(tmp_path, useless) == missing
+    assert gpus.made_ready(tmp_path, modprobe) == ""
+    assert device.exists()
 
 
 def test_gpu_variables(tmp_path: Path) -> None:
@@ -152,7 +193,7 @@ def test_gpu_variables(tmp_path: Path) -> None:
     assert gpus.environment([1], two) == {"NVIDIA_VISIBLE_DEVICES": TWO, "CUDA_VISIBLE_DEVICES": TWO}
     assert gpus.environment([], two) == {"NVIDIA_VISIBLE_DEVICES": "void", "CUDA_VISIBLE_DEVICES": ""}
     assert gpus.environment([], []) == {"NVIDIA_VISIBLE_DEVICES": "void"}
-    nameless = [gpus.Gpu(0, 0, ""), gpus.Gpu(1, 1, "")]
+    nameless = [gpus.Gpu(0, ""), gpus.Gpu(1, "")]
     assert gpus.environment([0, 1], nameless) == {
         "NVIDIA_VISIBLE_DEVICES": "0,1",
         "CUDA_VISIBLE_DEVICES": "0,1",

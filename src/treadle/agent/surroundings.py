@@ -21,7 +21,7 @@ from treadle.agent.sandbox import network, proxy
 from treadle.agent.sandbox.choice import Choice
 from treadle.agent.sandbox.entrance import Entrance
 from treadle.errors import LaunchError
-from treadle.launchers import cgroups
+from treadle.launchers import cgroups, gpus
 from treadle.launchers.engine import Engine
 from treadle.seams import HostSpec, Sandbox
 from treadle.training.hosts import loopback_addresses
@@ -132,6 +132,8 @@ async def _on_the_machine(
             entrance.join(group.directories)
         if group.problem:
             say(f"the program runs with {group.problem}")
+    if spec.gpus and (missing := await asyncio.to_thread(gpus.made_ready)):
+        say(missing)
     apart = spec.request.get("EnableNetworkIsolation", False)
     if len(spec.hosts) == 1:
         return Surroundings(choice.sandbox, loopback_addresses(spec.hosts), not apart, group=group)

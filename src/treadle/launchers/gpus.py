@@ -7,40 +7,81 @@ seen.
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import re
+import shutil
+import subprocess
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Gpu", "devices", "environment"]
+__all__ = ["Gpu", "devices", "environment", "made_ready"]
 
 _FIELD = re.compile(r"^(?P<name>GPU UUID|Device Minor):\s*(?P<value>\S+)", re.MULTILINE)
 _UUID = re.compile(r"GPU-[0-9a-fA-F-]{36}")
+# A driver that nobody keeps awake takes seconds to wake up.
+_PATIENCE = 20.0
 
 
 @dataclass(frozen=True, slots=True)
 class Gpu:
-    """A GPU: its number as `nvidia-smi` counts, its device `/dev/nvidia<minor>`, its UUID, "" where it is not told."""
+    """A GPU: its number as `nvidia-smi` counts, its UUID, "" where it is not told."""
 
     number: int
-    minor: int
     uuid: str
 
 
-def devices(root: Path = Path("/")) -> list[Gpu]:
-    """Give the GPUs whose devices are there: a container may see the names of others. `root` is for tests."""
-    listed = root / "proc/driver/nvidia/gpus"
+def devices(root: Path = Path("/"), smi: str = "nvidia-smi") -> list[Gpu]:
+    """Give the GPUs whose devices are there: a container may see the names of others.
+
+    Where the kernel does not list them (gVisor, WSL), `nvidia-smi` is asked, once for the same devices. `root` and
+    `smi` are for tests.
+    """
+    nodes = tuple(sorted(each.name for each in (root / "dev").glob("nvidia[0-9]*")))
+    if listed := _listed(root / "proc/driver/nvidia/gpus", nodes):
+        return listed
+    there = nodes or (root / "dev/dxg").exists()  # WSL's way to whatever GPU Windows has
+    return list(_asked(smi, nodes)) if there else []
+
+
+def _listed(directory: Path, nodes: Sequence[str]) -> list[Gpu]:
     found = []
-    for number, directory in enumerate(sorted(listed.iterdir()) if listed.is_dir() else ()):
+    for number, each in enumerate(sorted(directory.iterdir()) if directory.is_dir() else ()):
         try:
-            fields = dict(_FIELD.findall((directory / "information").read_text()))
+            fields = dict(_FIELD.findall((each / "information").read_text()))
         except OSError:
             fields = {}
-        minor = int(fields.get("Device Minor", number))
-        if (root / f"dev/nvidia{minor}").exists():
+        if f"nvidia{fields.get('Device Minor', number)}" in nodes:
             uuid = fields.get("GPU UUID", "")
-            found.append((minor, uuid if _UUID.fullmatch(uuid) else ""))
-    return [Gpu(number, minor, uuid) for number, (minor, uuid) in enumerate(found)]
+            found.append(uuid if _UUID.fullmatch(uuid) else "")
+    return [Gpu(number, uuid) for number, uuid in enumerate(found)]
+
+
+@functools.cache
+def _asked(smi: str, nodes: Sequence[str]) -> Sequence[Gpu]:
+    """Ask `nvidia-smi`; where it does not say, the devices count. It can take seconds: so the answer is kept."""
+    command = [smi, "--query-gpu=uuid", "--format=csv,noheader"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=_PATIENCE, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return [Gpu(number, "") for number in range(len(nodes))]
+    return [Gpu(number, uuid) for number, uuid in enumerate(_UUID.findall(done.stdout))]
+
+
+def made_ready(root: Path = Path("/"), modprobe: str = "nvidia-modprobe") -> str:
+    """Have the device made that CUDA needs besides the GPU's; give what is wrong where it is not there then.
+
+    Until somebody has used CUDA, many a machine has none. CUDA has it made by `nvidia-modprobe`, whose rights
+    (set-user-ID) do not count in programs of jobs, because they can gain none (`no_new_privs`).
+    """
+    device = root / "dev/nvidia-uvm"
+    if device.exists() or not (root / "dev/nvidiactl").exists():  # the second: WSL does without both
+        return ""
+    if program := shutil.which(modprobe):
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            subprocess.run([program, "-u", "-c=0"], capture_output=True, timeout=_PATIENCE, check=False)
+    return "" if device.exists() else f"there is no /{device.relative_to(root)}, without which CUDA finds no GPU"
 
 
 def environment(numbers: Sequence[int], machine: Sequence[Gpu]) -> dict[str, str]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import os
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xgboost as xgb
 
 from treadle.training.algorithms.cluster import Cluster
@@ -14,7 +17,7 @@ from treadle.training.algorithms.xgboost import hyperparameters
 from treadle.training.algorithms.xgboost.data import Data, check_channels
 from treadle.training.algorithms.xgboost.training import Places, Training, group
 
-__all__ = ["train"]
+__all__ = ["finds_gpu", "train"]
 
 _GUIDE = (
     "https://docs.aws.amazon.com/sagemaker/latest/dg/xgboost.html#Instance-XGBoost-distributed-training-divide-data"
@@ -99,3 +102,16 @@ def _check_gpu(values: Mapping[str, Any]) -> None:
         )
     if asked and not xgb.build_info().get("USE_CUDA"):
         raise UserError("The XGBoost that is installed here cannot use GPUs: install xgboost instead of xgboost-cpu")
+    if asked and not finds_gpu():
+        raise UserError(
+            "XGBoost finds no GPU that it can use: is the driver too old for "
+            f"CUDA {'.'.join(map(str, xgb.build_info()['CUDA_VERSION']))}?"
+        )
+
+
+def finds_gpu() -> bool:
+    """Tell whether XGBoost trains on a GPU. Where it finds none it trains on the CPU, and merely warns."""
+    with warnings.catch_warnings(action="ignore"):
+        booster = xgb.train({"device": "cuda", "verbosity": 0}, xgb.DMatrix(np.zeros((1, 1)), label=np.zeros(1)), 1)
+    device: str = json.loads(booster.save_config())["learner"]["generic_param"]["device"]
+    return device.startswith("cuda")
