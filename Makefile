@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-container test-ray test-sdk check bench bench-peers docs clean
+.PHONY: help demo test test-container test-ray test-gpu test-sdk check bench bench-peers docs clean
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -44,6 +44,11 @@ test: .venv/.dev ## Run every test.
 # They are part of `make test`, too, where an engine is installed. TREADLE_TEST_ENGINE=docker tries them with dockerd.
 test-container: .venv/.dev ## Run the tests that need a container engine (root, and Podman's packages).
 	$(BIN)/python -m pytest -m container tests/contracts tests/containers tests/cli/test_images.py
+
+# They are part of `make test`, too, where there is a GPU. TREADLE_TEST_TORCH=/path/to/python names a Python that has
+# PyTorch for CUDA, which is not installed here.
+test-gpu: .venv/.dev ## Run the tests that need an NVIDIA GPU.
+	$(BIN)/python -m pytest -m gpu tests/gpu
 
 # Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
 test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made .venv-airflow/.made .venv-peers/.made ## Run the tests with the real SageMaker SDKs and toolkit, Airflow and moto.

@@ -12,6 +12,7 @@ import pytest
 from tests.agent.plane import make_spec
 from treadle.agent import contract, failure, volume
 from treadle.agent.channels import DataError, Placement, manifest, place, plan, split_uri
+from treadle.launchers import gpus
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.seams import HostSpec, ObjectInfo
 from treadle.training.metrics import Metrics
@@ -167,6 +168,7 @@ def test_environment(tmp_path: Path) -> None:
         "FROM_JOB": "yes",
         "AWS_REGION": "eu-west-1",
         "SAGEMAKER_METRICS_DIRECTORY": "/opt/ml/output/metrics/sagemaker",
+        **gpus.environment([], gpus.devices()),  # where there are any, CUDA is told to see none
         "NVIDIA_VISIBLE_DEVICES": "void",
         "TRAINING_JOB_NAME": "job-1",
         "TRAINING_JOB_ARN": spec.arn,

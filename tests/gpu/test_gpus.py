@@ -124,9 +124,9 @@ facts = {
 """
 
 PREDICTS = """
-import sys, torch
+import io, sys, torch
 model = torch.nn.Sequential(torch.nn.Linear(1, 32), torch.nn.Tanh(), torch.nn.Linear(32, 1))
-model.load_state_dict(torch.load(sys.stdin.buffer, map_location="cpu", weights_only=True))
+model.load_state_dict(torch.load(io.BytesIO(sys.stdin.buffer.read()), map_location="cpu", weights_only=True))
 print(model(torch.tensor([[0.5]])).item())
 """
 

@@ -178,7 +178,7 @@ def test_the_device_that_cuda_needs_is_made(tmp_path: Path) -> None:
     assert gpus.made_ready(tmp_path, modprobe) == ""
     assert not device.exists()
     (tmp_path / "dev/nvidiactl").touch()
-    missing = "there is no /dev/nvidia-uvm, without which CUDA finds no GPU"
+    missing = "there is no /dev/nvidia-uvm, without which CUDA finds no GPU: `sudo nvidia-modprobe -u -c=0` makes it"
     for useless in (str(tmp_path / "nothing"), program(tmp_path / "useless", "exit 1")):
         assert gpus.made_ready(tmp_path, useless) == missing
     assert gpus.made_ready(tmp_path, modprobe) == ""

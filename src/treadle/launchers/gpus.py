@@ -81,7 +81,9 @@ def made_ready(root: Path = Path("/"), modprobe: str = "nvidia-modprobe") -> str
     if program := shutil.which(modprobe):
         with contextlib.suppress(subprocess.TimeoutExpired):
             subprocess.run([program, "-u", "-c=0"], capture_output=True, timeout=_PATIENCE, check=False)
-    return "" if device.exists() else f"there is no /{device.relative_to(root)}, without which CUDA finds no GPU"
+    if device.exists():
+        return ""
+    return "there is no /dev/nvidia-uvm, without which CUDA finds no GPU: `sudo nvidia-modprobe -u -c=0` makes it"
 
 
 def environment(numbers: Sequence[int], machine: Sequence[Gpu]) -> dict[str, str]:
