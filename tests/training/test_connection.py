@@ -18,14 +18,16 @@ class Impatient(BoundedProtocol):
     head_seconds = 0.3
 
 
-async def app(_scope: Any, receive: Any, send: Any) -> None:
+async def app(scope: Any, receive: Any, send: Any) -> None:
     body = b""
     more = True
     while more:
         message = await receive()
         body, more = body + message.get("body", b""), message.get("more_body", False)
-    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"2")]})
-    await send({"type": "http.response.body", "body": b"ok"})
+    answer = b"" if scope["path"] == "/empty" else b"ok"
+    length = str(len(answer)).encode()
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", length)]})
+    await send({"type": "http.response.body", "body": answer})
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +64,13 @@ def test_a_head_that_does_not_come_is_not_waited_for(address: tuple[str, int], b
         assert told[: len(want)] == want
         assert bool(told) == bool(want)
         assert time.monotonic() - start >= 0.2
+
+
+def test_a_connection_is_closed_after_an_empty_answer(address: tuple[str, int]) -> None:
+    """Its head leaves with no body, of which asyncio, since Python 3.12, would never get rid."""
+    with socket.create_connection(address, timeout=10) as connection:
+        connection.sendall(b"GET /empty HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        assert answer(connection).startswith(b"HTTP/1.1 200 ")
 
 
 def test_bodies_may_be_large_and_slow(address: tuple[str, int]) -> None:

@@ -39,6 +39,8 @@ class _Joining:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
+        if not data:
+            return  # asyncio's writelines, since Python 3.12, tries for ever to send an empty piece
         if self._held:
             held, self._held = self._held, b""
             self._transport.writelines((held, data))
