@@ -291,15 +291,19 @@ def test_a_program_in_cuda(boxed: World, compiled: bytes) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 BLIND = """
-import driver, json
+import driver, shutil
 assert driver.uuids() == [], driver.uuids()
+assert "SAGEMAKER_BASE_DIR" in os.environ or shutil.which("nvidia-smi") is None
 (MODEL / "visible").write_text(os.environ["NVIDIA_VISIBLE_DEVICES"])
 """
 
 
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 6, reason="two jobs, of 4 and of 2 CPUs, do not run here together")
 def test_a_job_without_gpus_sees_none(boxed: World, imaged: Imaged) -> None:
-    """NVIDIA_VISIBLE_DEVICES as on AWS; CUDA sees nothing. It runs beside a job that has the GPU."""
+    """NVIDIA_VISIBLE_DEVICES as on AWS; CUDA sees nothing, and where paths can be hidden there is no `nvidia-smi`.
+
+    It runs beside a job that has the GPU.
+    """
     imaged("holder", HOLDER)
     imaged("blind", BLIND)
     gate = boxed.gate("holding")
@@ -463,21 +467,18 @@ def classified(boxed: World) -> World:
     return boxed
 
 
+HYPERPARAMETERS = {
+    "num_round": "300",
+    "objective": "binary:logistic",
+    "eval_metric": "error",
+    "tree_method": "gpu_hist",
+}
+
+
 def create_xgboost(world: World, job: str, **changes: Any) -> None:
-    hyperparameters = {
-        "num_round": "300",
-        "objective": "binary:logistic",
-        "eval_metric": "error",
-        "tree_method": "gpu_hist",
-    }
     channel = world.channel("rows/") | {"ContentType": "text/csv"}
-    world.create(
-        job,
-        XGBOOST,
-        HyperParameters=hyperparameters,
-        InputDataConfig=[channel],
-        **{"ResourceConfig": ONE_GPU, **changes},
-    )
+    usual = {"HyperParameters": HYPERPARAMETERS, "InputDataConfig": [channel], "ResourceConfig": ONE_GPU}
+    world.create(job, XGBOOST, **{**usual, **changes})
 
 
 def test_xgboost_trains(classified: World) -> None:
@@ -490,6 +491,16 @@ def test_xgboost_trains(classified: World) -> None:
     assert peak > before + CLOSE
     assert list(classified.model("boosted") or {}) == ["xgboost-model"]
     assert {each["MetricName"]: each["Value"] for each in job["FinalMetricDataList"]}["train:error"] < 0.02
+
+
+@pytest.mark.parametrize("boxed", ["namespace"], indirect=True)
+def test_xgboost_measures_classes_on_the_cpu(classified: World) -> None:
+    """It fails on a machine with a GPU that it does not see, if `nvidia-smi` tells it of a driver."""
+    several = {"num_round": "3", "objective": "multi:softprob", "num_class": "2", "eval_metric": "mlogloss"}
+    resources = ONE_GPU | {"InstanceType": "ml.m5.large"}
+    create_xgboost(classified, "classes", HyperParameters=several, ResourceConfig=resources)
+    job = classified.ended("classes", PATIENCE)
+    assert (job["TrainingJobStatus"], job.get("FailureReason")) == ("Completed", None), classified.log("classes")
 
 
 @pytest.mark.parametrize(

@@ -185,6 +185,16 @@ def test_the_device_that_cuda_needs_is_made(tmp_path: Path) -> None:
     assert device.exists()
 
 
+def test_what_tells_of_gpus_is_hidden(tmp_path: Path) -> None:
+    """Wherever it is, and only from programs that have none."""
+    for each in ("one", "two", "without"):
+        (tmp_path / each).mkdir()
+    found = [Path(program(tmp_path / each / "nvidia-smi", "")) for each in ("one", "two")]
+    path = [str(tmp_path / each) for each in ("without", "one", "two", "nowhere")]
+    assert gpus.hidden([], path) == found
+    assert gpus.hidden([0], path) == []
+
+
 def test_gpu_variables(tmp_path: Path) -> None:
     """A program is told its own GPUs, by UUID where it is known, and none where it has none."""
     gpu(tmp_path, "0000:01:00.0", 0, ONE)

@@ -300,7 +300,12 @@ class Work:
     def _command(self, around: Surroundings, data: Data) -> SandboxCommand:
         spec = self._spec
         image = spec.image.get("directory")
-        hidden = (*(Path(each) for each in spec.hidden), *self._place.hidden, self._place.directory)
+        hidden = (
+            *(Path(each) for each in spec.hidden),
+            *self._place.hidden,
+            self._place.directory,
+            *gpus.hidden(spec.gpus),
+        )
         argv = contract.command(spec)
         # Whoever keeps the interpreter in the home or in /tmp must be able to run it all the same.
         interpreter = {Path(each) for each in (sys.prefix, sys.base_prefix, _TREADLE)}

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import re
 import shutil
 import subprocess
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Gpu", "devices", "environment", "made_ready"]
+__all__ = ["Gpu", "devices", "environment", "hidden", "made_ready"]
 
 _FIELD = re.compile(r"^(?P<name>GPU UUID|Device Minor):\s*(?P<value>\S+)", re.MULTILINE)
 _UUID = re.compile(r"GPU-[0-9a-fA-F-]{36}")
@@ -84,6 +85,16 @@ def made_ready(root: Path = Path("/"), modprobe: str = "nvidia-modprobe") -> str
     if device.exists():
         return ""
     return "there is no /dev/nvidia-uvm, without which CUDA finds no GPU: `sudo nvidia-modprobe -u -c=0` makes it"
+
+
+def hidden(numbers: Sequence[int], path: Sequence[str] | None = None) -> list[Path]:
+    """Give what a program with these GPUs must not find: with none, `nvidia-smi`. `path` is by default the machine's.
+
+    It tells programs of GPUs that they do not see: XGBoost (3.2) then measures several classes in a GPU's memory, also
+    when it trains on the CPU, and fails.
+    """
+    places = () if numbers else os.get_exec_path() if path is None else path
+    return [found for each in places if (found := Path(each, "nvidia-smi")).exists()]
 
 
 def environment(numbers: Sequence[int], machine: Sequence[Gpu]) -> dict[str, str]:
