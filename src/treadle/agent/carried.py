@@ -40,7 +40,7 @@ def bring_image(uri: str, objects: HostObjects, directory: Path, cancelled: thre
 def gpu_numbers(assigned: Sequence[str], machine: Sequence[Gpu]) -> list[int]:
     """Give the numbers of GPUs that are known by number or UUID. Raises `LaunchError`.
 
-    >>> gpu_numbers(["1", "GPU-5f"], [Gpu(0, 0, "GPU-5f"), Gpu(1, 1, "")])
+    >>> gpu_numbers(["1", "GPU-5f"], [Gpu(0, "GPU-5f"), Gpu(1, "")])
     [1, 0]
     """
     named = {each.uuid: each.number for each in machine if each.uuid}
