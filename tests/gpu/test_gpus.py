@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import tarfile
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,10 +176,9 @@ def test_pytorch_trains(boxed: World, imaged: Imaged, torch_python: str, gpus: d
 
 def test_script_mode(boxed: World, torch_python: str, gpus: dict[int, str]) -> None:
     """The SDK's way, on `ml.local.gpu`, which is all of the machine: SM_NUM_GPUS counts its GPUs."""
-    directory = boxed.image("framework", "", PATH=str(os.path.dirname(torch_python)))  # noqa: PTH120
-    described = (directory / "image.toml").read_text().splitlines()
-    described[1] = "script_mode = true"  # in place of its command
-    (directory / "image.toml").write_text("\n".join(described) + "\n")
+    directory = boxed.image("framework", "")
+    path = f'[environment]\nPATH = "{Path(torch_python).parent}"\n'
+    (directory / "image.toml").write_text(f'name = "framework"\nscript_mode = true\n{path}')
     program = (directory / "train.py").read_text() + LEARNER
     source = io.BytesIO()
     with tarfile.open(fileobj=source, mode="w:gz") as archive:
@@ -209,7 +209,7 @@ def test_script_mode(boxed: World, torch_python: str, gpus: dict[int, str]) -> N
 @pytest.mark.parametrize("document", DOCUMENTS)
 def test_the_main_job(world: World, torch_python: str, gpus: dict[int, str], document: Any) -> None:
     """The document, word for word, on the embedded service, with an instance type that has a GPU."""
-    world.image("learner", LEARNER, PATH=os.path.dirname(torch_python))  # noqa: PTH120
+    world.image("learner", LEARNER, PATH=str(Path(torch_python).parent))
     arguments = world.run_arguments(
         "main", "learner", "--json", instanceType="ml.g5.xlarge", inputDataConfig=[put_points(world)], document=document
     )
