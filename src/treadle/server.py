@@ -253,8 +253,8 @@ async def _launcher(home: Home, settings: Settings) -> AsyncIterator[Launcher]:
     key, _ = home.credentials()
     certificate = _certificates(settings.tls.certificate) if settings.tls else ""
     launcher = RayLauncher(settings.ray_address, key=key, certificate=certificate, near=settings.tls is None)
-    await launcher.open()
     try:
+        await launcher.open()
         yield launcher
     finally:
         await launcher.close()

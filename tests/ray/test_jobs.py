@@ -120,6 +120,67 @@ def test_two_hosts_on_two_machines_reduce(world: RayWorld, cluster: Cluster) -> 
     assert any("hosts: algo-1 on 10.77.0." in each for each in world.log("reduce", own=True))
 
 
+ONE_MACHINE = """
+import boto3, socket, subprocess
+me = os.uname().nodename
+listener = socket.create_server(("0.0.0.0", 7000))
+if me == "algo-2":
+    while True:
+        try:
+            socket.create_connection(("algo-1", 7000)).sendall(b"hello")
+            break
+        except ConnectionRefusedError:
+            time.sleep(0.05)
+else:
+    caller, address = listener.accept()
+    say(f"{caller.recv(5)} from {address[0]}")
+    say(boto3.client("s3").get_object(Bucket="data", Key="train/a.csv")["Body"].read())
+"""
+
+
+def test_two_hosts_on_one_machine_have_a_network_of_their_own(world: RayWorld, cluster: Cluster) -> None:
+    """Where only one node is large enough: as on a laptop, and the service is reached from there, by TLS."""
+    node = cluster.add(cpus=8, memory=64 << 30)
+    try:
+        until(lambda: "8 CPUs" in _refusal(world), 30, what="the service knows the new node")
+        world.put("train/a.csv", b"1,2\n")
+        world.image("together", ONE_MACHINE)
+        resources = {"InstanceType": "ml.m5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 1}
+        world.create("together", "together", ResourceConfig=resources, InputDataConfig=[world.channel("train/")])
+        found = world.ended("together")
+        assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+        assert world.log("together") == ["b'hello' from 10.0.0.2", "b'1,2\\n'"]
+    finally:
+        cluster.remove(node)
+
+
+def test_every_input_mode(world: RayWorld) -> None:
+    """What cannot be shown as it lies is copied, read-only; what is piped comes through the network, epoch by epoch."""
+    for number in range(300):
+        world.put(f"many/{number:03d}", b"%d\n" % number)
+    world.image(
+        "modes",
+        """
+data = ML / "input/data"
+say(sum(int(each.read_text()) for each in (data / "fast").iterdir()))
+try:
+    (data / "fast/000").write_text("x")
+except OSError as error:
+    say(error.strerror)
+for epoch in range(2):
+    with open(data / f"pipe_{epoch}") as pipe:
+        say(sum(int(line) for line in pipe))
+""",
+    )
+    channels = [
+        {**world.channel("many/", name), "InputMode": mode} for name, mode in (("fast", "FastFile"), ("pipe", "Pipe"))
+    ]
+    world.create("modes", "modes", InputDataConfig=channels)
+    found = world.ended("modes")
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    assert world.log("modes") == ["44850", "Read-only file system", "44850", "44850"]
+
+
 def test_a_stop_is_prompt_and_keeps_the_model(world: RayWorld) -> None:
     """SIGTERM reaches the program, and what it then saves is uploaded."""
     world.image(

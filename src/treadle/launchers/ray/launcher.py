@@ -40,8 +40,9 @@ _ANSWER: Final = 30.0
 # The clerk's own patience is a little shorter.
 _START: Final = 75.0
 _END: Final = 60.0
-# Between two clerks, when one after the other ends.
+# Between two clerks, when one after the other ends: to start one takes a second of CPU time.
 _BETWEEN: Final = 2.0
+_LONGEST_BETWEEN: Final = 60.0
 _LONGEST_LINE: Final = 16 << 20
 # A clerk that has answered nothing for so long is given up; Ray's calls can hang.
 _MUTE: Final = 120.0
@@ -68,6 +69,7 @@ class RayLauncher:
         self._looked = 0.0
         self._looking: asyncio.Task[None] | None = None
         self._capacity: Capacity | None = None
+        self._away = False
         # Which bundle of its attempt's group a host has, for those that are about to be launched.
         self._bundles: dict[tuple[str, int], tuple[str, ...]] = {}
         self._asked: dict[str, asyncio.Task[bool]] = {}
@@ -117,9 +119,18 @@ class RayLauncher:
     async def _look(self) -> None:
         try:
             self._capacity = _together([each for _, each in await self._nodes()])
+            self._note("")
         except LaunchError as error:
-            _log.warning("%s", error.message)
+            self._note(error.message)
         self._looked = time.monotonic()
+
+    def _note(self, problem: str) -> None:
+        """Write down when Ray goes away and when it is back, not every try."""
+        if problem and not self._away:
+            _log.warning("%s; what runs goes on, and nothing new begins", problem)
+        elif not problem and self._away:
+            _log.info("Ray answers again")
+        self._away = bool(problem)
 
     async def _nodes(self) -> list[tuple[str, Capacity]]:
         """Give address and capacity of the nodes that hosts could be placed on."""
@@ -191,9 +202,10 @@ class RayLauncher:
             name = _decoded(handle).name
         except LaunchError:
             return True  # it speaks for itself, to the service
-        task = self._asked.get(name) or asyncio.create_task(self._ask_alive(name))
-        self._asked[name] = task
-        await asyncio.wait({task}, timeout=_AT_ONCE)
+        # Who did not answer the last time is not waited for again.
+        patience = 0.0 if name in self._asked else _AT_ONCE
+        task = self._asked[name] = self._asked.get(name) or asyncio.create_task(self._ask_alive(name))
+        await asyncio.wait({task}, timeout=patience)
         if not task.done():
             return True
         del self._asked[name]
@@ -201,10 +213,12 @@ class RayLauncher:
 
     async def _ask_alive(self, name: str) -> bool:
         try:
-            return bool(await self._clerk.ask("alive", _ANSWER, name=name))
+            lives = bool(await self._clerk.ask("alive", _ANSWER, name=name))
         except LaunchError as error:
-            _log.warning("%s: %s", name, error.message)
+            self._note(error.message)
             return True
+        self._note("")
+        return lives
 
     async def kill(self, handle: str) -> None:
         """End the agent and its actor; what the agent had to say is kept in the home. Raises `LaunchError`."""
@@ -271,6 +285,7 @@ class _Clerk:
         self._starting = asyncio.Lock()
         self._began = 0.0
         self._heard = 0.0
+        self._between = _BETWEEN
 
     async def start(self) -> None:
         """Start the process, and wait until it is connected. Raises `LaunchError`."""
@@ -302,6 +317,7 @@ class _Clerk:
                 hint="This machine must be a node of the cluster: `ray start --head`, or `ray start "
                 "--address=HOST:6379 --num-cpus=0` to join one without giving it anything.",
             )
+        self._between = _BETWEEN
         self._listening = asyncio.create_task(self._listen(process))
 
     async def close(self) -> None:
@@ -332,16 +348,17 @@ class _Clerk:
                     process.kill()
             raise LaunchError(f"Ray has not answered for {seconds:.0f} seconds") from None
         except OSError as error:
-            raise LaunchError(f"Ray's driver has ended: {error}") from error
+            raise LaunchError(f"Ray does not answer: its driver has ended ({error})") from error
         finally:
             del self._waiting[number]
 
     async def _running(self) -> asyncio.subprocess.Process:
         async with self._starting:
             if self._process is None or self._process.returncode is not None:
-                if time.monotonic() - self._began < _BETWEEN:
-                    raise LaunchError("Ray's driver has ended")
+                if time.monotonic() - self._began < self._between:
+                    raise LaunchError("Ray does not answer: its driver has ended")
                 await self.close()
+                self._between = min(2 * self._between, _LONGEST_BETWEEN)
                 await self.start()
             assert self._process is not None  # noqa: S101  (`start` raises otherwise)
             return self._process
@@ -360,7 +377,7 @@ class _Clerk:
         await process.wait()
         for each in self._waiting.values():
             if not each.done():
-                each.set_exception(LaunchError("Ray's driver has ended"))
+                each.set_exception(LaunchError("Ray does not answer: its driver has ended"))
 
 
 async def _line(process: asyncio.subprocess.Process) -> bytes:
