@@ -224,6 +224,22 @@ def test_the_service_is_killed_and_the_job_goes_on(world: RayWorld, cluster: Clu
     assert agents  # one agent all the time: an attempt that was begun anew would have waited at the gate
 
 
+@pytest.mark.parametrize("sign", ["", "ray::HostActor", "treadle.agent"])
+def test_the_service_is_killed_while_it_launches(world: RayWorld, cluster: Cluster, sign: str) -> None:
+    """Before the room is kept, before the actor is there, before its handle is stored: the job is done once."""
+    world.image("begins", 'say("done"); (MODEL / "m").write_text("m")')
+    world.create("begins", "begins")
+    if sign:
+        nodes = cluster.nodes.values()
+        until(lambda: any(node.processes(sign) for node in nodes), what=f"a node has {sign}")
+    world.service.kill()
+    world.begin()
+    found = world.ended("begins", 60)
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    assert world.model("begins") == {"m": b"m"}
+    assert world.log("begins").count("done") >= 1
+
+
 def test_a_job_is_stopped_by_the_next_service(world: RayWorld) -> None:
     """Commands reach agents that an earlier service launched."""
     world.gate()

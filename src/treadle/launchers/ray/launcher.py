@@ -330,7 +330,10 @@ class _Clerk:
         await process.wait()
         if self._listening is not None:
             await asyncio.gather(self._listening, return_exceptions=True)
-        process._transport.close()  # type: ignore[attr-defined]  # noqa: SLF001  (asyncio has no other way to say it)
+        if process.stdin is not None:
+            process.stdin.close()
+            with contextlib.suppress(OSError):  # what was still to be said is said to nobody
+                await process.stdin.wait_closed()
 
     async def ask(self, call: str, seconds: float, **given: Any) -> Any:
         """Ask the clerk, one that is started for it if need be. Raises `LaunchError`."""
