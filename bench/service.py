@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,8 @@ from treadle.home import Home
 from treadle.training.images import ImageRegistry
 
 DESCRIBES = 2000
-CREATES = 300
+CREATES = 500
+CROWD = 32
 ROUNDS = 5
 STARTS = 11
 PROGRAMS = {
@@ -67,17 +69,22 @@ def create(client: Client, *arguments: str) -> None:
 
 
 def rounds(servers: Mapping[str, Server], database: Path) -> dict[str, Any]:
-    """Measure Describe and Create of each server in turn, and inserts; give the middle round of each."""
+    """Measure Describe and Create of each server in turn, and inserts; give the middle round of each.
+
+    Over a few connections, as a person's programs ask, and over a crowd of them, which shows what a server can do.
+    """
     names = itertools.count()
-    found: dict[str, dict[str, list[Load]]] = {each: {"describe": [], "create": []} for each in servers}
+    found: dict[str, dict[str, list[Load]]] = {each: defaultdict(list) for each in servers}
     inserts = []
     for _ in range(ROUNDS):
-        for each, server in servers.items():
+        for (each, server), (crowd, connections) in itertools.product(
+            servers.items(), {"": CONNECTIONS, "_crowd": CROWD}.items()
+        ):
             described = called(server.client, "DescribeTrainingJob", {"TrainingJobName": "described"})
-            found[each]["describe"].append(load(server, [described] * DESCRIBES))
+            found[each][f"describe{crowd}"].append(load(server, [described] * DESCRIBES, connections))
             jobs = [job(f"made-{next(names)}", "line", **DATA) for _ in range(CREATES)]
             requests = [called(server.client, "CreateTrainingJob", values) for values in jobs]
-            found[each]["create"].append(load(server, requests))
+            found[each][f"create{crowd}"].append(load(server, requests, connections))
         inserts.append(insert_ms(database, CREATES))
     figures: dict[str, Any] = {
         each: {what: medians(loads) for what, loads in its.items()} for each, its in found.items()
@@ -177,24 +184,29 @@ def measure() -> dict[str, Any]:
 
 def table(figures: dict[str, Any]) -> list[str]:
     """Give the lines for people."""
-    lines = [f"training service, the middle of {ROUNDS} rounds over {CONNECTIONS} connections"]
-    for what, operation in {"describe": "DescribeTrainingJob", "create": "CreateTrainingJob"}.items():
+    lines = [f"training service, the middle of {ROUNDS} rounds"]
+    operations = {"describe": "DescribeTrainingJob", "create": "CreateTrainingJob"}
+    for (what, operation), (crowd, count) in itertools.product(
+        operations.items(), {"": CONNECTIONS, "_crowd": CROWD}.items()
+    ):
         for name in ("treadle", "moto"):
             if name not in figures:
                 lines.append(f"  {operation:20} {name:8} {NOT_INSTALLED}")
                 continue
-            found = figures[name][what]
-            ours = figures["treadle"][what]
+            found = figures[name][what + crowd]
+            ours = figures["treadle"][what + crowd]
             times = f"{found['per_s']:6.0f}/s   p50 {found['p50_ms']:6.2f} ms   p99 {found['p99_ms']:6.2f} ms"
             ratio = f"   ratio {ours['per_s'] / found['per_s']:.1f}, of CPU {found['cpu_ms'] / ours['cpu_ms']:.1f}"
-            lines.append(f"  {operation:20} {name:8} {times}   CPU {found['cpu_ms']:.2f} ms" + ratio * (name == "moto"))
+            asked = f"  {operation:20} {count:2} connections {name:8} {times}   CPU {found['cpu_ms']:.2f} ms"
+            lines.append(asked + ratio * (name == "moto"))
     submitted, bare = figures["submit_ms"], figures["subprocess_ms"]
     started = (
         f"submit → first line of the program {submitted:.0f} ms, of a bare subprocess {bare:.0f} ms: "
         f"{submitted - bare:.0f} more"
     )
+    jobs = 2 * CREATES * ROUNDS
     memory = [
-        f"  memory of {name}: {figures['idle_mib'][name]:.0f} MiB idle, {busy:.0f} MiB after {CREATES * ROUNDS} jobs"
+        f"  memory of {name}: {figures['idle_mib'][name]:.0f} MiB idle, {busy:.0f} MiB after {jobs} jobs"
         for name, busy in figures["busy_mib"].items()
     ]
     return [

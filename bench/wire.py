@@ -49,18 +49,18 @@ class Load:
     cpu_ms: float
 
 
-def load(server: Server, requests: Sequence[bytes]) -> Load:
-    """Send all requests over a few connections; a server that closes them is asked over new ones."""
+def load(server: Server, requests: Sequence[bytes], connections: int = CONNECTIONS) -> Load:
+    """Send all requests over so many connections; a server that closes them is asked over new ones."""
     times: list[float] = []
     used, begun = cpu_seconds(server.pid), time.perf_counter()
     # The client shares the machine with the server: the less it takes, the more of what is measured is the server's.
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_load(server.client.url, requests, times))
+        runner.run(_load(server.client.url, requests, times, connections))
     lasted, used = time.perf_counter() - begun, cpu_seconds(server.pid) - used
     return Load(len(requests) / lasted, sorted(times), used / len(requests) * 1000)
 
 
-async def _load(url: str, requests: Sequence[bytes], times: list[float]) -> None:
+async def _load(url: str, requests: Sequence[bytes], times: list[float], connections: int) -> None:
     address = urlsplit(url)
     host, port = address.hostname or "", address.port or 80
     waiting = iter(requests)
@@ -72,7 +72,7 @@ async def _load(url: str, requests: Sequence[bytes], times: list[float]) -> None
             if await talk.over:
                 return
 
-    await asyncio.gather(*(one() for _ in range(CONNECTIONS)))
+    await asyncio.gather(*(one() for _ in range(connections)))
 
 
 class _Talk(asyncio.Protocol):
