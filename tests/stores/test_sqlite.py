@@ -106,6 +106,28 @@ async def test_a_killed_writer_loses_nothing_that_was_confirmed(tmp_path: Path) 
     await store.close()
 
 
+READER = """
+import sqlite3, sys
+database = sqlite3.connect(sys.argv[1])
+print(database.execute("SELECT count(*) FROM runs").fetchone()[0])
+database.close()
+"""
+
+
+async def test_a_process_that_closes_the_file_takes_nothing_along(tmp_path: Path) -> None:
+    """Who closes last tidies the log away: while a store has the file open, nobody else is the last."""
+    path = tmp_path / "runs.db"
+    store = SqliteRunStore(path)
+    for number in range(1, 4):
+        await store.save(msgspec.structs.replace(RUN, run_id=str(number)))
+        done = await asyncio.to_thread(
+            subprocess.run, [sys.executable, "-c", READER, str(path)], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.split() == [str(number)]
+        assert path.with_name("runs.db-wal").exists()
+    await store.close()
+
+
 async def test_a_write_that_fails_harms_no_other(tmp_path: Path) -> None:
     """Writes that are committed together fail alone."""
     store = SqliteRunStore(tmp_path / "runs.db")

@@ -17,6 +17,7 @@ Files are opened at the first use and are readable by their user alone: state ho
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import queue
 import sqlite3
@@ -209,8 +210,11 @@ def _settle(outcomes: Sequence[_Outcome]) -> None:
 def _connect(path: Path) -> sqlite3.Connection:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        # SQLite would make it with the umask's mode; its side files take the mode of the main one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # SQLite would make it with the umask's mode; its side files take the mode of the main one. One that is there is
+        # not opened: to close it would let go of all locks that this process has on it, and the next process that
+        # closes it would take itself for the last and remove the log under us (sqlite.org/howtocorrupt.html, 2.2).
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
     except OSError as error:
         raise StoreError(
             f"The database {path} cannot be opened: {error.strerror or error}.",
