@@ -227,7 +227,8 @@ async def running(
             version=__version__,
             public_url=public_url,
         )
-        home.publish(endpoint)
+        with _writing(home):
+            home.publish(endpoint)
         stack.callback(home.withdraw)
         yield Running(
             endpoint, wired.supervisor, lambda: _first(wired.supervisor.run(), looking, *(each() for each in broken))
@@ -449,9 +450,22 @@ def _listening(host: str, port: int, home: Home) -> Iterator[socket.socket]:
     """Listen, where the last service of this home listened if any port will do."""
     with _told(host, port):
         listener = _again(host, home) if port == 0 else _bound(host, port)
-        write_whole(home.port_file, str(listener.getsockname()[1]).encode())
     with listener:
+        with _writing(home):
+            write_whole(home.port_file, str(listener.getsockname()[1]).encode())
         yield listener
+
+
+@contextlib.contextmanager
+def _writing(home: Home) -> Iterator[None]:
+    """Say that it is the home that cannot be written to."""
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"The service cannot write to its home {home.root}: {error.strerror or error}.",
+            hint="Make room there, or set TREADLE_HOME to another directory.",
+        ) from error
 
 
 @contextlib.contextmanager
