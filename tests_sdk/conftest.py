@@ -22,23 +22,12 @@ BUCKET = "sdk-default-bucket"
 ROLE = "arn:aws:iam::000000000000:role/Training"
 _PATIENCE = 60.0
 
-# The SDKs' telemetry goes to an address of its own on the internet.
-_SETTINGS = """\
-SchemaVersion: '1.0'
-SageMaker:
-  PythonSDK:
-    Modules:
-      TelemetryOptOut: true
-"""
-
 
 @pytest.fixture(scope="module", autouse=True)
 def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     """Run the service, with the images registered; this process's environment is as `treadle env` says."""
     place = tmp_path_factory.mktemp("service")
-    settings = place / "settings.yaml"
-    settings.write_text(_SETTINGS)
-    for name in [each for each in os.environ if each.startswith(("AWS_", "TREADLE_"))]:
+    for name in [each for each in os.environ if each.startswith(("AWS_", "SAGEMAKER_", "TREADLE_"))]:
         del os.environ[name]
     nowhere = str(place / "no-aws-config")
     os.environ.update(
@@ -46,7 +35,6 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         AWS_CONFIG_FILE=nowhere,
         AWS_SHARED_CREDENTIALS_FILE=nowhere,
         AWS_EC2_METADATA_DISABLED="true",
-        SAGEMAKER_USER_CONFIG_OVERRIDE=str(settings),
     )
     for image in ("image", "framework"):
         subprocess.run([TREADLE, "images", "add", HERE / image], check=True)

@@ -27,7 +27,7 @@ from sagemaker.xgboost.estimator import XGBoost  # noqa: E402
 
 @pytest.fixture(scope="module")
 def session() -> Session:
-    """Give a session; without a bucket it would ask for the account at an address that no setting changes."""
+    """Give a session with a bucket of its own."""
     return Session(default_bucket=BUCKET)
 
 
@@ -87,6 +87,21 @@ def test_script_mode(
     assert attached.hyperparameters()["factor"] == "3"
     attached.logs()
     assert "total=21;" in capsys.readouterr().out
+
+
+def test_no_session(data: str, members: Callable[[str], dict[str, str]]) -> None:
+    """Without a session of its own, an estimator uses the default bucket, which `treadle env` settles."""
+    fitted = Estimator(
+        "sdk-plain",
+        role=ROLE,
+        instance_count=1,
+        instance_type="ml.m5.large",
+        volume_size=1,
+        hyperparameters={"factor": 3},
+    )
+    fitted.fit({"train": data}, logs=False)
+    assert fitted.model_data.startswith("s3://sagemaker-us-east-1-000000000000/")
+    assert members(fitted.model_data) == {"sum": "21\n"}
 
 
 def test_plain_image(session: Session, data: str, members: Callable[[str], dict[str, str]]) -> None:

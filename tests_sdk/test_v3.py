@@ -26,7 +26,7 @@ SANDBOX = "namespace"
 
 @pytest.fixture(scope="module")
 def session() -> Session:
-    """Give a session; without a bucket it would ask for the account at an address that no setting changes."""
+    """Give a session with a bucket of its own."""
     return Session(default_bucket=BUCKET)
 
 

@@ -8,9 +8,11 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from treadle.aws import sigv4
 from treadle.home import Endpoint, Home
@@ -246,3 +248,17 @@ def test_env(treadle: Run, service: Service, home: Home) -> None:
     back = treadle("env", "--unset").stdout.splitlines()
     assert back[0] == "unset AWS_ENDPOINT_URL"
     assert len(back) == 6
+
+
+def test_env_of_the_sdks(treadle: Run, service: Service, home: Home) -> None:
+    """Their default bucket and telemetry are settled in a file; one that is configured otherwise is left alone."""
+    del service
+    name = "SAGEMAKER_ADMIN_CONFIG_OVERRIDE"
+    path = json.loads(treadle("env", "--json").stdout)[name]
+    assert Path(path) == home.root / "sagemaker-sdk.yaml"
+    modules = yaml.safe_load(Path(path).read_text())["SageMaker"]["PythonSDK"]["Modules"]
+    bucket = "sagemaker-us-east-1-000000000000"
+    assert modules == {"TelemetryOptOut": True, "Session": {"DefaultS3Bucket": bucket}}
+    assert f"unset {name}" in treadle("env", "--unset", **{name: path}).stdout
+    assert name not in treadle("env", **{name: "/etc/mine.yaml"}).stdout
+    assert name not in treadle("env", "--unset", **{name: "/etc/mine.yaml"}).stdout

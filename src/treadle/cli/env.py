@@ -1,8 +1,14 @@
-"""`treadle env`: what a shell must export so that boto3 and the AWS CLI talk to the training service."""
+"""`treadle env`: what a shell must export so that boto3, the AWS CLI and the SDKs talk to the training service.
+
+The SageMaker SDKs look their default bucket up, and report how they are used, at addresses that no setting of AWS
+changes. Both can be settled in a configuration file. It is named as the administrator's, so that the user's own counts
+more.
+"""
 
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from collections.abc import Mapping
 from typing import Final
@@ -11,7 +17,7 @@ import click
 
 from treadle.cli import local
 from treadle.cli.options import examples, json_option
-from treadle.home import Home
+from treadle.home import Endpoint, Home, write_whole
 
 __all__ = ["NAMES", "env"]
 
@@ -22,6 +28,17 @@ NAMES: Final = (
     "AWS_REGION",
     "AWS_DEFAULT_REGION",
 )
+_SDK: Final = "SAGEMAKER_ADMIN_CONFIG_OVERRIDE"
+_SDK_FILE: Final = "sagemaker-sdk.yaml"
+_SDK_SETTINGS: Final = """\
+SchemaVersion: '1.0'
+SageMaker:
+  PythonSDK:
+    Modules:
+      TelemetryOptOut: true
+      Session:
+        DefaultS3Bucket: sagemaker-{region}-{account}
+"""
 # A session token left over from real AWS would be sent along, and refused.
 _UNWANTED: Final = "AWS_SESSION_TOKEN"
 
@@ -48,7 +65,8 @@ def env(shell: str, unset: bool, as_json: bool) -> None:
     The service is started in the background when it does not run, and stays until treadle serve --stop.
     """
     if unset:
-        click.echo("\n".join(_unset(shell, name) for name in (*NAMES, _UNWANTED)))
+        ours = (_SDK,) if _sdk_is_ours() else ()
+        click.echo("\n".join(_unset(shell, name) for name in (*NAMES, *ours, _UNWANTED)))
         return
     settings = _settings()
     if as_json:
@@ -64,7 +82,20 @@ def _settings() -> Mapping[str, str]:
     endpoint = local.stay()
     key, secret = Home.find().credentials()
     values = (endpoint.url, key, secret, endpoint.region, endpoint.region)
-    return dict(zip(NAMES, values, strict=True))
+    return dict(zip(NAMES, values, strict=True)) | _sdk(endpoint)
+
+
+def _sdk(endpoint: Endpoint) -> dict[str, str]:
+    """Write the SDKs' configuration, and give the variable that names it; none where it names another one already."""
+    if os.environ.get(_SDK) and not _sdk_is_ours():
+        return {}
+    path = Home.find().root / _SDK_FILE
+    write_whole(path, _SDK_SETTINGS.format(region=endpoint.region, account=endpoint.account).encode())
+    return {_SDK: str(path)}
+
+
+def _sdk_is_ours() -> bool:
+    return os.environ.get(_SDK) == str(Home.find().root / _SDK_FILE)
 
 
 def _set(shell: str, name: str, value: str) -> str:
