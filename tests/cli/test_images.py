@@ -24,7 +24,10 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def test_images_come_and_go(image: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """add, ls and rm say what they did; the directory stays."""
     assert run(["images", "ls"]) == 0
-    others = "Other images need Docker or Podman, and neither answers.\n"
+    others = (
+        "Other images need Docker or Podman, and neither answers; scripts for AWS's images of frameworks run with "
+        "Treadle's own Python.\n"
+    )
     assert capsys.readouterr() == ("", f"No images. `treadle images add DIRECTORY` registers one.\n{others}")
     assert run(["images", "add", str(image)]) == 0
     assert capsys.readouterr().out == f"digits runs python 'train it.py' in {image}\n"

@@ -348,6 +348,9 @@ print(os.read(status, 1000).decode(), process.returncode)
 """
 
 
+_LOOK = "id -u; hostname; ls /opt/ml; ls $D/hidden; grep CapEff /proc/self/status"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="everything here is tried without privileges already")
 def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
     """Where the kernel allows user namespaces, nobody in particular gets the same surroundings, and no capability."""
@@ -363,11 +366,13 @@ def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
         (directory / "hidden/secret").touch()
         (directory / "etc-hosts").write_text("127.0.0.1 algo-1")
         shutil.copy(enter.__file__, directory / "enter.py")
-        for each in (directory, directory / "ml", directory / "hidden"):
+        (directory / "image").mkdir()
+        (directory / "changes").mkdir()
+        for each in (directory, *(directory / part for part in ("ml", "hidden", "image", "changes"))):
             os.chown(each, nobody.pw_uid, nobody.pw_gid)
         plan = {
             "kind": "namespace",
-            "argv": ["sh", "-c", "id -u; hostname; ls /opt/ml; ls $D/hidden; grep CapEff /proc/self/status; exit 5"],
+            "argv": ["sh", "-c", f"{_LOOK}; echo x > $D/image/new && cat $D/image/new; exit 5"],
             "environment": {"PATH": "/usr/bin:/bin", "D": name},
             "directory": "/",
             "ml": f"{name}/ml",
@@ -376,7 +381,7 @@ def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
             "hidden": [f"{name}/hidden"],
             "readable": [],
             "mounts": [],
-            "layers": [],
+            "layers": [[f"{name}/image", f"{name}/changes"]],
             "network": False,
             "network_namespace": None,
         }
@@ -390,8 +395,11 @@ def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
             text=True,
             check=True,
         )
-    if "user namespace" in done.stdout:
-        pytest.skip(f"the kernel does not allow it: {done.stdout.strip()}")
+        if "user namespace" in done.stdout:
+            pytest.skip(f"the kernel does not allow it: {done.stdout.strip()}")
+        # Who may make overlays by himself writes above the image, others into it: it is his.
+        left = [*(directory / "image").iterdir(), *(directory / "changes").glob("written/*")]
+        assert [each.name for each in left] == ["new"]
     *seen, ended = done.stdout.splitlines()
-    assert seen == [str(nobody.pw_uid), "algo-1", "mine", "CapEff:\t0000000000000000"]
+    assert seen == [str(nobody.pw_uid), "algo-1", "mine", "CapEff:\t0000000000000000", "x"]
     assert ended.split() == ["5"]

@@ -72,7 +72,10 @@ def _others() -> str:
     try:
         return f"Other names are images for {Engine.find().name}."
     except LaunchError:
-        return "Other images need Docker or Podman, and neither answers."
+        return (
+            "Other images need Docker or Podman, and neither answers; scripts for AWS's images of frameworks run with "
+            "Treadle's own Python."
+        )
 
 
 @images.command("rm")
