@@ -218,8 +218,12 @@ class _Index(Sequence[Line]):
 
     def __iter__(self) -> Iterator[Line]:
         with self._path.open("rb") as file:
-            for each in range(self._count):
-                yield self._read(file.fileno(), each)
+            piece, at = b"", 0
+            for number in range(self._count):
+                start, end = self._starts[2 * number], self._starts[2 * number + 1]
+                if end > at + len(piece):
+                    piece, at = os.pread(file.fileno(), max(_PIECE, end - start), start), start
+                yield _parsed(piece[start - at : end - at])
 
     def _read(self, descriptor: int, number: int) -> Line:
         start, end = self._starts[2 * number], self._starts[2 * number + 1]
