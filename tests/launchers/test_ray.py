@@ -105,7 +105,7 @@ async def test_a_scratch_directory_of_others_is_not_used(plane: Plane, scratch: 
 
 async def test_what_a_lost_host_left_is_removed_by_the_next(plane: Plane, scratch: Path) -> None:
     """By the lock that nobody holds any more; who is at work keeps what is his."""
-    left = scratch / "ns" / "old" / "1" / "algo-1"
+    left = scratch / "another-service" / "old" / "1" / "algo-1"
     (left / "ml").mkdir(parents=True)
     (left / "lock").touch()
     one, two = HostActor(), HostActor()
@@ -134,7 +134,7 @@ asyncio.run(main())
 
 
 async def test_an_agent_whose_lease_is_over_ends(plane: Plane) -> None:
-    """Its launcher is killed: the program ends, nothing is told, and the agent goes."""
+    """Its launcher is killed: the program ends, nothing is told, the agent goes, and nothing is left of it."""
     given = msgspec.json.encode(plane.launch(leased=True)).decode()
     launcher = subprocess.Popen([sys.executable, "-c", LEASED, given], stdout=subprocess.PIPE, text=True)
     assert launcher.stdout is not None
@@ -147,8 +147,7 @@ async def test_an_agent_whose_lease_is_over_ends(plane: Plane) -> None:
         launcher.stdout.close()
     assert await gone(agent)
     assert "ended" not in plane.kinds
-    assert "whoever launched this agent is gone" in (plane.directory / "host" / "agent.log").read_text()
-    assert not (plane.directory / "host" / "ml").exists()
+    assert not (plane.directory / "host").exists()
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 from tests.end_to_end.world import BUCKET, Process, World
 from tests.ray.nodes import HEAD, Cluster
 from tests.waiting import until
+from treadle.agent.data import DIRECTORIES, IMAGE
 from treadle.objects.filesystem import FilesystemObjects
 
 SERVICE_PORT = 4585
@@ -71,4 +72,6 @@ def world(place: Path, cluster: Cluster, certificate: tuple[Path, Path]) -> Iter
     made.close()
     for node in nodes:
         assert not node.processes("treadle.agent"), node.address
-        assert [each.name for each in node.scratch.glob("*/*/*/*")] == []
+        # Of a host whose actor was killed while it began, the next host on the node removes its launch file and log.
+        left = [each for each in node.scratch.glob("*/*/*/*/*") if each.name in {IMAGE, *DIRECTORIES}]
+        assert [str(each) for each in left] == []

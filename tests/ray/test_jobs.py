@@ -154,6 +154,29 @@ def test_two_hosts_on_one_machine_have_a_network_of_their_own(world: RayWorld, c
         cluster.remove(node)
 
 
+def test_nodes_without_namespaces(world: RayWorld) -> None:
+    """The last resort: paths below SAGEMAKER_BASE_DIR, also that of whom to trust; the service is reached all the same."""
+    world.service.signal(signal.SIGTERM)
+    assert world.service.ended().code == 0
+    world.sandbox = "plain"
+    world.begin()
+    world.put("train/a.csv", b"1,2\n")
+    world.image(
+        "plain",
+        """
+import boto3
+say(boto3.client("s3").get_object(Bucket="data", Key="train/a.csv")["Body"].read())
+(MODEL / "m").write_text((ML / "input/data/train/a.csv").read_text())
+""",
+    )
+    world.create("plain", "plain", InputDataConfig=[world.channel("train/")])
+    found = world.ended("plain")
+    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    assert world.log("plain") == ["b'1,2\\n'"]
+    assert world.model("plain") == {"m": b"1,2\n"}
+    assert "[treadle] sandbox: plain" in world.log("plain", own=True)[0]
+
+
 def test_every_input_mode(world: RayWorld) -> None:
     """What cannot be shown as it lies is copied, read-only; what is piped comes through the network, epoch by epoch."""
     for number in range(300):

@@ -19,6 +19,7 @@ from treadle.agent.sandbox.choice import choose
 from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.work import Tools
 from treadle.errors import ObjectError
+from treadle.home import remove_tree
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.seams import HostLaunch, HostObjects
 
@@ -71,8 +72,9 @@ async def _run(launch: HostLaunch, entrance: Entrance | None) -> int:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, host.leave)
+    gone = asyncio.Event()
     if launch.leased:
-        loop.add_reader(sys.stdin.fileno(), _unleased, loop, host)
+        loop.add_reader(sys.stdin.fileno(), _unleased, loop, host, gone)
     code = 0
     try:
         await host.run()
@@ -80,14 +82,17 @@ async def _run(launch: HostLaunch, entrance: Entrance | None) -> int:
         _log.exception("the agent has failed")
         code = 1
     logging.shutdown()
+    if gone.is_set():
+        remove_tree(Path(launch.directory))  # nobody will come for what is left of it
     # A download that nobody waits for any more may still be under way in a thread, which a normal exit would join.
     os._exit(code)
 
 
-def _unleased(loop: asyncio.AbstractEventLoop, host: Host) -> None:
+def _unleased(loop: asyncio.AbstractEventLoop, host: Host, gone: asyncio.Event) -> None:
     """Nobody writes to the pipe, so this is its end."""
     _log.warning("whoever launched this agent is gone")
     loop.remove_reader(sys.stdin.fileno())
+    gone.set()
     host.leave()
 
 

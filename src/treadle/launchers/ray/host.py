@@ -4,9 +4,9 @@ The agent is a process of its own, in a session of its own, as on one machine. I
 this process has: however this process ends, with its node's raylet or without, the agent sees the pipe close and ends
 its program.
 
-A node keeps hosts' directories below `TREADLE_SCRATCH`, by default in the directory for temporary files. Whoever uses a
-directory holds a lock on it, which the kernel lets go of; so what a killed actor left behind is known for nobody's, and
-the next host on the node removes it.
+A node keeps hosts' directories below `TREADLE_SCRATCH`, by default in the directory for temporary files. An agent whose
+lease is over removes its own. Whoever uses a directory holds a lock on it, which the kernel lets go of; so what both
+left behind, because the machine went down, is known for nobody's, and the next host on the node removes it.
 """
 
 from __future__ import annotations
@@ -53,8 +53,8 @@ class HostActor:
             return f"it has Treadle {__version__}, the service has {version}: install the same version on all nodes"
         launch = msgspec.json.decode(given, type=HostLaunch)
         try:
-            root = scratch() / namespace
-            directory = root / launch.job / str(launch.attempt) / launch.host
+            root = scratch()
+            directory = root / namespace / launch.job / str(launch.attempt) / launch.host
             with _alone(root):
                 _remove_what_is_nobodys(root)
                 directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -67,7 +67,7 @@ class HostActor:
             directory=str(directory),
             endpoint_file="",
             leased=True,
-            hidden=[str(root.parent)],
+            hidden=[str(root)],
             gpus=_assigned() if gpus is None else gpus,
         )
         try:
@@ -116,7 +116,6 @@ def _assigned() -> list[str]:
 
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[None]:
-    root.mkdir(mode=0o700, exist_ok=True)
     held = _locked(root / _LOCK)
     try:
         yield
@@ -132,7 +131,7 @@ def _locked(path: Path) -> int:
 
 
 def _remove_what_is_nobodys(root: Path) -> None:
-    for directory in root.glob("*/*/*"):
+    for directory in root.glob("*/*/*/*"):
         try:
             held = os.open(directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
