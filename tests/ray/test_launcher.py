@@ -103,4 +103,4 @@ def test_a_machine_that_is_no_node(cluster: Cluster, place: Path) -> None:
     assert done.returncode == 2, done.stderr
     assert "There is no Ray cluster at '10.77.0.1:6380'" in done.stderr
     assert "`ray start --address=HOST:6379 --num-cpus=0`" in done.stderr
-    print(done.stderr)
+    assert len(done.stderr.splitlines()) == 2, "and nothing of Ray's"

@@ -9,6 +9,7 @@ Names: a placement group `NAMESPACE/JOB/ATTEMPT`, its actors `JOB/ATTEMPT/HOST` 
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -222,13 +223,28 @@ def main(address: str, namespace: str) -> None:
 
     try:
         _check_reachable(address)
-        ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level="error")
+        with _quietly():
+            ray.init(address=address, namespace=namespace, log_to_driver=False, logging_level="error")
     except Exception as error:  # noqa: BLE001  (as above)
         answer({"problem": _plainly(error)})
         return
     answer({"value": ray.__version__})
     threading.Thread(target=_serve_and_end, args=(answer, namespace), daemon=True).start()
     threading.Event().wait()
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Let nobody see what Ray writes: where this machine is no node, it ends the process with pages of a stack."""
+    sys.stderr.flush()
+    shown, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(shown, 2)
+        os.close(shown)
+        os.close(nowhere)
 
 
 def _check_reachable(address: str) -> None:

@@ -46,6 +46,7 @@ _LONGEST_BETWEEN: Final = 60.0
 _LONGEST_LINE: Final = 16 << 20
 # A clerk that has answered nothing for so long is given up; Ray's calls can hang.
 _MUTE: Final = 120.0
+_ENDED: Final = b'{"problem": "Ray has ended its driver at once, as it does where this machine is no node of it"}'
 
 
 class _Handle(msgspec.Struct, frozen=True):
@@ -307,7 +308,7 @@ class _Clerk:
         said: Mapping[str, Any] = {"problem": "it does not answer"}
         try:
             async with asyncio.timeout(_CONNECT):
-                said = json.loads(await _line(process) or b'{"problem": "its driver has ended at once"}')
+                said = json.loads(await _line(process) or _ENDED)
         except TimeoutError:
             pass
         if problem := said.get("problem"):
