@@ -132,11 +132,7 @@ def _locked(path: Path) -> int:
 
 def _remove_what_is_nobodys(root: Path) -> None:
     for directory in root.glob("*/*/*/*"):
-        try:
-            held = os.open(directory / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:  # somebody has it, or it is no host's directory
-            continue
-        sys.stderr.write(f"removing {directory}, which a host left behind\n")
-        remove_tree(directory)
-        os.close(held)
+        with contextlib.suppress(OSError), (directory / _LOCK).open("rb") as held:  # else it is no host's directory
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)  # else somebody has it
+            sys.stderr.write(f"removing {directory}, which a host left behind\n")
+            remove_tree(directory)
