@@ -12,7 +12,7 @@ BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-container test-ray test-gpu test-sdk check bench bench-peers docs clean
+.PHONY: help demo test test-container test-ray test-gpu test-sdk storm check bench bench-peers docs clean
 
 help: ## Show this.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{ printf "%-14s %s\n", $$1, $$2 }'
@@ -61,6 +61,10 @@ test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made .venv
 # A cluster of network namespaces; Ray is 290 MB, installed once. The namespace that the tests begin in goes with them.
 test-ray: .venv-ray/.made ## Run the tests with a real Ray cluster (root, Linux).
 	unshare --net sh -c 'ip link set lo up && exec .venv-ray/bin/python -m pytest -m ray tests/contracts tests/ray'
+
+# Twenty minutes, or so many seconds: make storm SECONDS=300. The tests have a short one.
+storm: .venv/.dev ## Kill services, agents and programs at random while jobs run; nothing may be lost.
+	$(BIN)/python -m tests.end_to_end.storm $(or $(SECONDS),1200)
 
 check: .venv/.dev ## Lint, format, types, import layers.
 	$(BIN)/ruff check

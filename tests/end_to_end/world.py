@@ -156,12 +156,12 @@ class World:
 
     # -- the command line ---------------------------------------------------------------------------------------------
 
-    def start(self, *arguments: str, **more: str) -> Process:
-        """Start `treadle` with arguments."""
+    def start(self, *arguments: str, module: str = "treadle.cli", **more: str) -> Process:
+        """Start `treadle`, or another module, with arguments."""
         said = self.root / f"said-{len(self.started)}"
         with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err:
             popen = subprocess.Popen(
-                [sys.executable, "-m", "treadle.cli", *arguments],
+                [sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
