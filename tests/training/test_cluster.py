@@ -55,16 +55,28 @@ async def test_hosts_know_each_others_machines(control: Control) -> None:
 
 async def test_a_job_waits_while_the_cluster_is_full(control: Control) -> None:
     """As Pending, though it would fit on an empty cluster; nobody passes it, and it begins when there is room."""
-    control.launcher.full = True
+    control.launcher.room = lambda _: False
     async with control.supervised() as supervisor:
         await supervisor.add(new_job("first", ResourceConfig=TWO))
         await control.reached("Pending", "first")
         await supervisor.add(new_job("second"))
         await control.reached("Pending", "second")
         assert control.launcher.launched == []
-        control.launcher.full = False
+        control.launcher.room = lambda _: True
         await control.ended("second")
     assert [each.job for each in control.launcher.launched] == ["first", "first", "second"]
+
+
+async def test_what_is_preferred_second_when_there_is_no_room_for_the_first(control: Control) -> None:
+    """Of InstancePreferences a job gets the first that the cluster has room for at this moment."""
+    control.launcher.room = lambda needs: all(each.cpus < 4 for each in needs.values())
+    preferences = [{"InstanceType": "ml.m5.xlarge"}, {"InstanceType": "ml.m5.large"}]
+    resources = {"InstancePreferences": preferences, "InstanceCount": 2, "VolumeSizeInGB": 1}
+    async with control.supervised() as supervisor:
+        await supervisor.add(new_job(ResourceConfig=resources))
+        job = await control.ended()
+    assert (job.status, job.request["ResourceConfig"]["SelectedInstanceType"]) == ("Completed", "ml.m5.large")
+    assert "Pending" not in path_of(job)
 
 
 async def test_a_job_that_begins_at_once_was_never_pending(control: Control) -> None:
@@ -77,7 +89,7 @@ async def test_a_job_that_begins_at_once_was_never_pending(control: Control) -> 
 
 async def test_a_stop_while_the_cluster_is_full(control: Control) -> None:
     """What it had asked for is given back."""
-    control.launcher.full = True
+    control.launcher.room = lambda _: False
     async with control.supervised() as supervisor:
         await supervisor.add(new_job())
         await control.reached("Pending")

@@ -128,7 +128,7 @@ class ScriptedLauncher:
     """`seams.Launcher` whose hosts are tasks of this event loop.
 
     `launched` holds every `HostLaunch` in order; `refusal` makes the next launches fail; a handle is the host's number.
-    With a `capacity` that has `machines` it is a cluster: `full` makes it keep no room, `kept` has who has some.
+    With a `capacity` that has `machines` it is a cluster: `room` says whether there is room, `kept` has who has some.
     A script that ends with `Refused` has been told that its attempt is over; other exceptions come out of `finished`.
     """
 
@@ -136,7 +136,7 @@ class ScriptedLauncher:
         self.script = script
         self.launched: list[HostLaunch] = []
         self.refusal = ""
-        self.full = False
+        self.room: Callable[[Mapping[str, Capacity]], bool] = lambda _needs: True
         self.kept: dict[str, int] = {}
         self._capacity = capacity or Capacity(cpus=8, memory=32 << 30)
         self._handler = handler
@@ -156,8 +156,8 @@ class ScriptedLauncher:
         return self._capacity
 
     async def reserve(self, job: str, attempt: int, needs: Mapping[str, Capacity]) -> Room | None:
-        """Keep room, of which there is always enough unless `full`."""
-        if self.full:
+        """Keep room, if the test says that there is some."""
+        if not self.room(needs):
             return None
         self.kept[job] = attempt
         return Room(addresses={host: f"192.0.2.{number}" for number, host in enumerate(needs, 1)})

@@ -46,6 +46,7 @@ from treadle.seams import (
     Objects,
     Report,
     ReportAnswer,
+    Room,
 )
 from treadle.training import images, instances, outputs, spec
 from treadle.training.hosts import host_names, instance_types, selections
@@ -603,12 +604,13 @@ class Supervisor:
             if live.busy or time.monotonic() < self._ask_again:
                 return  # the cluster is asked whether there is room for it, or will be
             used = list(self._taken.values())
-            way = next((each for each in _ways(live.job, capacity) if _fits(each.need.capacity, capacity, used)), None)
-            if way is None:
+            ways = [each for each in _ways(live.job, capacity) if _fits(each.need.capacity, capacity, used)]
+            if not ways:
                 return
             if capacity.machines is not None:
-                live.task = self._spawn(self._told(name, self._place_on_cluster(live, way, capacity)))
+                live.task = self._spawn(self._told(name, self._place_on_cluster(live, ways, capacity)))
                 return
+            way = ways[0]
             del self._queue[name]
             self._taken[name] = way.need.capacity
             live.task = self._spawn(self._told(name, self._launch(live, way)))
@@ -624,26 +626,31 @@ class Supervisor:
 
     # -- placing ------------------------------------------------------------------------------------------------------
 
-    async def _place_on_cluster(self, live: _Live, way: Way, capacity: Capacity) -> None:
-        """Launch a job if the cluster keeps room for all its hosts; else it stays where it is in the queue."""
+    async def _place_on_cluster(self, live: _Live, ways: Sequence[Way], capacity: Capacity) -> None:
+        """Launch a job in the first way that the cluster keeps room for; else it stays where it is in the queue."""
         name = live.job.name
+        await self._kill(live.job.abandoned)
+        for way in ways:
+            room = await self._room(live, way, capacity)
+            if name not in self._queue:
+                return  # it was stopped meanwhile
+            if room is not None:
+                del self._queue[name]
+                self._taken[name] = way.need.capacity
+                self._wake.set()  # the next one in the queue may have its turn
+                await self._launch(live, way, room.addresses)
+                return
+        self._ask_again = time.monotonic() + self._tick
+        await self._apply(live, Waiting(self._clock()))
+
+    async def _room(self, live: _Live, way: Way, capacity: Capacity) -> Room | None:
+        """Ask for room for all hosts of the job's next attempt."""
         needs = {host: instances.need(kind, capacity).capacity for host, kind in instance_types(way.request).items()}
         try:
-            await self._kill(live.job.abandoned)
-            room = await self._launcher.reserve(name, live.job.attempt + 1, needs)
+            return await self._launcher.reserve(live.job.name, live.job.attempt + 1, needs)
         except LaunchError as error:
-            _log.warning("%s waits: %s", name, error.message)
-            room = None
-        if name not in self._queue:
-            return  # it was stopped meanwhile
-        if room is None:
-            self._ask_again = time.monotonic() + self._tick
-            await self._apply(live, Waiting(self._clock()))
-            return
-        del self._queue[name]
-        self._taken[name] = way.need.capacity
-        self._wake.set()  # the next one in the queue may have its turn
-        await self._launch(live, way, room.addresses)
+            _log.warning("%s waits: %s", live.job.name, error.message)
+            return None
 
     async def _launch(self, live: _Live, way: Way, addresses: Mapping[str, str] | None = None) -> None:
         """Begin an attempt; `addresses` of the hosts' machines on a cluster."""

@@ -67,21 +67,22 @@ class Clerk:
         wanted = f"{self._namespace}/{job}/{attempt}"
         for name in self._groups(job):
             if name != wanted:
-                self._remove(name)
-        try:
-            group = get_placement_group(wanted)
-        except ValueError:
-            group = placement_group(bundles, strategy=strategy, name=wanted, lifetime="detached")
-        table = placement_group_table(group)
-        if (table["strategy"], group.bundle_specs) != (strategy, bundles):
-            self._remove(wanted)  # it was asked for when the cluster, or what the job prefers, was another
-            return None
+                _remove(name)
         deadline = time.monotonic() + _READY
-        while table["state"] != "CREATED":
+        group = _group(wanted)
+        while group is not None and (_strategy(group), group.bundle_specs) != (strategy, bundles):
+            # It was asked for when the cluster was another, or for another of the ways in which the job can be placed.
+            remove_placement_group(group)
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.01)
-            table = placement_group_table(group)
+            group = _group(wanted)
+        if group is None:
+            group = placement_group(bundles, strategy=strategy, name=wanted, lifetime="detached")
+        while (table := placement_group_table(group))["state"] != "CREATED":
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.01)
         addresses = {each["NodeID"]: each["NodeManagerAddress"] for each in ray.nodes()}
         placed = table["bundles_to_node_id"]
         return [addresses[placed[number]] for number in range(len(bundles))]
@@ -89,7 +90,7 @@ class Clerk:
     def release(self, job: str) -> None:
         """Remove the groups of a job, and with them its actors."""
         for name in self._groups(job):
-            self._remove(name)
+            _remove(name)
 
     def reserved(self) -> list[tuple[str, int]]:
         """Give job and attempt of all groups."""
@@ -99,10 +100,9 @@ class Clerk:
     def launch(self, job: str, attempt: int, host: str, number: int, given: str, version: str) -> None:
         """Start an actor in a bundle of the attempt's group, and the agent in it. Raises `ProblemError`."""
         name = f"{job}/{attempt}/{host}"
-        try:
-            group = get_placement_group(f"{self._namespace}/{job}/{attempt}")
-        except ValueError:
-            raise ProblemError("the room that was kept for it is gone") from None
+        group = _group(f"{self._namespace}/{job}/{attempt}")
+        if group is None:
+            raise ProblemError("the room that was kept for it is gone")
         bundle = group.bundle_specs[number]
         actor = (
             ray.remote(HostActor)
@@ -174,12 +174,22 @@ class Clerk:
             if each["name"].startswith(prefix) and each["state"] != "REMOVED":
                 yield str(each["name"])
 
-    def _remove(self, name: str) -> None:
-        try:
-            group = get_placement_group(name)
-        except ValueError:
-            return
+
+def _group(name: str) -> Any:
+    """Give a placement group, None where there is none of that name."""
+    try:
+        return get_placement_group(name)
+    except ValueError:
+        return None
+
+
+def _remove(name: str) -> None:
+    if (group := _group(name)) is not None:
         remove_placement_group(group)
+
+
+def _strategy(group: Any) -> str:
+    return str(placement_group_table(group)["strategy"])
 
 
 def _plainly(error: Exception) -> str:
