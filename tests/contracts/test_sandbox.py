@@ -307,6 +307,16 @@ async def test_what_a_trial_finds(tmp_path: Path, trial: dict[str, Any], problem
     assert await outcome(await PlainSandbox(entrance).start(command(tmp_path, "echo on"))) == (0, "on\n")
 
 
+async def test_an_entrance_that_was_killed(tmp_path: Path) -> None:
+    """Its program is not said to have started."""
+    entrance = Entrance({}, TRIAL)
+    entrance.popen.kill()
+    until(lambda: processes.identify(entrance.popen.pid) is None)
+    assert entrance.problem()
+    with pytest.raises(LaunchError, match="has ended"):
+        await PlainSandbox(entrance).start(command(tmp_path, "exit 0"))
+
+
 def test_an_entrance_that_is_not_used() -> None:
     """It ends with who has started it, however that ends, and leaves no descriptor open when it is closed."""
     before = len(list(Path("/proc/self/fd").iterdir()))

@@ -94,7 +94,7 @@ class Entrance:
         return self._problem
 
     def join(self, cgroups: Sequence[Path]) -> None:
-        """Begin to put it into control groups, for which the kernel waits until every CPU has looked up: some 10 ms."""
+        """Begin to put it into control groups: the kernel takes a grace period of RCU for that, 6 to 16 ms."""
         self._joining = threading.Thread(target=self._join, args=(cgroups,), daemon=True)
         self._joining.start()
 
@@ -105,6 +105,8 @@ class Entrance:
             self._join(cgroups)
         else:
             self._joining.join()
+        if self.popen.poll() is not None:
+            self._refusal = "the process that was up for the program has ended"
         if not self._refusal:
             self._tell({**plan, "parent": os.getpid()})
             self._refusal = self._answer(b"")
