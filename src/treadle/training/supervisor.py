@@ -792,6 +792,10 @@ class Supervisor:
         alive = [each for each in leaving.handles if await self._launcher.alive(each)]
         if alive and time.monotonic() < leaving.deadline:
             return
+        # To the end, also of this service: what is left on a cluster would be kept from others until the next one.
+        await self._whole(self._left(leaving))
+
+    async def _left(self, leaving: _Leaving) -> None:
         async with self._cleaning:
             if leaving in self._leaving:  # else the job has been deleted meanwhile
                 await self._leave_behind(leaving)
