@@ -379,6 +379,7 @@ class Storm:
 
     def _calm_down(self) -> None:
         """Let everything end, and look at all of it."""
+        until(lambda: not self._ballast.exists(), what="there is room on the disk")
         for entry in self._living():
             with _unless_gone(entry):
                 entry.saw(self.world.describe(entry.name))
