@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import gzip
 import ssl
-import subprocess
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -16,6 +15,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, strategies
 
+from tests.certificates import self_signed
 from treadle.errors import TransportError, TransportFault
 from treadle.http.client import HttpTransport
 from treadle.seams import Request
@@ -407,16 +407,10 @@ async def test_a_document_does_not_frame_requests(start: Start, transport: HttpT
 
 @pytest.fixture(scope="module")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("tls") / "both.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    where = ["-keyout", str(path), "-out", str(path.with_suffix(".crt")), "-days", "1", "-subj", "/CN=127.0.0.1"]
-    where += ["-addext", "subjectAltName=IP:127.0.0.1"]
-    try:
-        subprocess.run([*command, *where], check=True, capture_output=True)
-    except FileNotFoundError:
-        pytest.skip("openssl, which makes the certificate, is not installed")
-    path.write_text(path.read_text() + path.with_suffix(".crt").read_text())
-    return path
+    made = self_signed(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
+    both = made.key.with_name("both.pem")
+    both.write_text(made.key.read_text() + made.certificate.read_text())
+    return both
 
 
 async def test_an_untrusted_certificate(certificate: Path, start: Start, transport: HttpTransport) -> None:

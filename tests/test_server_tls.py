@@ -14,6 +14,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from tests.certificates import self_signed
 from tests.training.world import World, world
 from treadle.errors import UsageError
 from treadle.home import Home
@@ -24,18 +25,7 @@ pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    directory = tmp_path_factory.mktemp("tls")
-    made = Tls(directory / "cert.pem", directory / "key.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"),
-            *("-out", made.certificate, "-keyout", made.key),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return made
+    return self_signed(tmp_path_factory.mktemp("tls"), "DNS:localhost", "IP:127.0.0.1")
 
 
 @pytest.fixture(scope="module")

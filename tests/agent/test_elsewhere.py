@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +11,7 @@ import msgspec
 import pytest
 
 from tests.agent.plane import BUCKET, Plane, make_spec
+from tests.certificates import self_signed
 from tests.training.world import World, world
 from treadle.agent import contract, trust
 from treadle.agent.carried import bring_image, gpu_numbers
@@ -158,20 +157,7 @@ async def test_hosts_on_other_machines_have_their_machines_addresses(tmp_path: P
 
 @pytest.fixture(scope="module")
 def tls(tmp_path_factory: pytest.TempPathFactory) -> Tls:
-    if shutil.which("openssl") is None:
-        pytest.skip("openssl makes the certificate")
-    directory = tmp_path_factory.mktemp("tls")
-    made = Tls(directory / "cert.pem", directory / "key.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=service", "-addext", "subjectAltName=IP:127.0.0.1"),
-            *("-out", made.certificate, "-keyout", made.key),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return made
+    return self_signed(tmp_path_factory.mktemp("tls"), "IP:127.0.0.1")
 
 
 @pytest.fixture

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import shutil
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
+from tests.certificates import self_signed
 from treadle.agent.post import BadAnswerError, Poster
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
@@ -200,22 +199,13 @@ async def test_nobody_listens(poster: Poster) -> None:
         await poster.post("http://127.0.0.1:1/", b"", seconds=10)
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 async def test_tls(serve: Serve, poster: Poster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A certificate that the machine trusts is needed; there is no way around it."""
-    certificate, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=here"),
-            *("-addext", "subjectAltName=IP:127.0.0.1", "-out", certificate, "-keyout", key),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    made = self_signed(tmp_path, "IP:127.0.0.1")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate, key)
+    context.load_cert_chain(made.certificate, made.key)
     server = await serve([ANSWER], tls=context)
     with pytest.raises(OSError, match="CERTIFICATE_VERIFY_FAILED"):
         await poster.post(server.url, b"", seconds=10)
-    monkeypatch.setenv("SSL_CERT_FILE", certificate)
+    monkeypatch.setenv("SSL_CERT_FILE", str(made.certificate))
     assert await poster.post(server.url, b"", seconds=10) == (200, b"ok")
