@@ -61,9 +61,9 @@ _AUTHORITIES = "input/config/ca-bundle.pem"
 # A look at the checkpoints may take one part of so many of the time.
 _LOOK_SHARE = 10
 
-# Where the package is imported from: an editable installation is not below the interpreter's prefix.
 # A Python that is the system's is its package manager's.
 _SYSTEM = {Path("/"), Path("/usr"), Path("/usr/local")}
+# Where the package is imported from: an editable installation is not below the interpreter's prefix.
 _TREADLE = Path(__file__).parents[1]
 
 _log = logging.getLogger(__name__)

@@ -94,7 +94,7 @@ class FilesystemObjects:
 
         Where there was an object the last time it is looked for first: jobs ask for the same data again and again.
         """
-        if (last := self._found.get((bucket, prefix))) and _is_file(last):
+        if (last := self._found.get((bucket, prefix))) and _is_still_there(last):
             return True
         with self._bucket(bucket) as top, _translated(bucket):
             key = tree.some(top, _utf8(prefix))
@@ -200,7 +200,7 @@ class FilesystemObjects:
         if bucket_problem(bucket):
             return False
         with _translated(bucket):
-            return _kind(f"{self.root}/{bucket}") == stat.S_IFDIR
+            return tree.kind(None, f"{self.root}/{bucket}") == stat.S_IFDIR
 
     def bucket_made_at(self, bucket: str) -> float:
         """Tell when a bucket was made, in Unix seconds. Raises `BucketNotFound`."""
@@ -405,19 +405,11 @@ class FilesystemObjects:
         return beside if beside.there() else None
 
 
-def _is_file(path: bytes) -> bool:
+def _is_still_there(path: bytes) -> bool:
     try:
-        return _kind(path) == stat.S_IFREG
+        return tree.is_file(None, path)
     except OSError:
         return False  # whoever looks thoroughly says what is wrong
-
-
-def _kind(path: str | bytes) -> int:
-    """Give the type of what is there, 0 for nothing; a link is not followed."""
-    try:
-        return stat.S_IFMT(os.lstat(path).st_mode)
-    except FileNotFoundError:
-        return 0
 
 
 def _found(top: int, key: bytes) -> os.stat_result | None:

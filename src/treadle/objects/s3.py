@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 from urllib.parse import quote, unquote, urlencode
@@ -80,12 +81,7 @@ class S3Objects:
         """Give the objects whose key starts with `prefix`, in UTF-8 binary order. Raises `BucketNotFound`."""
         pages = self._pages(bucket, prefix, start_after, 1000)
         first = next(pages)  # what is wrong is told now
-        return self._listed(first, pages)
-
-    def _listed(self, first: Sequence[ObjectInfo], pages: Iterator[Sequence[ObjectInfo]]) -> Iterator[ObjectInfo]:
-        yield from first
-        for page in pages:
-            yield from page
+        return chain.from_iterable(chain((first,), pages))
 
     def holds(self, bucket: str, prefix: str = "") -> bool:
         """Tell whether the key of some object starts with `prefix`. Raises `BucketNotFound`."""
@@ -159,7 +155,7 @@ class S3Objects:
         try:
             size = 0
             etags: _Texts = []
-            for part in _one_and(first, others):
+            for part in chain((first,), others):
                 query = {"partNumber": str(len(etags) + 1), "uploadId": upload}
                 etags.append(self._asked("PUT", bucket, key, query, part).headers["etag"])
                 size += len(part)
@@ -374,8 +370,3 @@ def _parts(pieces: Iterable[bytes]) -> Iterator[bytes]:
             number += 1
     if gathered or number == 1:
         yield bytes(gathered)
-
-
-def _one_and(first: bytes, others: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from others

@@ -27,6 +27,7 @@ __all__ = [
     "Names",
     "browse",
     "is_file",
+    "kind",
     "only_name",
     "open_directory",
     "open_file",
@@ -144,12 +145,13 @@ def only_name(parent: int, name: bytes) -> bytes:
     return name
 
 
-def is_file(parent: int, name: bytes) -> bool:
+def is_file(parent: int | None, name: str | bytes) -> bool:
     """Tell whether the name is that of a regular file."""
-    return _kind(parent, name) == stat.S_IFREG
+    return kind(parent, name) == stat.S_IFREG
 
 
-def _kind(parent: int, name: bytes) -> int:
+def kind(parent: int | None, name: str | bytes) -> int:
+    """Give the type of what is in a directory, or without one at a path; 0 for nothing. A link is not followed."""
     try:
         return stat.S_IFMT(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
     except FileNotFoundError:
@@ -159,7 +161,7 @@ def _kind(parent: int, name: bytes) -> int:
 def settle(source: Path | bytes, source_parent: int | None, parent: int, name: bytes) -> None:
     """Rename a file into an object's place. Needs the bucket's lock."""
     # Trying, and looking at the error, would not do: for a directory above the file it is another one (ENOTEMPTY).
-    if _kind(parent, name) == stat.S_IFDIR:
+    if kind(parent, name) == stat.S_IFDIR:
         os.rename(source, displaced(name), src_dir_fd=source_parent, dst_dir_fd=parent)
         return
     os.rename(source, name, src_dir_fd=source_parent, dst_dir_fd=parent)

@@ -16,6 +16,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -24,7 +25,7 @@ import msgspec
 from treadle._version import __version__
 from treadle.errors import LaunchError, UsageError
 from treadle.launchers.local import AGENT_LOG
-from treadle.launchers.ray.placement import bundle, strategy
+from treadle.launchers.ray.placement import bundle, strategy, together
 from treadle.seams import Capacity, HostLaunch, Room
 
 __all__ = ["RayLauncher", "is_here"]
@@ -110,7 +111,7 @@ class RayLauncher:
     async def capacity(self) -> Capacity:
         """Give what the nodes offer to Ray; what it was when Ray does not answer. Raises `LaunchError` at first."""
         if self._capacity is None:
-            self._capacity = _together([each for _, each in await self._nodes()])
+            self._capacity = _capacity([each for _, each in await self._nodes()])
         elif time.monotonic() - self._looked >= _LOOK_AGAIN:
             if self._looking is None or self._looking.done():
                 self._looking = asyncio.create_task(self._look())
@@ -119,7 +120,7 @@ class RayLauncher:
 
     async def _look(self) -> None:
         try:
-            self._capacity = _together([each for _, each in await self._nodes()])
+            self._capacity = _capacity([each for _, each in await self._nodes()])
             self._note("")
         except LaunchError as error:
             self._note(error.message)
@@ -253,9 +254,8 @@ def _decoded(handle: str) -> _Handle:
         raise LaunchError("The host was not launched on this cluster.") from error
 
 
-def _together(machines: list[Capacity]) -> Capacity:
-    cpus, memory, gpus = (sum(getattr(each, name) for each in machines) for name in ("cpus", "memory", "gpus"))
-    return Capacity(cpus, memory, gpus, tuple(machines))
+def _capacity(machines: list[Capacity]) -> Capacity:
+    return replace(together(machines), machines=tuple(machines))
 
 
 def is_here(address: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 
 from treadle.seams import Capacity
 
-__all__ = ["Strategy", "bundle", "strategy"]
+__all__ = ["Strategy", "bundle", "strategy", "together"]
 
 Strategy: TypeAlias = Literal["PACK", "STRICT_SPREAD", "STRICT_PACK", "SPREAD"]
 """Ray's words: as few nodes as possible, a node for each, one node for all, as many nodes as possible."""
@@ -36,8 +36,16 @@ def strategy(needs: Sequence[Capacity], nodes: Sequence[Capacity]) -> Strategy:
         return "PACK"
     if _apart(needs, nodes):
         return "STRICT_SPREAD"
-    together = Capacity(*(sum(getattr(each, name) for each in needs) for name in ("cpus", "memory", "gpus")))
-    return "STRICT_PACK" if any(_fits(together, node) for node in nodes) else "SPREAD"
+    return "STRICT_PACK" if any(_fits(together(needs), node) for node in nodes) else "SPREAD"
+
+
+def together(each: Sequence[Capacity]) -> Capacity:
+    """Add up.
+
+    >>> together([Capacity(2, 8), Capacity(4, 16, 1)])
+    Capacity(cpus=6, memory=24, gpus=1, machines=None)
+    """
+    return Capacity(sum(its.cpus for its in each), sum(its.memory for its in each), sum(its.gpus for its in each))
 
 
 def _apart(needs: Sequence[Capacity], nodes: Sequence[Capacity]) -> bool:
