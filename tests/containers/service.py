@@ -245,7 +245,10 @@ class _Process:
         (directory / "containers.conf").write_text(_CONTAINERS.format(files, directory))
         (directory / "storage.conf").write_text(_STORAGE.format(directory))
         (directory / "registries.conf").write_text(_REGISTRIES.format(port))
+        # Podman 4.3 leaves every archive that it is sent in its temporary directory.
+        (directory / "tmp").mkdir()
         self._environment = os.environ | {
+            "TMPDIR": str(directory / "tmp"),
             "CONTAINERS_CONF": str(directory / "containers.conf"),
             "CONTAINERS_STORAGE_CONF": str(directory / "storage.conf"),
             "CONTAINERS_REGISTRIES_CONF": str(directory / "registries.conf"),
