@@ -7,7 +7,7 @@ document should not see (a file, a secret) is in what is said.
 from __future__ import annotations
 
 import json
-import math
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -187,21 +187,27 @@ def test_a_hostile_part_is_found(attack: Part, tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_grows_grows_evenly(make: Callable[[int], str], tmp_path: Path) -> None:
-    """Twice as much takes about twice as long, not four times."""
-    small, large = make(300), make(1200)
-    few = many = math.inf
-    for _ in range(8):  # a busy machine makes a try slower, and none faster
-        few, many = min(few, _timed(tmp_path, small)), min(many, _timed(tmp_path, large))
-        # Four times as much; sixteen times as long would be the square.
-        if many < max(0.4, 9 * few):
-            break
-    assert many < max(0.4, 9 * few)
+    """Four times as much takes some four times the steps, where the square would take sixteen times."""
+    few, many = (_lines_run(checked, tmp_path, make(size)) for size in (150, 600))
+    assert many < 6 * few
 
 
-def _timed(folder: Path, text: str) -> float:
-    started = time.process_time()
-    checked(folder, text)
-    return time.process_time() - started
+def _lines_run(work: Callable[..., object], *arguments: object) -> int:
+    """Count the lines of Python that a work runs, each as often as it runs: the same on any machine."""
+    count = 0
+
+    def trace(_frame: object, _event: str, _value: object) -> Any:
+        nonlocal count
+        count += 1
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        work(*arguments)
+    finally:
+        sys.settrace(before)
+    return count
 
 
 # ---------------------------------------------------------------------------------------------------------------------

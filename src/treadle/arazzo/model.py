@@ -13,6 +13,7 @@ which `selector_in` recognises.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Final, Literal, TypeAlias, cast
 
 import msgspec
@@ -203,7 +204,7 @@ class Step(_Object, frozen=True, kw_only=True):
     depends_on: tuple[str, ...] = ()
 
 
-class Workflow(_Object, frozen=True, kw_only=True):
+class Workflow(_Object, frozen=True, kw_only=True, dict=True):
     """Workflow Object. `inputs` is a JSON Schema (2020-12) as the document has it; None where there is none."""
 
     workflow_id: str
@@ -219,7 +220,11 @@ class Workflow(_Object, frozen=True, kw_only=True):
 
     def step(self, step_id: str) -> Step | None:
         """Give a step by its id, which is case-sensitive, or None."""
-        return next((step for step in self.steps if step.step_id == step_id), None)
+        return self._by_id.get(step_id)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Step]:
+        return {step.step_id: step for step in reversed(self.steps)}  # of two, the first
 
 
 class Components(_Object, frozen=True, kw_only=True):
@@ -231,7 +236,7 @@ class Components(_Object, frozen=True, kw_only=True):
     failure_actions: Mapping[str, FailureAction] = {}
 
 
-class Description(_Object, frozen=True, kw_only=True):
+class Description(_Object, frozen=True, kw_only=True, dict=True):
     """Arazzo Specification Object: the whole document. `components` is empty where the document has none."""
 
     arazzo: str
@@ -249,7 +254,11 @@ class Description(_Object, frozen=True, kw_only=True):
 
     def workflow(self, workflow_id: str) -> Workflow | None:
         """Give a workflow by its id, which is case-sensitive, or None."""
-        return next((workflow for workflow in self.workflows if workflow.workflow_id == workflow_id), None)
+        return self._by_id.get(workflow_id)
+
+    @cached_property
+    def _by_id(self) -> Mapping[str, Workflow]:
+        return {workflow.workflow_id: workflow for workflow in reversed(self.workflows)}  # of two, the first
 
     def source(self, name: str) -> SourceDescription | None:
         """Give a source description by its name, which is case-sensitive, or None."""

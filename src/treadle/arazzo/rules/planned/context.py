@@ -132,9 +132,13 @@ class CheckedPlans:
     checked: Checked
     workflows: Mapping[str, PlannedWorkflow]
 
-    def outputs_of(self, workflow: Workflow) -> Mapping[str, str]:
-        """Give the names of the outputs of a workflow's steps, each with the step that has it."""
-        return {name: step.step_id for step in reversed(workflow.steps) for name in step.outputs}
+    @cached_property
+    def outputs(self) -> Mapping[str, Mapping[str, str]]:
+        """The names of the outputs of each workflow's steps, each with the step that has it."""
+        return {
+            workflow.workflow_id: {name: step.step_id for step in reversed(workflow.steps) for name in step.outputs}
+            for workflow in self.checked.description.workflows
+        }
 
     @cached_property
     def steps(self) -> Sequence[CheckedStep]:

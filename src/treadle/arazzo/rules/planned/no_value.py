@@ -40,14 +40,14 @@ _NOT_CALLED_YET: Final = "`$outputs` are those of a workflow, after the step has
 def check(checked: CheckedPlans) -> Iterator[Diagnostic]:
     """Report expressions that never have a value where they stand, each once."""
     for step in checked.steps:
-        outputs = checked.outputs_of(step.workflow)
+        outputs = checked.outputs[step.workflow.workflow_id]
         for use in dict.fromkeys((*_sent(step), *_judged(step))):
             yield _found(checked, use, outputs)
     for workflow in checked.checked.description.workflows:
         planned = checked.workflows.get(workflow.workflow_id)
         for name, template in planned.outputs.items() if planned is not None else ():
             for use in _uses(template, join(workflow.pointer, "outputs", name), _WORKFLOW, _WORKFLOW):
-                yield _found(checked, use, checked.outputs_of(workflow))
+                yield _found(checked, use, checked.outputs[workflow.workflow_id])
 
 
 def _sent(step: CheckedStep) -> Iterator[_Use]:
