@@ -153,8 +153,8 @@ class Entry:
             return set(FINAL)
         found = {"fails": {"Failed"}, "waits": set()}.get(self.kind, {"Completed"})
         found |= {"Stopped"} if self.stopped else set()
-        # A job that is to stop is not tried again.
-        lost = self.agents_killed > (0 if self.stopped else self.retries)
+        # What is lost when the job has been told to stop is no failure.
+        lost = self.agents_killed > self.retries
         return found | ({"Failed"} if lost or self.programs_killed else set())
 
     def saw(self, job: dict[str, Any]) -> None:

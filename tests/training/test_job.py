@@ -227,12 +227,53 @@ def test_attempts_share_the_maximum_runtime() -> None:
     assert job.outcome == "max-runtime"
 
 
-@pytest.mark.parametrize(("reached", "end"), [(0, "Stopped"), (1, "Stopped"), (2, "Failed"), (3, "Failed")])
-def test_a_host_lost_while_stopping(reached: int, end: str) -> None:
-    """Stopped when there was nothing to save yet; else what should have been saved is lost, and that is a failure."""
+@pytest.mark.parametrize("reached", [0, 1, 2, 3])
+def test_a_host_lost_while_stopping(reached: int) -> None:
+    """Stopped, which was promised, and no retry: what it had not saved is gone, and its agent may say nothing more."""
     job = advance(ran(placed(new(retries=5)), ALL[:reached]), StopRequested(121.0))
-    job = after(job, HostLost(122.0, 1, "algo-1", "gone"), Settled(123.0))
-    assert job.status == end
+    job = advance(job, HostLost(122.0, 1, "algo-1", "gone"))
+    assert (job.hosts[0].agent, job.abandoned) == ("", ("handle-algo-1",))
+    job = advance(job, Settled(123.0))
+    assert (names(job)[-2:], job.failure_reason) == (["Stopping", "Stopped"], "")
+
+
+@pytest.mark.parametrize("reason", ["InternalServerError: no room", ""])
+def test_what_the_other_hosts_save_at_a_stop_is_kept(reason: str) -> None:
+    """One is lost, or its agent has a fault of its own; the others end in their time."""
+    job = advance(ran(placed(new(retries=1), hosts=("algo-1", "algo-2")), ALL[:2]), StopRequested(121.0))
+    job = ran(job, ALL[:2], "algo-2")
+    if reason:
+        job = ran(job, [(122.0, "ended")], outcome="failed", failure_reason=reason)
+    else:
+        job = advance(job, HostLost(122.0, 1, "algo-1", "gone"))
+    assert (job.outcome, commands(job, "algo-2")) == ("", ["stop"])
+    output = StagedOutput(bucket="b", staged="s", target="t", model=True)
+    job = ran(job, [(130.0, "uploading"), (131.0, "ended")], "algo-2", outcome="stopped", outputs=[output])
+    assert (job.outcome, job.outputs) == ("stopped", (output,))
+
+
+def test_a_host_that_is_lost_after_another_has_failed_changes_nothing() -> None:
+    """The job fails for the reason that it has, and is not tried again: it was no fault of the platform."""
+    job = placed(new(retries=3), hosts=("algo-1", "algo-2"))
+    job = ran(job, [(130.0, "ended")], outcome="failed", failure_reason="AlgorithmError: x")
+    job = advance(job, HostLost(131.0, 1, "algo-2", "gone"))
+    assert (job.outcome, job.failure_reason) == ("failed", "AlgorithmError: x")
+
+
+@pytest.mark.parametrize("retries", [0, 3])
+@pytest.mark.parametrize(
+    ("reached", "heard", "outcome"),
+    [
+        pytest.param(2, None, "max-runtime", id="training"),
+        pytest.param(2, 130.0, "failed", id="heard-of-before"),
+        pytest.param(3, None, "failed", id="uploading"),
+    ],
+)
+def test_a_host_lost_when_its_runtime_is_over(reached: int, heard: float | None, outcome: str, retries: int) -> None:
+    """MaxRuntimeInSeconds was reached, as far as anybody knows; the time of uploading is not in it."""
+    job = ran(placed(new(retries=retries, max_runtime=30)), ALL[:reached])
+    job = advance(job, HostLost(150.0, 1, "algo-1", "gone", heard))
+    assert job.outcome == (outcome if outcome != "failed" or not retries else "")
 
 
 def test_a_launch_that_fails_is_an_internal_error() -> None:

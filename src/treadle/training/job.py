@@ -123,9 +123,10 @@ class Transition(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One host of the current attempt.
 
-    `handle` is the launcher's; `agent` the id that claimed the host first; `seq` the last event taken; `reached` the
-    furthest phase reported; `outcome` is set when it has ended; `gpus` are the machine's that only it uses. `address`
-    is that of its machine, on a cluster.
+    `handle` is the launcher's; `agent` the id that claimed the host first, "" again when the host is lost; `seq` the
+    last event taken; `reached` the furthest phase reported; `trained_for` the seconds in Training, when that is over;
+    `outcome` is set when it has ended; `gpus` are the machine's that only it uses. `address` is that of its machine, on
+    a cluster.
     """
 
     name: str
@@ -134,6 +135,7 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     seq: int = 0
     reached: Phase = "placed"
     training_since: float | None = None
+    trained_for: float | None = None
     outcome: HostOutcome = ""
     exit_code: int | None = None
     failure_reason: str = ""
@@ -218,6 +220,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         if longest is not None and self.secondary_status == "Pending" and now - self.transitions[-1].start >= longest:
             return "max-pending"
         return ""
+
+    @property
+    def ending(self) -> bool:
+        """Whether all hosts are to end, whatever their programs have come to: by a stop, a limit, a host's failure."""
+        return self.stop_requested or bool(self.limit) or any(each.outcome == "failed" for each in self.hosts)
 
     def host(self, name: str) -> Host | None:
         """Give the host of that name in the current attempt, or None."""
@@ -453,12 +460,13 @@ class Announced:
 
 @dataclass(frozen=True, slots=True)
 class HostLost:
-    """A host's agent is gone, or has been silent for too long."""
+    """A host's agent is gone, or silent for too long. `heard` is when it was last heard of, if that is known."""
 
     at: float
     attempt: int
     host: str
     reason: str
+    heard: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -516,8 +524,7 @@ def commands(job: Job, host: str) -> list[Command]:
     its = job.host(host)
     if its is None or its.outcome:
         return []
-    others_failed = any(each.outcome == "failed" for each in job.hosts)
-    if job.stop_requested or job.limit or (others_failed and not job.interrupting):
+    if job.ending and not job.interrupting:
         return ["stop"]
     if job.interrupting:
         return ["interrupt"]
@@ -628,8 +635,13 @@ def _reported(job: Job, report: HostReported) -> Job:
 
 def _host_reached(job: Job, host: Host, phase: Phase, at: float) -> Job:
     reached = max(host.reached, phase, key=_ORDER.index)
-    since = at if phase == "training" and host.training_since is None else host.training_since
-    job = _replace_host(job, msgspec.structs.replace(host, reached=reached, training_since=since))
+    since, trained_for = host.training_since, host.trained_for
+    if phase == "training" and since is None:
+        since = at
+    if phase == "uploading" and since is not None and trained_for is None:
+        trained_for = max(0.0, at - since)
+    host = msgspec.structs.replace(host, reached=reached, training_since=since, trained_for=trained_for)
+    job = _replace_host(job, host)
     if job.training_started_at is None and not job.stop_requested and phase in {"downloading", "training"}:
         job = _with(job, training_started_at=max(at, job.transitions[-1].start))
     # The job downloads when one host does; it trains and uploads when all do.
@@ -650,14 +662,19 @@ def _pulling(job: Job, note: str) -> Job:
 def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
     outcome: HostOutcome = _OUTCOMES.get(event.outcome, "failed")
     reason = event.failure_reason if outcome == "failed" else ""
-    host = msgspec.structs.replace(host, outcome=outcome, exit_code=event.exit_code, failure_reason=reason, ended_at=at)
     if outcome == "failed" and reason.startswith("InternalServerError") and not job.interrupting:
-        return _broken(_replace_host(job, host), at, reason)
+        return _host_broken(job, host, at, reason)
+    host = msgspec.structs.replace(host, outcome=outcome, exit_code=event.exit_code, failure_reason=reason, ended_at=at)
     metrics = dict(job.metrics)
     for name, (value, when, *_) in event.metrics.items():
         if name not in metrics or metrics[name][1] <= when:
             metrics[name] = (value, when)
-    job = _with(_replace_host(job, host), metrics=metrics, outputs=(*job.outputs, *event.outputs))
+    return _host_over(_with(job, metrics=metrics, outputs=(*job.outputs, *event.outputs)), host, at)
+
+
+def _host_over(job: Job, host: Host, at: float) -> Job:
+    """Take a host that has ended; when it is the last one, the outcome is decided."""
+    job = _replace_host(job, host)
     if not all(each.outcome for each in job.hosts):
         return job
     # How a program ends that is interrupted means nothing, unless it was done.
@@ -725,7 +742,16 @@ def _announced(job: Job, event: Announced) -> Job:
 
 def _lost(job: Job, event: HostLost) -> Job:
     host = _current(job, event.attempt, event.host)
-    return job if host is None else _broken(job, event.at, f"{INTERNAL_ERROR} {event.reason}")
+    if host is None:
+        return job
+    if host.training_since is not None and host.trained_for is None:
+        heard = event.at if event.heard is None else event.heard
+        host = msgspec.structs.replace(host, trained_for=max(0.0, heard - host.training_since))
+    # Without its agent's id nobody can speak for it any more, should the agent be alive after all.
+    given_up = (host.handle,) if host.handle else ()
+    host = msgspec.structs.replace(host, agent="", handle="")
+    job = _with(_replace_host(job, host), abandoned=(*job.abandoned, *given_up))
+    return _host_broken(job, host, event.at, f"{INTERNAL_ERROR} {event.reason}")
 
 
 def _launch_failed(job: Job, event: LaunchFailed) -> Job:
@@ -734,36 +760,51 @@ def _launch_failed(job: Job, event: LaunchFailed) -> Job:
     return _broken(job, event.at, f"{INTERNAL_ERROR} {event.reason}")
 
 
+def _host_broken(job: Job, host: Host, at: float, reason: str) -> Job:
+    """End a host that the platform failed. One that was to end anyway has ended; else it takes the attempt with it."""
+    used_up = host.trained_for is not None and host.trained_for >= job.runtime_left
+    end: HostOutcome = "stopped" if job.ending else "max-runtime" if used_up else ""
+    if job.interrupting or not end:
+        return _broken(_replace_host(job, host), at, reason)
+    # What the others still save is kept.
+    return _host_over(job, msgspec.structs.replace(host, outcome=end, ended_at=at), at)
+
+
 def _broken(job: Job, at: float, reason: str) -> Job:
-    """End an attempt that the platform failed: begin again where RetryStrategy allows it, else the job has failed."""
+    """End an attempt that the platform failed: begin again where RetryStrategy allows it, else the job has failed.
+
+    A job that was to stop has stopped, whatever became of its hosts: that was answered.
+    """
     if job.interrupting:
         return _interrupted(job, at)
     over = _without_hosts(job, at)
-    if job.limit:
-        return _with(over, outcome=job.limit)
-    if job.stop_requested:
-        # A host that had not begun to train had nothing to save: what was asked for has come about.
-        had_something = any(each.reached in {"training", "uploading"} for each in job.hosts)
-        return _failed(over, reason) if had_something else _with(over, outcome="stopped")
-    if job.retries_left == 0:
-        return _failed(over, reason)
+    if job.limit or job.stop_requested:
+        return _with(over, outcome=job.limit or "stopped")
     if over.runtime_left == 0:
         return _with(over, outcome="max-runtime")
+    if job.retries_left == 0:
+        return _failed(over, reason)
     why = f"Attempt {job.attempt} ended with {reason}"
     return _move(_with(over, retries_left=job.retries_left - 1, notes=(*job.notes, why)), "replace", at)
 
 
 def _without_hosts(job: Job, at: float) -> Job:
     """Give up the attempt; what it had to show is gone, the time that it used is not."""
-    used = max((at - each.training_since for each in job.hosts if each.training_since is not None), default=0.0)
+    used = max((_trained(each, at) for each in job.hosts), default=0.0)
     given_up = tuple(each.handle for each in job.hosts if each.handle)
     return _with(
         job,
         hosts=(),
         outputs=(),
         abandoned=(*job.abandoned, *given_up),
-        trained_before=job.trained_before + max(0.0, used),
+        trained_before=job.trained_before + used,
     )
+
+
+def _trained(host: Host, now: float) -> float:
+    if host.trained_for is not None:
+        return host.trained_for
+    return 0.0 if host.training_since is None else max(0.0, now - host.training_since)
 
 
 def _interrupted(job: Job, at: float) -> Job:

@@ -776,6 +776,7 @@ class Supervisor:
 
     async def _look_at_host(self, live: _Live, attempt: int, host: Host) -> None:
         now = time.monotonic()
+        known = (attempt, host.name) in live.seen
         silent = now - live.seen.setdefault((attempt, host.name), now)
         if host.handle and not await self._launcher.alive(host.handle):
             reason = f"The host {host.name} is lost: its agent is gone."
@@ -783,7 +784,8 @@ class Supervisor:
             reason = f"The host {host.name} is lost: its agent has said nothing for {silent:.0f} seconds."
         else:
             return
-        await self._apply(live, HostLost(self._clock(), attempt, host.name, reason))
+        at = self._clock()
+        await self._apply(live, HostLost(at, attempt, host.name, reason, heard=at - silent if known else None))
 
     async def _limited(self, live: _Live, limit: Limit) -> None:
         await self._apply(live, LimitReached(self._clock(), limit))
@@ -872,7 +874,8 @@ def _owned(job: Job, attempt: int, host: str, agent: str) -> Host:
 
 def _unplaced(job: Job) -> bool:
     """Tell whether a job must be placed: it has no hosts, or hosts of which nobody can know whether they run."""
-    return not job.outcome and (not job.hosts or any(not each.handle and not each.agent for each in job.hosts))
+    unknown = (each for each in job.hosts if not each.handle and not each.agent and not each.outcome)
+    return not job.outcome and (not job.hosts or any(unknown))
 
 
 def _ways(job: Job, machine: Capacity) -> list[Way]:
