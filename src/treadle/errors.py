@@ -82,10 +82,11 @@ class Repair:
     """The one certain way to put a finding right, at its place.
 
     `value` and `key` are given a new `text`; a value becomes the member `text` of an object (`named`), or the only item
-    of a list (`listed`); a list of objects becomes one (`joined`).
+    of a list (`listed`); a list of objects becomes one (`joined`); the parameters of a list that are `in: body` become
+    the payload of a request body, or its fields (`moved`, with the `text` `payload` or `fields`).
     """
 
-    what: Literal["value", "key", "named", "listed", "joined"]
+    what: Literal["value", "key", "named", "listed", "joined", "moved"]
     text: str = ""
 
 

@@ -31,7 +31,13 @@ API = {
                 "operationId": "job",
                 "parameters": [{"name": "q", "in": "query"}],
                 "responses": {"200": {"description": "ok", "content": {"application/json": {}}}},
-            }
+            },
+            "post": {
+                "operationId": "make",
+                "parameters": [{"name": "q", "in": "query"}],
+                "requestBody": {"content": {"application/json": {"schema": {"properties": {"a": {}, "b": {}}}}}},
+                "responses": {"200": {"description": "ok"}},
+            },
         },
         "/jobs/{jobId}": {
             "get": {
@@ -80,6 +86,7 @@ def steps(text: str) -> str:
 
 
 STEP = "- stepId: a\n  operationId: $sourceDescriptions.api.job\n"
+MAKE = "- stepId: a\n  operationId: $sourceDescriptions.api.make\n"
 
 
 def criterion(text: str) -> str:
@@ -187,6 +194,19 @@ CASES = [
     Case("path-parameter", "- stepId: a\n  operationId: $sourceDescriptions.api.one\n  parameters:\n  - {name: job_id, in: query, value: 1}", "- stepId: a\n  operationId: $sourceDescriptions.api.one\n  parameters:\n  - {name: jobId, in: path, value: 1}"),
     Case("own-retry", STEP + "  onFailure:\n  - name: r\n    type: retry\n    stepId: a\n    retryLimit: 2", STEP + "  onFailure:\n  - name: r\n    type: retry\n    retryLimit: 2"),
     Case("retry-of-another", STEP + "- stepId: b\n  operationId: $sourceDescriptions.api.job\n  onFailure:\n  - name: r\n    type: retry\n    stepId: a", None),
+    # parameters of the body
+    Case("fields", MAKE + "  parameters:\n  - name: a\n    in: body\n    value: $inputs.token   # who\n  - in: body\n    value:\n      c: [1,\n        2]\n      # why\n      d: |\n        text\n    name: 'b'\n  outputs: {o: $url}", MAKE + "  requestBody:\n    payload:\n      a: $inputs.token   # who\n      'b':\n        c: [1,\n          2]\n        # why\n        d: |\n          text\n  outputs: {o: $url}"),
+    Case("fields-beside-parameters", MAKE + "  parameters:\n    - name: a\n      in: body\n      value: 1\n    - name: q   # a query\n      in: query\n      value: x\n    - {name: b, in: body, value: {c: 2}}\n", MAKE + "  requestBody:\n    payload:\n      a: 1\n      b: {c: 2}\n  parameters:\n    - name: q   # a query\n      in: query\n      value: x\n"),
+    Case("fields-first-in-their-step", "- parameters:\n  - name: a\n    in: body\n    value: >-\n      x\n      y\n  - {name: q, in: query, value: x}\n" + MAKE.replace("- ", "  ", 1), "- requestBody:\n    payload:\n      a: >-\n        x\n        y\n  parameters:\n  - {name: q, in: query, value: x}\n" + MAKE.replace("- ", "  ", 1)),
+    Case("fields-in-flow", MAKE + "  parameters: [{name: a, in: body, value: $inputs.token}, {name: b, in: body, value: [1]}]  # all", MAKE + "  requestBody: {payload: {a: $inputs.token, b: [1]}}  # all"),
+    Case("fields-written-properly", MAKE + "  parameters:\n  - name: a\n    in: body\n    value: Bearer $inputs.token", MAKE + "  requestBody:\n    payload:\n      a: Bearer {$inputs.token}"),
+    Case("whole-body", MAKE + "  parameters:\n  - name: it\n    in: body\n    value:\n        a: 1\n\n        b: 2\n", MAKE + "  requestBody:\n    payload:\n        a: 1\n\n        b: 2\n"),
+    Case("whole-body-in-flow", MAKE + "  parameters: [{in: body, name: it, value: {a: 1}}]", MAKE + "  requestBody: {payload: {a: 1}}"),
+    Case("field-with-a-comment", MAKE + "  parameters:\n  - name: a  # it\n    in: body\n    value: 1", None),
+    Case("field-with-more", MAKE + "  parameters:\n  - {name: a, in: body, value: 1, x-why: so}", None),
+    Case("field-with-an-anchor", MAKE + "  parameters:\n  - {name: a, in: body, value: &it {c: 1}}\n  - {name: b, in: body, value: *it}", None),
+    Case("field-beside-a-body", MAKE + "  parameters: [{name: a, in: body, value: 1}]\n  requestBody: {payload: {b: 2}}", None),
+    Case("field-among-others-in-flow", MAKE + "  parameters: [{name: a, in: body, value: 1}, {name: q, in: query, value: x}]", None),
     # what stays
     Case("anchored", STEP + "  outputs:\n    o: &it $response.body.a\n    p: *it", None),
     Case("proper", criterion("- condition: $response.body#/a == 'x'"), None),

@@ -1,7 +1,6 @@
 """Changes of a document as edits of its text: what is not changed keeps its layout, its comments and its quotes.
 
-A change is made where the value stands. So the text is walked once more, for the beginning and the end of every key and
-value, and the way in which each scalar is quoted. What cannot be changed for certain (a value behind an alias or with
+A change is made where the value stands (`nodes`). What cannot be changed for certain (a value behind an alias or with
 an anchor, a comment in the middle of what would go) raises `CannotEdit`, and whoever asks leaves that change out.
 """
 
@@ -10,12 +9,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from dataclasses import dataclass
+from typing import Final, Literal
 
-from yaml import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, SequenceEndEvent, SequenceStartEvent
-
-from treadle.arazzo.load import events_of
+from treadle.arazzo.fixes.nodes import CannotEdit, Node, find, key_of, line_end, line_start, tree
+from treadle.arazzo.fixes.request_body import moved
 from treadle.arazzo.location import LINE_BREAK, Document, tokens
 
 __all__ = ["CannotEdit", "Change", "Editor"]
@@ -33,25 +31,7 @@ class Change:
     rule: str
     text: str | None = None
     before: tuple[str, str] | None = None
-    what: Literal["value", "key", "named", "listed", "joined"] = "value"
-
-
-class CannotEdit(Exception):  # noqa: N818  (an answer, not a mistake)
-    """There is no certain way to make a change in the text."""
-
-
-@dataclass(slots=True)
-class _Node:
-    """A value in the text, from `start` up to `end`; `style` is that of a scalar's quotes, `flow` that of brackets."""
-
-    start: int
-    end: int
-    style: str | None = None
-    flow: bool = False
-    fixed: bool = False
-    """It is an alias, or has an anchor or a tag."""
-    members: dict[str, tuple[_Node, _Node]] | None = None
-    items: list[_Node] = field(default_factory=list)
+    what: Literal["value", "key", "named", "listed", "joined", "moved"] = "value"
 
 
 class Editor:
@@ -59,7 +39,7 @@ class Editor:
 
     def __init__(self, document: Document) -> None:
         self._text = document.text
-        self._root = _tree(document)
+        self._root = tree(document)
 
     def can(self, changes: Sequence[Change]) -> bool:
         """Tell whether these changes can be made."""
@@ -75,18 +55,20 @@ class Editor:
         pieces: list[tuple[int, int, str]] = []
         removed: dict[str, list[str]] = {}
         for change in changes:
-            if change.what != "value":
+            if change.what == "moved":
+                pieces += moved(text, self._root, change.pointer, whole=change.text == "payload")
+            elif change.what != "value":
                 pieces += _reshaped(text, self._root, change)
             elif change.before is not None:
-                pieces.append(_inserted(text, _find(self._root, change.pointer), *change.before))
+                pieces.append(_inserted(text, find(self._root, change.pointer), *change.before))
             elif change.text is not None:
-                node = _find(self._root, change.pointer)
+                node = find(self._root, change.pointer)
                 pieces.append((node.start, node.end, _scalar(text, node, change.text)))
             else:
                 holder, _, name = change.pointer.rpartition("/")
                 removed.setdefault(holder, []).append(tokens(f"/{name}")[0])
         for pointer, names in removed.items():
-            pieces += _without(text, _find(self._root, pointer), names)
+            pieces += _without(text, find(self._root, pointer), names)
         return _applied(text, pieces)
 
 
@@ -101,79 +83,6 @@ def _applied(text: str, pieces: Sequence[tuple[int, int, str]]) -> str:
 
 
 # ---------------------------------------------------------------------------------------------------------------------
-# Where everything stands
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _tree(document: Document) -> _Node:
-    text = document.text
-    starts = [0, *(each.end() for each in LINE_BREAK.finditer(text))]
-
-    def at(mark: Any) -> int:
-        return min(len(text), starts[mark.line] + mark.column) if mark.line < len(starts) else len(text)
-
-    root: _Node | None = None
-    stack: list[tuple[_Node, list[tuple[str, _Node]]]] = []
-    for event in events_of(document):
-        if isinstance(event, (MappingStartEvent, SequenceStartEvent)):
-            mapping = isinstance(event, MappingStartEvent)
-            flow = bool(event.flow_style)
-            fixed = event.anchor is not None or event.tag is not None
-            node = _Node(at(event.start_mark), 0, flow=flow, fixed=fixed, members={} if mapping else None)
-            stack.append((node, []))
-            continue
-        if isinstance(event, AliasEvent):
-            node, name = _Node(at(event.start_mark), at(event.end_mark), fixed=True), ""
-        elif isinstance(event, ScalarEvent):
-            fixed = event.anchor is not None or event.tag is not None
-            node = _Node(at(event.start_mark), at(event.end_mark), event.style or None, fixed=fixed)
-            name = event.value
-        elif isinstance(event, (MappingEndEvent, SequenceEndEvent)):
-            node, name = stack.pop()[0], ""
-            node.end = at(event.end_mark) if node.flow else _last(node)
-        else:
-            continue
-        if not stack:
-            root = node
-            continue
-        holder, key = stack[-1]
-        if holder.members is None:
-            holder.items.append(node)
-        elif key:
-            key_name, key_node = key.pop()
-            holder.members[key_name] = (key_node, node)
-        else:
-            key.append((name, node))
-    if root is None:
-        raise CannotEdit("there is no value")
-    return root
-
-
-def _last(node: _Node) -> int:
-    """Give where the last value of a block collection ends: its own end mark stands before whatever comes next."""
-    ends = [each.end for each in node.items] + [value.end for _, value in (node.members or {}).values()]
-    return max(ends, default=node.start)
-
-
-def _find(root: _Node, pointer: str) -> _Node:
-    return _found(root, tokens(pointer), pointer)
-
-
-def _found(root: _Node, way: Iterable[str], pointer: str) -> _Node:
-    node = root
-    for token in way:
-        if node.members is not None and token in node.members:
-            node = node.members[token][1]
-        elif node.members is None and token.isdecimal() and int(token) < len(node.items):
-            node = node.items[int(token)]
-        else:
-            raise CannotEdit(f"{pointer} stands elsewhere")
-    if node.fixed:
-        raise CannotEdit(f"{pointer} has an anchor or a tag")
-    return node
-
-
-# ---------------------------------------------------------------------------------------------------------------------
 # Scalars
 # ---------------------------------------------------------------------------------------------------------------------
 
@@ -185,7 +94,7 @@ _OTHER_TYPE: Final = re.compile(
 )
 
 
-def _scalar(text: str, node: _Node, new: str) -> str:
+def _scalar(text: str, node: Node, new: str) -> str:
     """Write a text in place of a scalar, quoted as it was, if that can be read well."""
     if (node.members is not None or node.items) and not node.flow:
         raise CannotEdit("it is no scalar")
@@ -206,7 +115,7 @@ def _plain(new: str, *, in_flow: bool) -> bool:
     return not (in_flow and _NOT_IN_FLOW.search(new))
 
 
-def _in_brackets(text: str, node: _Node) -> bool:
+def _in_brackets(text: str, node: Node) -> bool:
     """Tell whether what follows could be a flow collection's; being wrong about it only adds quotes."""
     rest = text[node.end :].lstrip(" \t")
     return rest[:1] in (",", "]", "}")
@@ -230,16 +139,15 @@ def _block(source: str, new: str) -> str:
 _BETWEEN_DASH: Final = re.compile(r"-([ \t]*)\Z")
 
 
-def _reshaped(text: str, root: _Node, change: Change) -> list[tuple[int, int, str]]:
+def _reshaped(text: str, root: Node, change: Change) -> list[tuple[int, int, str]]:
     """Give a key another name, put a value into a list or an object, or take the dashes away.
 
     Only what has to be there is put in, at its place: so other changes can be made inside of it.
     """
-    *way, last = tokens(change.pointer)
     if change.what == "key":
-        key = (_found(root, way, change.pointer).members or {})[last][0]
+        key = key_of(root, change.pointer)
         return [(key.start, key.end, _scalar(text, key, str(change.text)))]
-    node = _find(root, change.pointer)
+    node = find(root, change.pointer)
     if change.what == "joined":
         return [_undashed(text, node, each) for each in node.items]
     if change.what == "named":
@@ -249,7 +157,7 @@ def _reshaped(text: str, root: _Node, change: Change) -> list[tuple[int, int, st
 
 
 def _around(
-    text: str, node: _Node, opened: str, plain: str, closed: str, *, in_flow: bool
+    text: str, node: Node, opened: str, plain: str, closed: str, *, in_flow: bool
 ) -> list[tuple[int, int, str]]:
     """Put a value in brackets, or only something before it."""
     if node.style in ("|", ">") or "\n" in text[node.start : node.end]:
@@ -261,15 +169,15 @@ def _around(
     return [(node.start, node.start, opened), (node.end, node.end, closed)]
 
 
-def _dashed(text: str, node: _Node) -> list[tuple[int, int, str]]:
+def _dashed(text: str, node: Node) -> list[tuple[int, int, str]]:
     """Make a block mapping the only item of a list: a dash before it, and its other lines indented as far."""
     starts = [each.end() for each in LINE_BREAK.finditer(text, node.start, node.end)]
     filled = (start for start in starts if text[start : node.end].split("\n", 1)[0].strip())
     return [(node.start, node.start, "- "), *((start, start, "  ") for start in filled)]
 
 
-def _undashed(text: str, node: _Node, item: _Node) -> tuple[int, int, str]:
-    dash = _BETWEEN_DASH.search(text[_line_start(text, item.start) : item.start])
+def _undashed(text: str, node: Node, item: Node) -> tuple[int, int, str]:
+    dash = _BETWEEN_DASH.search(text[line_start(text, item.start) : item.start])
     if node.flow or item.flow or item.members is None or dash is None:
         raise CannotEdit("it is not written with dashes")
     at = item.start - len(dash[0])
@@ -281,21 +189,21 @@ def _undashed(text: str, node: _Node, item: _Node) -> tuple[int, int, str]:
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-def _inserted(text: str, node: _Node, key: str, value: str) -> tuple[int, int, str]:
+def _inserted(text: str, node: Node, key: str, value: str) -> tuple[int, int, str]:
     """Write a member before the others of an object."""
     if not node.members:
         raise CannotEdit("it has no members")
     first = min(each.start for each, _ in node.members.values())
     if not node.flow:
-        indent = " " * (first - _line_start(text, first))
-        return first, first, f"{key}: {value}\n{indent}"
+        indent = " " * (first - line_start(text, first))
+        return first, first, f"{key}: {value}{line_end(text)}{indent}"
     quoted = text[first] == '"'
     written = f"{json.dumps(key)}: {json.dumps(value)}" if quoted else f"{key}: {value}"
     between = text[node.start + 1 : first]
     return first, first, f"{written},{between if between.strip() == '' and between else ' '}"
 
 
-def _without(text: str, node: _Node, names: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+def _without(text: str, node: Node, names: Sequence[str]) -> Iterator[tuple[int, int, str]]:
     """Take members out of an object, of which something must stay."""
     members = node.members or {}
     order = sorted(members, key=lambda name: members[name][0].start)
@@ -305,7 +213,7 @@ def _without(text: str, node: _Node, names: Sequence[str]) -> Iterator[tuple[int
     return _out_of_flow(text, members, order, going) if node.flow else _out_of_block(text, members, order, going)
 
 
-_Members = Mapping[str, tuple[_Node, _Node]]
+_Members = Mapping[str, tuple[Node, Node]]
 
 
 def _out_of_flow(text: str, members: _Members, order: Sequence[str], going: set[str]) -> Iterator[tuple[int, int, str]]:
@@ -339,7 +247,7 @@ def _out_of_block(
 ) -> Iterator[tuple[int, int, str]]:
     lead = 0
     first = members[order[0]][0].start
-    if order[0] in going and text[_line_start(text, first) : first].strip():
+    if order[0] in going and text[line_start(text, first) : first].strip():
         # It stands behind the dash of its list: what stays first takes its place.
         kept = next(name for name in order if name not in going)
         lead = order.index(kept)
@@ -353,9 +261,9 @@ def _out_of_block(
             yield _line_out(text, *members[name])
 
 
-def _line_out(text: str, key: _Node, value: _Node) -> tuple[int, int, str]:
+def _line_out(text: str, key: Node, value: Node) -> tuple[int, int, str]:
     """Take out the lines of a member; a comment behind it stays, on a line of its own."""
-    start = _line_start(text, key.start)
+    start = line_start(text, key.start)
     indent = text[start : key.start]
     if indent.strip():
         raise CannotEdit("something stands before it")
@@ -367,8 +275,3 @@ def _line_out(text: str, key: _Node, value: _Node) -> tuple[int, int, str]:
     if behind and not behind.startswith("#"):
         raise CannotEdit("something stands behind it")
     return start, end, f"{indent}{behind}{text[stop:end]}" if behind else ""
-
-
-def _line_start(text: str, position: int) -> int:
-    starts = [each.end() for each in LINE_BREAK.finditer(text, 0, position)]
-    return starts[-1] if starts else 0

@@ -7,7 +7,7 @@ workflow that uses it. A component can be used by several: it is rewritten only 
 from __future__ import annotations
 
 import copy
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from treadle.arazzo.criteria import language_of
@@ -36,7 +36,7 @@ def proposed(
 
     What the text of the document does not let be changed for certain is left out.
     """
-    reported = {(each.rule, each.place.pointer) for each in found if each.place and each.severity != "error"}
+    reported = {(each.rule, each.place.pointer): each for each in found if each.place and each.severity != "error"}
     votes: dict[str, list[list[Change]]] = {}
     for workflow in description.workflows:
         planned = workflows.get(workflow.workflow_id)
@@ -49,7 +49,9 @@ def proposed(
     agreed = [each[0] for each in votes.values() if all(other == each[0] for other in each)]
     groups = [changes for changes in agreed if changes]
     editor = Editor(document) if groups else None
-    return [change for changes in groups if editor and editor.can(changes) for change in changes]
+    changes = [change for changes in groups if editor and editor.can(changes) for change in changes]
+    # What moves has its turn when nothing inside of it is to be written otherwise any more.
+    return [each for each in changes if each.what != "moved"] or changes
 
 
 def repairs(document: Document, found: Iterable[Diagnostic]) -> list[Change]:
@@ -76,6 +78,8 @@ def applied(value: Json, changes: Iterable[Change]) -> Json:
         last = int(way[-1]) if isinstance(holder, list) else way[-1]
         if change.before is not None:
             holder[last][change.before[0]] = change.before[1]
+        elif change.what == "moved":
+            _move(holder, change)
         elif change.what == "key":
             _rename(holder, last, change.text)
         elif change.what != "value":
@@ -91,6 +95,14 @@ def _rename(holder: Any, name: Any, to: str | None) -> None:
     members = [(to if key == name else key, each) for key, each in holder.items()]
     holder.clear()
     holder.update(members)
+
+
+def _move(step: Any, change: Change) -> None:
+    inside = {each["name"]: each["value"] for each in step["parameters"] if each.get("in") == "body"}
+    left = [each for each in step.pop("parameters") if each.get("in") != "body"]
+    step["requestBody"] = {"payload": next(iter(inside.values())) if change.text == "payload" else inside}
+    if left:
+        step["parameters"] = left
 
 
 def _reshaped(value: Any, change: Change) -> Json:
@@ -132,7 +144,7 @@ class _Walk:
         workflow: Workflow,
         planned: PlannedWorkflow,
         scope: Scope,
-        reported: Collection[tuple[str, str]],
+        reported: Mapping[tuple[str, str], Diagnostic],
     ) -> None:
         self.document = document
         self.description = description
@@ -155,6 +167,7 @@ class _Walk:
         yield from self.parameters(holds.parameters)
         for parameter in holds.parameters:
             yield from self.misplaced(step, parameter, planned)
+        yield from self.in_body(step, holds.parameters)
         if step.request_body is not None:
             body = step.request_body
             if isinstance(body.payload, str):
@@ -281,3 +294,17 @@ class _Walk:
             if taken.location != parameter.in_:
                 changes.append(Change(f"{parameter.pointer}/in", "path-parameter", taken.location))
         yield parameter.pointer, changes
+
+    def in_body(self, step: Step, parameters: Iterable[Parameter]) -> Iterator[tuple[str, list[Change]]]:
+        """Write a step's own parameters of the body as its request body, if it has no other."""
+        pointer = f"{step.pointer}/parameters"
+        inside = [each for each in parameters if each.in_ == "body"]
+        if not inside or step.request_body is not None or not all(_below(pointer, each.pointer) for each in inside):
+            return
+        finding = self.reported.get(("body-parameter", inside[0].pointer))
+        if finding is not None and finding.repair is not None:
+            yield pointer, [Change(pointer, "body-parameter", finding.repair.text, what="moved")]
+
+
+def _below(pointer: str, other: str) -> bool:
+    return other.startswith(f"{pointer}/")

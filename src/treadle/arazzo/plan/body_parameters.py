@@ -12,6 +12,7 @@ import msgspec
 
 from treadle.arazzo import model
 from treadle.arazzo.plan.documents import Part, as_written
+from treadle.errors import Repair
 from treadle.seams import MISSING
 
 __all__ = ["with_body_parameters"]
@@ -36,7 +37,9 @@ def with_body_parameters(
     whole = len(values) == 1 and not written and values.keys().isdisjoint(fields or values.keys() - {"body"})
     taken = "the request body" if whole else "a field of the request body"
     hint = f"write requestBody: {{payload: {'…' if whole else '{' + ', '.join(f'{name}: …' for name in values) + '}'}}}"
+    repair = Repair("moved", "payload" if whole else "fields")
     for each in inside:
-        part.lenient("body-parameter", f"the parameter {each.name!r} is taken as {taken}", each.pointer, hint=hint)
+        message = f"the parameter {each.name!r} is taken as {taken}"
+        part.lenient("body-parameter", message, each.pointer, hint=hint, repair=repair)
     payload = values[inside[0].name] if whole else {**values, **written}
     return msgspec.structs.replace(body, payload=payload), tuple(each for each in parameters if each.in_ != "body")

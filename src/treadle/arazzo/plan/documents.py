@@ -19,7 +19,7 @@ from treadle.arazzo.location import Document, MoreOfFinding, join
 from treadle.arazzo.plan.values import PlanOptions
 from treadle.arazzo.rules import dialect
 from treadle.arazzo.slips import close_to
-from treadle.errors import Diagnostic, Severity
+from treadle.errors import Diagnostic
 from treadle.seams import ChannelSource, Json, Source
 
 __all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "as_written", "did_you_mean"]
@@ -152,7 +152,7 @@ class Part:
         self.findings.diagnostics.append(self.document.finding(rule, message, pointer, **more))
 
     def lenient(
-        self, rule: str, message: str, pointer: str, *, hint: str = "", instead: str = "", once: bool = False
+        self, rule: str, message: str, pointer: str, *, once: bool = False, **more: Unpack[MoreOfFinding]
     ) -> None:
         """Report that a dialect rule was needed: an error where it is switched off. `once`: not at this place again."""
         if once and (rule, pointer) in self._told:
@@ -160,8 +160,9 @@ class Part:
         self._told.add((rule, pointer))
         known = dialect.RULES[rule]
         refused = (self.options.strict and not known.unavoidable) or rule in self.options.off
-        severity: Severity = "error" if refused else known.severity
-        self.report(rule, message, pointer, severity=severity, hint=hint or known.properly, instead=instead)
+        more["severity"] = "error" if refused else known.severity
+        more["hint"] = more.get("hint") or known.properly
+        self.report(rule, message, pointer, **more)
 
     def taken(self, scope: Scope, pointer: str) -> None:
         """Turn the notes of a compilation into diagnostics, each at its place."""

@@ -44,6 +44,7 @@ DOCUMENT, STRUCTURE, REFERENCES, EXPRESSIONS, FLOW, OPERATIONS, SOURCES, DIALECT
 _FIXABLE: Final = frozenset(
     {
         "bare-word",
+        "body-parameter",
         "braced-operand",
         "dotted-navigation",
         "double-quoted-string",
