@@ -8,6 +8,7 @@ import os
 import re
 import tarfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ async def scripted(
     source: bytes | None,
     program: str = "train.py",
     sandbox: str = "plain",
+    channels: Sequence[dict[str, Any]] = (),
     **hyperparameters: str,
 ) -> Plane:
     """Start a control plane for a job of an image with script_mode, with hyperparameters as the SDK writes them."""
@@ -54,7 +56,8 @@ async def scripted(
                 "sagemaker_region": '"us-east-1"',
                 "sagemaker_container_log_level": "20",
                 **hyperparameters,
-            }
+            },
+            **({"InputDataConfig": [*channels]} if channels else {}),
         },
     )
     (plane.directory / "image/image.toml").write_text('name = "framework"\nscript_mode = true\n')
@@ -108,6 +111,49 @@ print(sorted(each.name for each in pathlib.Path(os.environ["SM_CHANNEL_TRAIN"]).
     }
     assert json.loads(told["SM_TRAINING_ENV"])["job_name"] == "job-1"
     assert int(told["SM_NUM_CPUS"]) == len(os.sched_getaffinity(0))
+
+
+@pytest.mark.parametrize(
+    ("key", "mode", "where"),
+    [
+        pytest.param("code/sourcedir.tar.gz", "File", "code/sourcedir.tar.gz", id="the SDK's, without a network"),
+        pytest.param("code/sourcedir.tar.gz", "FastFile", "code/sourcedir.tar.gz", id="the same, not copied"),
+        pytest.param("code/train.py", "FastFile", "code", id="a directory"),
+        pytest.param("code/train.py", "File", "code/train.py", id="a program"),
+    ],
+)
+async def test_source_in_a_channel(
+    make_plane: MakePlane, run_agent: RunAgent, sandbox: str, key: str, mode: str, where: str
+) -> None:
+    """The source may be on the host already: with `enable_network_isolation` the SDK sends it as a channel."""
+    script = "import os; print(sorted(os.listdir()), os.environ['SM_MODULE_DIR'])"
+    named = f"/opt/ml/input/data/{where}"
+    channel = {
+        "ChannelName": "code",
+        "InputMode": mode,
+        "DataSource": {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/{key.rpartition('/')[0]}/"}},
+    }
+    plane = await scripted(
+        make_plane, None, sandbox=sandbox, sagemaker_submit_directory=json.dumps(named), channels=[channel]
+    )
+    content = packed(("train.py", script)) if key.endswith(".gz") else script.encode()
+    plane.objects.write(BUCKET, key, iter([content]))
+    await run_agent(plane)
+    assert (plane.events[-1].outcome, plane.events[-1].failure_reason) == ("completed", "")
+    assert plane.program[-1] == f"['train.py'] {named}"
+
+
+@pytest.mark.parametrize(("where", "why"), [("nowhere", "No such file"), ("train/1.csv/x", "Not a directory")])
+async def test_source_that_is_not_in_a_channel(
+    make_plane: MakePlane, run_agent: RunAgent, where: str, why: str
+) -> None:
+    named = f"/opt/ml/input/data/{where}"
+    plane = await scripted(make_plane, None, sagemaker_submit_directory=named)
+    await run_agent(plane)
+    assert plane.events[-1].failure_reason.startswith(
+        f"AlgorithmError: Customer Error: The source {named} cannot be used: "
+    )
+    assert why in plane.events[-1].failure_reason
 
 
 async def test_what_a_script_prints_is_seen_at_once(make_plane: MakePlane, run_agent: RunAgent) -> None:

@@ -1,6 +1,7 @@
 """Script mode: runs the user's own program as SageMaker's training toolkit does, for images that say `script_mode`.
 
-The source is in `code` below the base directory already: the agent has unpacked it from `sagemaker_submit_directory`.
+The source is in `code` below the base directory already, where `sagemaker_submit_directory` names an object: the agent has
+unpacked it. A path in it, such as the SDK sends of jobs without a network, is looked at here, where channels are seen.
 The program gets its hyperparameters as arguments and everything about the job as `SM_*` variables, under the toolkit's
 names and in its forms (aws/sagemaker-training-toolkit: `environment.py`, `mapping.py`, `params.py`, `errors.py`). What
 fails is told in the failure file in the toolkit's words, and the exit code then is 1 whatever the program's was.
@@ -18,10 +19,12 @@ import signal
 import socket
 import subprocess
 import sys
+import tarfile
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO, Any, Final
 
 from treadle.training.algorithms import distribution
@@ -46,6 +49,7 @@ _OWN: Final = frozenset(
         "sagemaker_s3_output",
     }
 )
+_ML: Final = PurePosixPath("/opt/ml")
 _INFO: Final = 20
 _TAIL: Final = 4096
 # Of the 1024 characters of a FailureReason, what the words around leave.
@@ -97,6 +101,14 @@ class Job:
     def code(self) -> Path:
         """Where the source is."""
         return self.base / "code"
+
+    @property
+    def source(self) -> Path | None:
+        """What `sagemaker_submit_directory` names of this host: an archive, a directory or a program; None for an object."""
+        path = PurePosixPath(str(self.hyperparameters.get(_SOURCE) or ""))
+        if not path.is_absolute():
+            return None
+        return self.base / path.relative_to(_ML) if path.is_relative_to(_ML) else Path(path)
 
 
 def _reserved(name: str) -> bool:
@@ -257,6 +269,7 @@ def main(arguments_: Sequence[str]) -> int:
 
 def _train(job: Job, interpreter: Sequence[str]) -> None:
     signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    _bring(job)
     # As in the ENV of AWS's framework images: or what a program prints would not be seen until it has printed a lot.
     facts = _facts(job, os.environ)
     interfaces = [name for _, name in socket.if_nameindex()]
@@ -278,6 +291,23 @@ def _train(job: Job, interpreter: Sequence[str]) -> None:
     if code:
         raise _failed("ExecuteUserScriptError", code, said, f'\nCommand "{" ".join(command)}"')
     (job.base / "output/success").touch()
+
+
+def _bring(job: Job) -> None:
+    """Put what is on this host into `code`, as the toolkit's `files.download_and_extract` does. Raises `UserError`."""
+    source, code = job.source, job.code
+    if source is None or source == code or any(code.iterdir()):
+        return
+    try:
+        if source.is_dir():
+            shutil.copytree(source, code, dirs_exist_ok=True)
+        elif tarfile.is_tarfile(source):
+            with tarfile.open(source) as archive:
+                archive.extractall(code, filter="data")
+        else:
+            shutil.copy2(source, code)
+    except (OSError, tarfile.TarError, zlib.error, EOFError) as error:
+        raise UserError(f"The source {job.hyperparameters[_SOURCE]} cannot be used: {error}") from error
 
 
 def _command(job: Job, interpreter: Sequence[str], launcher: Sequence[str]) -> list[str]:
