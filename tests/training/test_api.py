@@ -23,6 +23,7 @@ from treadle.aws.sigv4 import Credentials, sign
 from treadle.errors import ServiceError, StoreError
 from treadle.seams import Request, Response
 from treadle.training.api.app import Api, Caller, Values, build_app
+from treadle.training.api.logs import logs_api
 from treadle.training.api.sagemaker import sagemaker_api
 from treadle.training.api.sts import sts_api
 from treadle.training.keyring import Keyring
@@ -240,6 +241,28 @@ def test_without_authentication_nothing_is_asked(jobs: Jobs) -> None:
         assert _client(url, "sts", "wrong").get_caller_identity()["UserId"] == KEY
         request = encode_call(load_service("sagemaker"), "ListTrainingJobs", {}, endpoint=url)
         assert _exchange(url, _bytes(request)).status == 200
+
+
+def test_a_service_has_its_own_code_for_what_its_model_refuses(jobs: Jobs) -> None:
+    """The words are everywhere the same; CloudWatch Logs calls it InvalidParameterException."""
+
+    class NoLogs:
+        def streams(self, _prefix: str) -> list[tuple[str, int, int]]:
+            return []
+
+        def lines(self, _stream: str) -> None:
+            return None
+
+    words = "1 validation error detected: Value null at '{}' failed to satisfy constraint: Member must not be null"
+    with serving(_app([sagemaker_api(jobs), logs_api(NoLogs())])) as url:
+        with pytest.raises(ClientError) as caught:
+            _client(url, "logs").get_log_events(logGroupName="group")
+        assert _code(caught) == ("InvalidParameterException", 400)
+        assert caught.value.response["Error"]["Message"] == words.format("logStreamName")
+        with pytest.raises(ClientError) as caught:
+            _client(url).describe_training_job()
+        assert _code(caught) == ("ValidationException", 400)
+        assert caught.value.response["Error"]["Message"] == words.format("trainingJobName")
 
 
 def test_our_own_client_speaks_with_it(endpoint: str) -> None:

@@ -154,11 +154,6 @@ async def test_streams_come_in_pages(options: dict[str, Any], want: list[str]) -
             {"logGroupName": LOG_GROUP, "filterPattern": "%(%"},
             "InvalidParameterException: Invalid filter pattern: '(' is no regular expression",
         ),
-        (
-            "GetLogEvents",
-            {"logGroupName": LOG_GROUP},
-            "ValidationException: 1 validation error detected: Value null at",
-        ),
     ],
 )
 async def test_a_wrong_question_is_refused(operation: str, values: Values, want: str) -> None:

@@ -121,7 +121,9 @@ async def test_a_job_that_waits_too_long_is_stopped(
     """Nobody asks: the supervisor looks at the clock."""
     await no_room(control)
     limits = {"StoppingCondition": {"MaxRuntimeInSeconds": 5, **condition}}
-    assert await control.supervisor.add(new_job(**SPOT | limits))
+    # One of an accelerated type: MaxPendingTimeInSeconds has no effect without.
+    types = [{"InstanceType": each, "InstanceCount": 1} for each in ("ml.p3.2xlarge", "ml.m5.2xlarge")]
+    assert await control.supervisor.add(new_job(**SPOT | limits, ResourceConfig={"InstancePreferences": types}))
     job = await control.ended()
     assert (job.status, job.secondary_status) == ("Stopped", secondary)
 

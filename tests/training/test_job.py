@@ -480,20 +480,27 @@ def test_a_limit_on_waiting_stops_a_job(limit: Any, secondary: str) -> None:
     assert lost.secondary_status == secondary
 
 
+CPU = {"InstanceType": "ml.m5.large"}
+GPU = {"InstanceType": "ml.g5.xlarge"}
+
+
 @pytest.mark.parametrize(
-    ("condition", "moment", "limit"),
+    ("resources", "condition", "moment", "limit"),
     [
-        ({}, 1e9, ""),
-        ({"MaxWaitTimeInSeconds": 50}, 149.9, ""),
-        ({"MaxWaitTimeInSeconds": 50}, 150.0, "max-wait"),
-        ({"MaxPendingTimeInSeconds": 1800}, 2900.0, ""),
-        ({"MaxPendingTimeInSeconds": 1800}, 2910.0, "max-pending"),
+        (GPU, {}, 1e9, ""),
+        (CPU, {"MaxWaitTimeInSeconds": 50}, 149.9, ""),
+        (CPU, {"MaxWaitTimeInSeconds": 50}, 150.0, "max-wait"),
+        (GPU, {"MaxPendingTimeInSeconds": 1800}, 2900.0, ""),
+        (GPU, {"MaxPendingTimeInSeconds": 1800}, 2910.0, "max-pending"),
+        (CPU, {"MaxPendingTimeInSeconds": 1800}, 1e9, ""),
+        ({"InstancePreferences": [CPU, GPU]}, {"MaxPendingTimeInSeconds": 1800}, 2910.0, "max-pending"),
+        ({"InstanceGroups": [CPU]}, {"MaxPendingTimeInSeconds": 1800}, 2910.0, ""),
     ],
 )
-def test_limits_on_waiting(condition: dict[str, int], moment: float, limit: str) -> None:
-    """MaxWaitTime counts from the creation, MaxPendingTime from the beginning of Pending."""
+def test_limits_on_waiting(resources: dict[str, Any], condition: dict[str, int], moment: float, limit: str) -> None:
+    """MaxWaitTime counts from the creation, MaxPendingTime from the beginning of Pending, of accelerated types only."""
     job = advance(new(), Waiting(1110.0))
-    job = msgspec.structs.replace(job, request={"StoppingCondition": condition})
+    job = msgspec.structs.replace(job, request={"StoppingCondition": condition, "ResourceConfig": resources})
     assert job.limit_reached(moment) == limit
 
 

@@ -280,12 +280,6 @@ def test_rules_are_configured_and_not_evaluated(service: World, sagemaker: Any) 
             id="wait shorter than run",
         ),
         pytest.param(
-            {"StoppingCondition": {"MaxRuntimeInSeconds": 60, "MaxPendingTimeInSeconds": 1800}},
-            "ValidationException",
-            "Invalid MaxPendingTimeInSeconds. It is only supported for accelerated instance types",
-            id="pending on CPU",
-        ),
-        pytest.param(
             {"StoppingCondition": {"MaxPendingTimeInSeconds": 60}},
             "ValidationException",
             "1 validation error detected: Value '60' at 'stoppingCondition.maxPendingTimeInSeconds' failed to satisfy "

@@ -210,6 +210,11 @@ GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCou
             id="counts twice",
         ),
         pytest.param(
+            {"ResourceConfig": {"InstancePreferences": [{"InstanceType": "ml.m5.large"}]}},
+            "InstanceCount must be in every one of the InstancePreferences, or in ResourceConfig only.",
+            id="preferences without a count",
+        ),
+        pytest.param(
             {"ResourceConfig": {"InstanceType": "ml.m5.large", "SelectedInstanceType": "ml.m5.large"}},
             "ResourceConfig.SelectedInstanceType is read-only: it cannot be given in a request.",
             id="a selection",
@@ -332,7 +337,8 @@ async def test_refusals(service: TrainingService, control: Control, changes: dic
 
 async def test_preferences_that_all_need_what_is_absent(service: TrainingService) -> None:
     """Then the job is refused, in the words for the preferred one; a later one that can be had is enough."""
-    only = {"InstancePreferences": [{"InstanceType": "ml.p3.2xlarge"}, {"InstanceType": "ml.p2.xlarge"}]}
+    types = [{"InstanceType": "ml.p3.2xlarge"}, {"InstanceType": "ml.p2.xlarge"}]
+    only = {"InstancePreferences": types, "InstanceCount": 1}
     error = await refused(service, request(ResourceConfig=only))
     assert (error.code, "'ml.p3.2xlarge for" in error.message) == ("ResourceLimitExceeded", True)
     await service.create_training_job(request(ResourceConfig={"InstancePreferences": PREFERENCES}), CALLER)

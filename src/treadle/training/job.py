@@ -25,6 +25,7 @@ from typing import Any, Final, Literal, TypeAlias
 import msgspec
 
 from treadle.seams import Command, HostEvent, JobRecord, Json, StagedOutput
+from treadle.training.limits import longest_pending
 
 __all__ = [
     "FINAL",
@@ -212,14 +213,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
         MaxWaitTimeInSeconds (spot only) counts all of its life, MaxPendingTimeInSeconds the time in Pending.
         """
-        condition = self.request["StoppingCondition"]
-        longest = condition.get("MaxWaitTimeInSeconds")
+        longest = self.request["StoppingCondition"].get("MaxWaitTimeInSeconds")
         if longest is not None and now - self.created_at >= longest:
             return "max-wait"
-        longest = condition.get("MaxPendingTimeInSeconds")
-        if longest is not None and self.secondary_status == "Pending" and now - self.transitions[-1].start >= longest:
-            return "max-pending"
-        return ""
+        if self.secondary_status != "Pending" or (longest := longest_pending(self.request)) is None:
+            return ""
+        return "max-pending" if now - self.transitions[-1].start >= longest else ""
 
     @property
     def ending(self) -> bool:

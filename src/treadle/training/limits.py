@@ -9,7 +9,7 @@ from treadle.errors import ServiceError
 from treadle.seams import Json
 from treadle.training.instances import instance
 
-__all__ = ["check"]
+__all__ = ["check", "longest_pending"]
 
 _DAY: Final = 86_400
 _LONGEST_RUN: Final = 28 * _DAY
@@ -37,9 +37,15 @@ def check(request: Mapping[str, Json]) -> None:
         raise _invalid(
             "Invalid MaxWaitTimeInSeconds. It must be present and be greater than or equal to MaxRuntimeInSeconds"
         )
-    if "MaxPendingTimeInSeconds" in condition and not all(map(_is_accelerated, _types(request))):
-        # [guess]: the documentation says so, without AWS's text.
-        raise _invalid("Invalid MaxPendingTimeInSeconds. It is only supported for accelerated instance types")
+
+
+def longest_pending(request: Mapping[str, Json]) -> int | None:
+    """Give MaxPendingTimeInSeconds; None without, and where it has no effect: no instance type is an accelerated one.
+
+    Source: the documentation of `StoppingCondition` in the service model.
+    """
+    longest: int | None = request["StoppingCondition"].get("MaxPendingTimeInSeconds")
+    return longest if longest is not None and any(map(_is_accelerated, _types(request))) else None
 
 
 def _instances(resources: Mapping[str, Any]) -> int:

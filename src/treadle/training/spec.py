@@ -162,7 +162,7 @@ def _check_preferences(resources: Mapping[str, Json], *, spot: bool) -> None:
         if types.count(name) > 1:
             raise _invalid(f"An instance type can appear only once in InstancePreferences: {name}.")
     counted = ["InstanceCount" in each for each in preferences]
-    if any(counted) and (not all(counted) or "InstanceCount" in resources):
+    if any(counted) != all(counted) or all(counted) == ("InstanceCount" in resources):
         raise _invalid("InstanceCount must be in every one of the InstancePreferences, or in ResourceConfig only.")
 
 
@@ -312,8 +312,7 @@ def with_defaults(request: Mapping[str, Json]) -> dict[str, Json]:
     job["OutputDataConfig"] = {"KmsKeyId": "", "CompressionType": "GZIP", **job["OutputDataConfig"]}
     job["AlgorithmSpecification"] = {"EnableSageMakerMetricsTimeSeries": False, **job["AlgorithmSpecification"]}
     resources = job["ResourceConfig"]
-    preferences = resources.get("InstancePreferences") or ()
-    counted = resources.get("InstanceGroups") or any("InstanceCount" in each for each in preferences)
+    counted = resources.get("InstanceGroups") or resources.get("InstancePreferences")
     job["ResourceConfig"] = {
         **({} if counted else {"InstanceCount": 1}),
         **resources,

@@ -1,10 +1,11 @@
 """Script mode: runs the user's own program as SageMaker's training toolkit does, for images that say `script_mode`.
 
-The source is in `code` below the base directory already, where `sagemaker_submit_directory` names an object: the agent has
-unpacked it. A path in it, such as the SDK sends of jobs without a network, is looked at here, where channels are seen.
-The program gets its hyperparameters as arguments and everything about the job as `SM_*` variables, under the toolkit's
-names and in its forms (aws/sagemaker-training-toolkit: `environment.py`, `mapping.py`, `params.py`, `errors.py`). What
-fails is told in the failure file in the toolkit's words, and the exit code then is 1 whatever the program's was.
+Where `sagemaker_submit_directory` names an object, its source is in `code` below the base directory already: the agent
+has unpacked it. What it names of the host (the SDK sends the source of jobs without a network as a channel) is put
+there here, where channels are seen. The program gets its hyperparameters as arguments and everything about the job as
+`SM_*` variables, under the toolkit's names and in its forms (aws/sagemaker-training-toolkit: `environment.py`,
+`files.py`, `mapping.py`, `params.py`, `errors.py`). What fails is told in the failure file in the toolkit's words, and
+the exit code then is 1 whatever the program's was.
 
 Two things differ. What `requirements.txt` names is installed for this job alone, not into the interpreter that others
 use, too. And SIGTERM, which reaches every process of the job here, does not end this one before the program has ended.
@@ -104,7 +105,7 @@ class Job:
 
     @property
     def source(self) -> Path | None:
-        """What `sagemaker_submit_directory` names of this host: an archive, a directory or a program; None for an object."""
+        """What `sagemaker_submit_directory` names of the host: archive, directory or program; None for an object."""
         path = PurePosixPath(str(self.hyperparameters.get(_SOURCE) or ""))
         if not path.is_absolute():
             return None

@@ -221,7 +221,11 @@ class _Json:
         name = json11.split_target(head.target)[1]
         handler = _handler(api, name, caller)
         operation = api.model.operation(name)
-        output = await handler(json11.decode_call(operation, body, head.content_type), caller)
+        try:
+            values = json11.decode_call(operation, body, head.content_type)
+        except ServiceError as error:
+            raise ServiceError(api.invalid, error.message) if error.code == "ValidationException" else error from None
+        output = await handler(values, caller)
         return _Answer(200, json11.media_type(api.model), json11.encode_answer(operation, output))
 
     def error(self, error: ServiceError, request_id: str) -> _Answer:  # noqa: ARG002  (for the other protocol)

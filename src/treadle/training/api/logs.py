@@ -35,6 +35,7 @@ _MOST_EVENTS: Final = 10_000
 _MOST_BYTES: Final = 1_048_576
 _EVENT_OVERHEAD: Final = 26
 _STREAMS_PER_PAGE: Final = 50
+_INVALID: Final = "InvalidParameterException"
 
 
 class LogReader(Protocol):
@@ -73,6 +74,7 @@ def logs_api(reader: LogReader) -> Api:
             "FilterLogEvents": handler(_filter_log_events),
             "GetLogEvents": handler(_get_log_events),
         },
+        invalid=_INVALID,
     )
 
 
@@ -333,4 +335,4 @@ def _read_token(token: str, kind: Any) -> Any:
 
 
 def _invalid(message: str) -> ServiceError:
-    return ServiceError("InvalidParameterException", message)
+    return ServiceError(_INVALID, message)

@@ -36,10 +36,12 @@ Handler: TypeAlias = Callable[[Values, Caller], Awaitable[Values | None]]
 class Api:
     """A service: `target_prefix` is what stands before the dot of `X-Amz-Target`, "" for a service that has none.
 
-    An operation of the model that is not bound is answered with UnknownOperationException.
+    An operation of the model that is not bound is answered with UnknownOperationException. `invalid` is the code of an
+    input that breaks the model's constraints.
     """
 
     name: str
     target_prefix: str
     model: ServiceModel
     operations: Mapping[str, Handler]
+    invalid: str = "ValidationException"
