@@ -142,7 +142,7 @@ class Cluster:
             "ResourceConfig": {"InstanceType": "ml.local.cpu", "InstanceCount": 2, "VolumeSizeInGB": 1},
             "StoppingCondition": {"MaxRuntimeInSeconds": 60},
         } | members
-        spec.check(request)
+        spec.check(request, spec.members(request))
         image = self.directory / "image"
         image.mkdir(exist_ok=True)
         job = created(
@@ -162,12 +162,11 @@ class Cluster:
             async with asyncio.timeout(within):
                 while True:
                     live = self.supervisor._live.get(name)
-                    changed = live.changed if live else None
                     job = await self.supervisor.find(name)
                     if job is not None and wanted(job):
                         return job
-                    assert changed is not None, job
-                    await changed.wait()
+                    assert live is not None, job
+                    await live.change()
         except TimeoutError:
             raise AssertionError(f"{job}\n{self.log()}") from None
 

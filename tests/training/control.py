@@ -129,7 +129,7 @@ class Control:
                     return job
                 live = self.supervisor._live.get(name)
                 if live is not None and live.job is job:
-                    await live.changed.wait()
+                    await live.change()
                 else:
                     await asyncio.sleep(0)
 

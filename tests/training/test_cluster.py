@@ -158,7 +158,7 @@ def test_what_has_no_effect_is_said_as_it_is_there() -> None:
         "VpcConfig": {"Subnets": ["subnet-1"]},
         "ResourceConfig": {"InstancePlacementConfig": {"EnableMultipleJobs": True}},
     }
-    said = " ".join(spec.notices(request, cluster=True))
+    said = " ".join(spec.notices(spec.members(request), cluster=True))
     assert "the network of the machines is used" in said
     assert "the cluster chooses where instances are" in said
     assert "this machine" not in said

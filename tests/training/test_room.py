@@ -56,6 +56,18 @@ def test_without_room_there_are_no_new_jobs() -> None:
     )
 
 
+def test_a_burst_of_jobs_looks_once() -> None:
+    """What some jobs need is little beside what must stay free; but what has been freed counts soon."""
+    disk = Disk(10)
+    its = Room(Path("home"), RoomLimits(refuse=GIB, warn=5 * GIB), disk, fresh=3600)
+    its.check()
+    disk.free = 0.5
+    its.check()
+    its.fresh = 0
+    with pytest.raises(ServiceError):
+        room(disk).check()
+
+
 async def test_it_is_looked_at_all_the_time() -> None:
     """Without anybody creating jobs."""
     looks = 0

@@ -31,19 +31,17 @@ MODEL = json.loads(
 class Images:
     """Knows the image `demo`."""
 
-    def knows(self, reference: str) -> bool:
-        return reference == "demo"
-
-    def resolve(
+    def at_hand(
         self,
         reference: str,
         entrypoint: Sequence[str] = (),
         arguments: Sequence[str] = (),
         hyperparameters: Mapping[str, str] | None = None,  # noqa: ARG002
-    ) -> tuple[dict[str, Json], list[str]]:
-        if reference != "demo":
-            raise ImageError(f"There is no image {reference!r}.", hint="Register it.")
-        return {"kind": "local"}, [*entrypoint, *arguments]
+    ) -> tuple[dict[str, Json], list[str]] | None:
+        return ({"kind": "local"}, [*entrypoint, *arguments]) if reference == "demo" else None
+
+    def resolve(self, reference: str, *_: object) -> tuple[dict[str, Json], list[str]]:
+        raise ImageError(f"There is no image {reference!r}.", hint="Register it.")
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
 from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
@@ -665,22 +664,33 @@ async def test_an_output_that_cannot_be_put_in_its_place_stays_where_it_is(contr
     assert [each.key for each in control.objects.list("data", ".treadle/")] == [output.staged]
 
 
-async def test_a_caller_that_goes_away_does_not_tear_a_change_apart(control: Control) -> None:
-    """A client that closes its connection while a job is stored leaves a job, or none."""
+@pytest.mark.parametrize("is_stored", [False, True])
+async def test_a_caller_that_goes_away_does_not_tear_a_change_apart(control: Control, is_stored: bool) -> None:
+    """A client that is given up while its job is stored leaves a job, whether it was stored by then or not."""
 
     class Slow(MemoryJobStore):
         async def insert(self, record: JobRecord) -> bool:
-            await asyncio.sleep(0.02)
-            return await super().insert(record)
+            inserted = is_stored and await super().insert(record)
+            await asyncio.sleep(0)
+            return inserted if is_stored else await super().insert(record)
 
     control.jobs = Slow()
     async with control.supervised() as supervisor:
         adding = asyncio.create_task(supervisor.add(new_job()))
         await asyncio.sleep(0)
         adding.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
+        with pytest.raises(asyncio.CancelledError):
             await adding
         assert (await control.ended()).finished
+
+
+async def test_a_name_is_taken_by_one(control: Control) -> None:
+    """Also when it is asked for twice in the same moment with the same request."""
+    async with control.supervised() as supervisor:
+        first, second = await asyncio.gather(supervisor.add(new_job()), supervisor.add(new_job()))
+        assert (first, second) == (True, False)
+        assert (await control.ended()).finished
+        assert not await supervisor.add(new_job())
 
 
 async def test_a_machine_without_what_a_stored_job_needs(control: Control) -> None:

@@ -152,12 +152,6 @@ class ImageRegistry:
             if directories.pop(_full(name), None) is None:
                 raise ImageError(f"There is no image {name!r}.", hint=_registered(name, directories))
 
-    def knows(self, reference: str) -> bool:
-        """Tell whether an image is registered or built in: then `resolve` asks nobody else."""
-        if self._containers.only:
-            return False
-        return _full(reference) in self._read() or catalogue.find(reference) is not None
-
     def find(
         self, reference: str, hyperparameters: Mapping[str, str] | None = None, *, started: bool = False
     ) -> ResolvedImage:
@@ -167,10 +161,8 @@ class ImageRegistry:
         """
         scripted = _SOURCE in (hyperparameters or {})
         directories = {} if self._containers.only else self._read()
-        if _full(reference) in directories:
-            return _local(_full(reference), directories[_full(reference)])
-        if not self._containers.only and (found := catalogue.find(reference)):
-            return _built_in(reference, *found, scripted=scripted)
+        if here := self._here(reference, directories, scripted=scripted):
+            return here
         if not _REFERENCE.fullmatch(reference):
             raise ImageError(
                 f"{reference!r} is no reference of an image.",
@@ -202,6 +194,24 @@ class ImageRegistry:
             return _plain(image), argv(image, entrypoint, arguments)
         image = msgspec.structs.replace(image, entrypoint=tuple(entrypoint) or None)
         return _plain(image), cmd(entrypoint, arguments)
+
+    def at_hand(
+        self,
+        reference: str,
+        entrypoint: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        hyperparameters: Mapping[str, str] | None = None,
+    ) -> tuple[dict[str, Json], _Argv] | None:
+        """`resolve` an image that is registered or built in; None for others, of which an engine has to be asked."""
+        directories = {} if self._containers.only else self._read()
+        image = self._here(reference, directories, scripted=_SOURCE in (hyperparameters or {}))
+        return (_plain(image), argv(image, entrypoint, arguments)) if image else None
+
+    def _here(self, reference: str, directories: Mapping[str, str], *, scripted: bool) -> ResolvedImage | None:
+        if (full := _full(reference)) in directories:
+            return _local(full, directories[full])
+        found = None if self._containers.only else catalogue.find(reference)
+        return _built_in(reference, *found, scripted=scripted) if found else None
 
     # -- the file -----------------------------------------------------------------------------------------------------
 

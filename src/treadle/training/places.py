@@ -12,8 +12,9 @@ __all__ = ["Found", "Places"]
 Found: TypeAlias = Mapping[str, Sequence[tuple[str, Json]]]
 """By path: every place where there is something, as AWS names it, and what is there."""
 
-# A name, how AWS shows it, the path that ends here ("": none does), and what is looked for below it.
-_Node: TypeAlias = tuple[str, str, str, Sequence[Any]]
+# How AWS shows a name, the path that ends here ("": none does), and what is looked for below it, or in its items.
+_Node: TypeAlias = tuple[str, str, "_Nodes", "_Nodes"]
+_Nodes: TypeAlias = dict[str, _Node]
 
 
 class Places:
@@ -40,19 +41,23 @@ class Places:
         return found
 
 
-def _nodes(tree: Mapping[str, Any]) -> list[_Node]:
-    return [
-        (name, name[0].lower() + name[1:], below.get("", ""), _nodes(below)) for name, below in tree.items() if name
-    ]
+def _nodes(tree: Mapping[str, Any]) -> _Nodes:
+    return {
+        name: (name[0].lower() + name[1:], below.get("", ""), _nodes(below), _nodes(below.get("*", {})))
+        for name, below in tree.items()
+        if name not in {"", "*"}
+    }
 
 
-def _walk(value: Json, nodes: Sequence[_Node], seen: str, found: dict[str, list[tuple[str, Json]]]) -> None:
-    for name, shown, path, below in nodes:
-        if name == "*":
-            for number, each in enumerate(value, 1):
-                _walk(each, below, f"{seen}{number}.member.", found)
-        elif (its := value.get(name)) is not None:
-            if path:
-                found.setdefault(path, []).append((seen + shown, its))
-            if below:
-                _walk(its, below, f"{seen}{shown}.", found)
+def _walk(value: Mapping[str, Json], nodes: _Nodes, seen: str, found: dict[str, list[tuple[str, Json]]]) -> None:
+    for name, its in value.items():
+        if (node := nodes.get(name)) is None or its is None:
+            continue
+        shown, path, below, below_items = node
+        if path:
+            found.setdefault(path, []).append((seen + shown, its))
+        if below:
+            _walk(its, below, f"{seen}{shown}.", found)
+        elif below_items:
+            for number, each in enumerate(its, 1):
+                _walk(each, below_items, f"{seen}{shown}.{number}.member.", found)

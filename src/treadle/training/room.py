@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,17 +35,22 @@ class RoomLimits:
 
 @dataclass(slots=True)
 class Room:
-    """Looks at the disk below `directory`."""
+    """Looks at the disk below `directory`; for a burst of jobs once in `fresh` seconds."""
 
     directory: Path
     limits: RoomLimits = field(default_factory=RoomLimits)
     free: Callable[[Path], int] = lambda directory: shutil.disk_usage(directory).free
+    fresh: float = 1.0
     _low: bool = False
+    _seen: int = 0
+    _stale_at: float = 0.0
 
     def check(self) -> None:
         """Refuse a new job when there is too little room. Raises `ServiceError`."""
-        free = self.look()
-        if free < self.limits.refuse:
+        now = time.monotonic()
+        if now >= self._stale_at:
+            self._seen, self._stale_at = self.look(), now + self.fresh
+        if (free := self._seen) < self.limits.refuse:
             raise ServiceError(
                 "ResourceLimitExceeded",
                 f"New training jobs are refused because the disk of this service has {_size(free)} left, and "

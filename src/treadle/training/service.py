@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -20,6 +19,7 @@ from treadle.training import describe, instances, limits, lists, spec, tags, upd
 from treadle.training.file_systems import FileSystems
 from treadle.training.hosts import host_names
 from treadle.training.job import Event, InterruptRequested, Job, Tagged, Updated, created, decode
+from treadle.training.places import Found
 from treadle.training.search import search
 
 __all__ = ["Caller", "Images", "Jobs", "TrainingService"]
@@ -40,10 +40,16 @@ class Caller(Protocol):
 
 
 class Images(Protocol):
-    """Has training images; `images.ImageRegistry`. Of those that it does not know it is asked in threads."""
+    """Has training images; `images.ImageRegistry`. `at_hand` is quick; `resolve` may ask others, so it has a thread."""
 
-    def knows(self, reference: str) -> bool:
-        """Tell whether an image is registered or built in."""
+    def at_hand(
+        self,
+        reference: str,
+        entrypoint: Sequence[str] = (),
+        arguments: Sequence[str] = (),
+        hyperparameters: Mapping[str, str] | None = None,
+    ) -> tuple[dict[str, Json], list[str]] | None:
+        """`resolve` an image that is registered or built in; None for others. Raises `ImageError`."""
         ...
 
     def resolve(
@@ -126,7 +132,8 @@ class TrainingService:
         name = values["TrainingJobName"]
         account, region = caller.account or self._account, caller.region or self._region
         arn = f"arn:aws:sagemaker:{region}:{account}:training-job/{name}"
-        spec.check(values)
+        members = spec.members(values)
+        spec.check(values, members)
         limits.check(values)
         tags.check(values.get("Tags") or ())
         request = spec.with_defaults(values)
@@ -137,10 +144,7 @@ class TrainingService:
             spec.check_on_cluster(request, max(len(host_names(each.request)) for each in ways))
         # Of several ways the log tells when one has been selected.
         notices = () if ways[0].selected else ways[0].notices
-        prepare = partial(self._prepared, request, region)
-        # To look at a few small files takes less time than to hand that to a thread; an engine has to be asked.
-        known = self._images.knows(values["AlgorithmSpecification"]["TrainingImage"])
-        image, command = prepare() if known else await asyncio.to_thread(prepare)
+        image, command = await self._prepared(request, members, region)
         noted = [note] if (note := image.pop("note", "")) else []
         job = created(
             name=name,
@@ -149,20 +153,22 @@ class TrainingService:
             image=image,
             command=command,
             at=self._clock(),
-            notes=(*notices, *noted, *spec.notices(request, cluster=cluster)),
+            notes=(*notices, *noted, *spec.notices(members, cluster=cluster)),
         )
         if not await self._supervisor.add(job):
             raise _taken(arn)
         return {"TrainingJobArn": arn}
 
-    def _prepared(self, request: dict[str, Json], region: str) -> tuple[dict[str, Json], list[str]]:
+    async def _prepared(
+        self, request: dict[str, Json], members: Found, region: str
+    ) -> tuple[dict[str, Json], list[str]]:
         """Look at disk, image and data, and give what runs the image; its `note` is for the log.
 
         The request gets the metrics that its image always has.
         """
         self._room()
         algorithm = request["AlgorithmSpecification"]
-        image, command = self._resolve(algorithm, request.get("HyperParameters") or {})
+        image, command = await self._resolved(algorithm, request.get("HyperParameters") or {})
         if definitions := image.pop("metric_definitions", None):
             if algorithm.get("MetricDefinitions"):
                 raise ServiceError(
@@ -171,20 +177,23 @@ class TrainingService:
                     "request without specifying metric definitions.",
                 )
             request["AlgorithmSpecification"] = {**algorithm, "MetricDefinitions": definitions}
-        spec.check_data(request, self._objects, region)
+        spec.check_data(request, members, self._objects, region)
         self._file_systems.check(request)
         return image, command
 
-    def _resolve(
+    async def _resolved(
         self, algorithm: Mapping[str, Json], hyperparameters: Mapping[str, str]
     ) -> tuple[dict[str, Json], list[str]]:
+        asked = (
+            algorithm["TrainingImage"],
+            algorithm.get("ContainerEntrypoint") or (),
+            algorithm.get("ContainerArguments") or (),
+            hyperparameters,
+        )
         try:
-            return self._images.resolve(
-                algorithm["TrainingImage"],
-                algorithm.get("ContainerEntrypoint") or (),
-                algorithm.get("ContainerArguments") or (),
-                hyperparameters,
-            )
+            # To look at a few small files takes less time than to hand that to a thread; an engine has to be asked.
+            found = self._images.at_hand(*asked)
+            return found if found is not None else await asyncio.to_thread(self._images.resolve, *asked)
         except ImageError as error:
             # AWS's sentence, then what is the matter here.
             raise ServiceError(

@@ -22,7 +22,7 @@ from treadle.training.hosts import instance_types
 from treadle.training.job import Host, Job
 from treadle.training.places import Found, Places
 
-__all__ = ["Place", "check", "check_data", "host_spec", "notices", "staging", "with_defaults"]
+__all__ = ["Place", "check", "check_data", "host_spec", "members", "notices", "staging", "with_defaults"]
 
 _DAY: Final = 86_400
 _GIB: Final = 1 << 30
@@ -102,9 +102,13 @@ _IDLE_ON_CLUSTER: Final[Mapping[str, str]] = {
 }
 
 
-def check(request: Mapping[str, Json]) -> None:
+def members(request: Mapping[str, Json]) -> Found:
+    """Give the members of a request that are looked at here: all of them are found in one walk."""
+    return _MEMBERS.found(request)
+
+
+def check(request: Mapping[str, Json], found: Found) -> None:
     """Refuse what contradicts itself or is not built. Raises `ServiceError`."""
-    found = _CHECKED.found(request)
     for unbuilt in _UNBUILT:
         for member, value in found.get(unbuilt.path, ()):
             if unbuilt.meant(value):
@@ -249,9 +253,8 @@ def check_on_cluster(request: Mapping[str, Json], hosts: int) -> None:
         )
 
 
-def notices(request: Mapping[str, Json], *, cluster: bool = False) -> list[str]:
-    """Say which members of the request have no effect here; for the log of the job."""
-    found = _IGNORED.found(request)
+def notices(found: Found, *, cluster: bool = False) -> list[str]:
+    """Say which members of a request have no effect here; for the log of the job."""
     otherwise = _IDLE_ON_CLUSTER if cluster else {}
     return [
         f"{member} has no effect here: {otherwise.get(idle.path, idle.advice)}."
@@ -261,9 +264,7 @@ def notices(request: Mapping[str, Json], *, cluster: bool = False) -> list[str]:
     ]
 
 
-_CHECKED: Final = Places(*(each.path for each in _UNBUILT), *_COUNTS, _INPUT, *_WRITTEN, *_KEPT)
-_IGNORED: Final = Places(*(each.path for each in _IDLE))
-_DATA: Final = Places(_INPUT, *_WRITTEN)
+_MEMBERS: Final = Places(*(each.path for each in (*_UNBUILT, *_IDLE)), *_COUNTS, _INPUT, *_WRITTEN, *_KEPT)
 
 
 def _all(found: Found, paths: Iterable[str]) -> list[tuple[str, Json]]:
@@ -278,9 +279,8 @@ def _bucket_and_key(member: str, uri: str) -> tuple[str, str]:
     return bucket, key
 
 
-def check_data(request: Mapping[str, Json], objects: Objects, region: str) -> None:
+def check_data(request: Mapping[str, Json], found: Found, objects: Objects, region: str) -> None:
     """Refuse a job whose data is not there, as CreateTrainingJob does (§1.6). Raises `ServiceError`."""
-    found = _DATA.found(request)
     for member, uri in found.get(_INPUT, ()):
         bucket, prefix = _bucket_and_key(member, uri)
         problem = ""
