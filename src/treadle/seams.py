@@ -820,19 +820,23 @@ class Capacity:
     """What machines have together: CPUs, memory in bytes, GPUs.
 
     `machines` are the machines of a cluster, one of which a host must fit on; None where it is one machine, the
-    service's own.
+    service's own. `withheld` says what keeps GPUs of it from the service, "" where nothing does.
     """
 
     cpus: float
     memory: int
     gpus: int = 0
     machines: tuple[Capacity, ...] | None = None
+    withheld: str = ""
 
 
 class Room(msgspec.Struct, frozen=True, kw_only=True):
-    """Room on a cluster that is kept for the hosts of an attempt: the address of each one's machine, by host name."""
+    """Room that is kept for the hosts of an attempt, by host name."""
 
     addresses: dict[str, str]
+    """Of each one's machine."""
+    gpus: dict[str, tuple[int, ...]] = {}
+    """Each one's own, by their numbers; none where they are assigned on its machine."""
 
 
 class HostLaunch(msgspec.Struct, frozen=True, kw_only=True):
@@ -860,7 +864,9 @@ class HostLaunch(msgspec.Struct, frozen=True, kw_only=True):
     hidden: list[str] = []
     """Paths of the machine that the program must not see, besides those of `HostSpec`."""
     gpus: list[str] = []
-    """The machine's GPUs, numbers or UUIDs, where the launcher and not the control plane assigns them."""
+    """The machine's GPUs, numbers or UUIDs, where they are assigned on the machine and `HostSpec` has none."""
+    claims: list[int] = []
+    """Descriptors that the agent inherits, and closes when its program has ended: nobody has its GPUs until then."""
 
 
 class Launcher(Protocol):
@@ -873,7 +879,8 @@ class Launcher(Protocol):
     async def reserve(self, job: str, attempt: int, needs: Mapping[str, Capacity]) -> Room | None:
         """Keep room for all hosts of an attempt, by name, so that they begin together; None: not now, ask again.
 
-        Asked before `launch` where `capacity` has `machines`. What earlier attempts of the job had is given back first.
+        Asked before `launch` where `capacity` has `machines`, and for GPUs. What earlier attempts of the job had is
+        given back first. Raises `LaunchError`: not now either, and why.
         """
         ...
 

@@ -142,6 +142,8 @@ class World:
     root: Path
     sandbox: str = "auto"
     more: dict[str, str] = field(default_factory=dict)
+    within: tuple[str, ...] = ()
+    """A command that its commands are started by, which becomes them."""
     started: list[Process] = field(default_factory=list)
 
     @property
@@ -161,7 +163,7 @@ class World:
         said = self.root / f"said-{len(self.started)}"
         with said.with_suffix(".out").open("wb") as out, said.with_suffix(".err").open("wb") as err:
             popen = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                [*self.within, sys.executable, "-m", module, *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,

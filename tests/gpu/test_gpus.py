@@ -79,7 +79,7 @@ def test_the_gpus_are_those_that_nvidia_smi_lists(gpus: dict[int, str]) -> None:
 def test_what_is_not_there_is_refused(world: World, gpus: dict[int, str]) -> None:
     """More GPUs than there are, for one instance or for several together; AWS's code, and the truth."""
     count = len(gpus)
-    has = f"and this machine has {count} GPU{'s' if count > 1 else ''}."
+    has = f"and this machine has {count}"
     world.image("any", "")
     world.serve()
     if count < 8:
@@ -88,12 +88,12 @@ def test_what_is_not_there_is_refused(world: World, gpus: dict[int, str]) -> Non
         assert caught.value.code == "ResourceLimitExceeded"
         assert caught.value.message == (
             "The account-level service limit 'ml.p4d.24xlarge for training job usage' is 0 Instances, with current "
-            f"utilization of 0 Instances and a request delta of 1 Instances. It needs 8 GPUs, {has}"
+            f"utilization of 0 Instances and a request delta of 1 Instances. It needs 8 GPUs, {has}: ask for ml.local.gpu."
         )
     with pytest.raises(ServiceError) as caught:
         world.create("several", "any", ResourceConfig=ONE_GPU | {"InstanceCount": count + 1})
     assert caught.value.code == "ResourceLimitExceeded"
-    assert caught.value.message.endswith(f"It needs {count + 1} GPUs for its {count + 1} instances, {has}")
+    assert caught.value.message.endswith(f"It needs {count + 1} GPUs for its {count + 1} instances, {has}.")
 
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -17,9 +18,10 @@ import pytest
 from tests.agent.plane import Plane, gone, make_spec
 from treadle.errors import LaunchError
 from treadle.launchers import processes
+from treadle.launchers.gpus import Gpu
 from treadle.launchers.local import LAUNCH_FILE, LocalLauncher
 from treadle.launchers.processes import descendants
-from treadle.seams import HostLaunch
+from treadle.seams import Capacity, HostLaunch
 
 BUSY = """
 setsid sh -c 'trap "" TERM HUP; while :; do sleep 0.02; done' &
@@ -57,6 +59,102 @@ async def test_completes(tmp_path: Path) -> None:
     assert not await launcher.alive(handle)
     assert (tmp_path / "host" / LAUNCH_FILE).stat().st_mode & 0o777 == 0o600
     await plane.stop()
+
+
+def two_gpus() -> list[Gpu]:
+    """Give GPUs that no other test has."""
+    return [Gpu(number, f"GPU-{uuid.uuid4()}") for number in range(2)]
+
+
+def needs(*gpus: int) -> dict[str, Capacity]:
+    return {f"algo-{number}": Capacity(1, 1 << 30, each) for number, each in enumerate(gpus, 1)}
+
+
+async def test_gpus_of_several_services() -> None:
+    """Whoever is first has them; the other says so, and of its own says nothing: they may be about to be free."""
+    machine = two_gpus()
+    here, there = LocalLauncher(devices=lambda: machine), LocalLauncher(devices=lambda: machine)
+    room = await here.reserve("one", 1, needs(1))
+    assert room is not None
+    assert room.gpus == {"algo-1": (0,)}
+    assert await here.reserve("two", 1, needs(1, 1)) is None
+    with pytest.raises(LaunchError, match=r"^GPU 0 is taken by another service$"):
+        await there.reserve("one", 1, needs(1, 1))
+    other = await there.reserve("one", 1, needs(0, 1))
+    assert other is not None
+    assert other.gpus == {"algo-1": (), "algo-2": (1,)}
+    with pytest.raises(LaunchError, match=r"^GPU 1 is taken by another service$"):
+        await here.reserve("two", 1, needs(1))
+    await there.release("one")
+    assert await here.reserve("one", 2, needs(2)) is not None  # what its earlier attempt had is given back first
+    with pytest.raises(LaunchError, match=r"^GPUs 0 and 1 are taken by another service$"):
+        await there.reserve("one", 1, needs(1))
+    await here.release("one")
+    await here.release("one")
+    assert await there.reserve("one", 1, needs(2)) is not None
+    await there.release("one")
+
+
+async def test_gpus_that_are_kept_from_a_service() -> None:
+    """They do not count, and are given to nobody; what keeps them is told."""
+    machine = two_gpus()
+    launcher = LocalLauncher({"CUDA_VISIBLE_DEVICES": "1"}, devices=lambda: machine)
+    capacity = await launcher.capacity()
+    assert (capacity.gpus, capacity.withheld) == (1, "CUDA_VISIBLE_DEVICES is '1'")
+    room = await launcher.reserve("job", 1, needs(1))
+    assert room is not None
+    assert room.gpus == {"algo-1": (1,)}
+    await launcher.release("job")
+
+
+@pytest.mark.parametrize("assigned", [True, False], ids=["assigned", "kept"])
+async def test_a_gpu_is_an_agents_until_it_ends(plane: Plane, assigned: bool) -> None:
+    """However that is, and whatever becomes of the service; those that somebody else assigns, too (Ray)."""
+    machine = two_gpus()
+    service, other = LocalLauncher(devices=lambda: machine), LocalLauncher(devices=lambda: machine)
+    launch = plane.launch()
+    if assigned:
+        launch = msgspec.structs.replace(launch, gpus=["0", "1"])
+    else:
+        await service.reserve(launch.job, launch.attempt, {launch.host: Capacity(1, 1 << 30, 2)})
+    handle = await service.launch(launch)
+    await service.release(launch.job)
+    with pytest.raises(LaunchError, match=r"^GPUs 0 and 1 are taken by another service$"):
+        await other.reserve("other", 1, needs(1))
+    os.kill(agent_of(handle), signal.SIGKILL)
+    assert await gone(agent_of(handle))
+    assert await other.reserve("other", 1, needs(2)) is not None
+    await other.release("other")
+    await service.kill(handle)
+
+
+async def test_a_gpu_is_free_when_it_is_told_that_the_program_has_ended(tmp_path: Path) -> None:
+    """So that the next job is not told that it is taken."""
+    machine = two_gpus()
+    plane = Plane(tmp_path, make_spec(tmp_path, "sleep 0.2"))
+    await plane.start()
+    launcher = LocalLauncher(devices=lambda: machine)
+    launch = plane.launch()
+    await launcher.reserve(launch.job, launch.attempt, {launch.host: Capacity(1, 1 << 30, 2)})
+    handle = await launcher.launch(launch)
+    assert await launcher.reserve("next", 1, needs(1)) is None
+    await plane.event("ended")
+    assert await launcher.reserve("next", 1, needs(2)) is not None
+    await launcher.release("next")
+    assert await gone(agent_of(handle))
+    await plane.stop()
+
+
+async def test_a_gpu_that_is_assigned_and_taken(plane: Plane) -> None:
+    """It is waited for: who had it before may be about to end."""
+    machine = two_gpus()
+    service, other = LocalLauncher(devices=lambda: machine), LocalLauncher(devices=lambda: machine)
+    await other.reserve("other", 1, needs(1))
+    launching = asyncio.ensure_future(service.launch(msgspec.structs.replace(plane.launch(), gpus=["0"])))
+    await asyncio.sleep(0.3)
+    assert not launching.done()
+    await other.release("other")
+    await service.kill(await launching)
 
 
 async def test_kill_ends_the_program(plane: Plane) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import uuid
 from pathlib import Path
 
 import pytest
@@ -193,6 +194,68 @@ def test_what_tells_of_gpus_is_hidden(tmp_path: Path) -> None:
     path = [str(tmp_path / each) for each in ("without", "one", "two", "nowhere")]
     assert gpus.hidden([], path) == found
     assert gpus.hidden([0], path) == []
+
+
+FIVE_F, A_0, A_1 = (gpus.Gpu(number, f"GPU-{uuid}") for number, uuid in enumerate(("5f00", "a000", "a111")))
+MIG = ", and parts of a GPU (MIG) are not assigned"
+
+
+@pytest.mark.parametrize(
+    ("given", "left", "withheld"),
+    [
+        ({}, [FIVE_F, A_0, A_1], ""),
+        ({"CUDA_VISIBLE_DEVICES": "2,0"}, [A_1, FIVE_F], "CUDA_VISIBLE_DEVICES is '2,0'"),
+        ({"CUDA_VISIBLE_DEVICES": "0,1,2"}, [FIVE_F, A_0, A_1], ""),
+        ({"CUDA_VISIBLE_DEVICES": " GPU-a1, 0,0"}, [A_1, FIVE_F], "CUDA_VISIBLE_DEVICES is ' GPU-a1, 0,0'"),
+        ({"CUDA_VISIBLE_DEVICES": ""}, [], "CUDA_VISIBLE_DEVICES is ''"),
+        ({"CUDA_VISIBLE_DEVICES": "-1"}, [], "CUDA_VISIBLE_DEVICES is '-1'"),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, [], "CUDA_VISIBLE_DEVICES is 'NoDevFiles'"),
+        # As CUDA reads it: what comes after a name that is nobody's does not count, nor what two could be meant by.
+        ({"CUDA_VISIBLE_DEVICES": "1,7,0"}, [A_0], "CUDA_VISIBLE_DEVICES is '1,7,0'"),
+        ({"CUDA_VISIBLE_DEVICES": "GPU-a"}, [], "CUDA_VISIBLE_DEVICES is 'GPU-a'"),
+        ({"CUDA_VISIBLE_DEVICES": "MIG-12"}, [], f"CUDA_VISIBLE_DEVICES is 'MIG-12'{MIG}"),
+        ({"NVIDIA_VISIBLE_DEVICES": "all"}, [FIVE_F, A_0, A_1], ""),
+        ({"NVIDIA_VISIBLE_DEVICES": "void"}, [], "NVIDIA_VISIBLE_DEVICES is 'void'"),
+        (
+            {"NVIDIA_VISIBLE_DEVICES": "GPU-5f00,1", "CUDA_VISIBLE_DEVICES": "1,2"},
+            [A_0],
+            "CUDA_VISIBLE_DEVICES is '1,2' and NVIDIA_VISIBLE_DEVICES is 'GPU-5f00,1'",
+        ),
+    ],
+)
+def test_gpus_that_a_service_has_been_left(
+    tmp_path: Path, given: dict[str, str], left: list[gpus.Gpu], withheld: str
+) -> None:
+    """Both variables hold, and what they keep from the service is told by their names."""
+    assert gpus.visible([FIVE_F, A_0, A_1], given, tmp_path) == gpus.Visible(tuple(left), withheld)
+    assert gpus.visible([], given, tmp_path) == gpus.Visible(())
+
+
+def test_what_a_container_was_started_with(tmp_path: Path) -> None:
+    """Its runtime has kept the GPUs away already; their numbers are the host's, and CDI says `void` of those it gives."""
+    (tmp_path / "proc/1").mkdir(parents=True)
+    (tmp_path / "proc/1/environ").write_bytes(b"PATH=/bin\0NVIDIA_VISIBLE_DEVICES=3\0CUDA_VISIBLE_DEVICES=1\0")
+    one = [FIVE_F]
+    assert gpus.visible(one, {"NVIDIA_VISIBLE_DEVICES": "3"}, tmp_path).gpus == (FIVE_F,)
+    assert gpus.visible(one, {"NVIDIA_VISIBLE_DEVICES": "2"}, tmp_path).gpus == ()
+    assert gpus.visible(one, {"CUDA_VISIBLE_DEVICES": "1"}, tmp_path).gpus == ()
+
+
+def test_a_gpu_is_one_hosts() -> None:
+    """Until nobody has the claim; of two without UUIDs the number tells them apart."""
+    unique = gpus.Gpu(0, f"GPU-{uuid.uuid4()}")
+    with gpus.claim(unique) or pytest.fail("it is free"):
+        assert gpus.claim(unique) is None
+        assert gpus.claim(gpus.Gpu(1, unique.uuid)) is None
+    again = gpus.claim(unique)
+    assert again is not None
+    again.close()
+    assert gpus.named(["1", "GPU-a000", "7", "GPU-7"], [FIVE_F, A_0]) == [
+        A_0,
+        A_0,
+        gpus.Gpu(7, "7"),
+        gpus.Gpu(-1, "GPU-7"),
+    ]
 
 
 def test_gpu_variables(tmp_path: Path) -> None:

@@ -71,13 +71,36 @@ def test_cpu_and_memory_are_capped_with_a_notice() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["ml.p3.2xlarge", "ml.trn1.2xlarge", "ml.local.gpu"])
-def test_accelerators_that_are_absent_are_refused(name: str) -> None:
-    """With AWS's code and words for a quota, and the reason."""
+WORKSTATION = Capacity(8, 64 * GIB, 1)
+LESSENED = Capacity(64, 512 * GIB, 1, withheld="CUDA_VISIBLE_DEVICES is '1'")
+NONE_LEFT = Capacity(64, 512 * GIB, withheld="CUDA_VISIBLE_DEVICES is ''")
+
+
+@pytest.mark.parametrize(
+    ("name", "machine", "truth"),
+    [
+        ("ml.p3.2xlarge", LAPTOP, "It needs 1 GPU, and this machine has none that NVIDIA's driver shows."),
+        ("ml.local.gpu", LAPTOP, "It needs at least one GPU, and this machine has none that NVIDIA's driver shows."),
+        ("ml.trn1.2xlarge", WORKSTATION, "It needs 2 NeuronCores, and this machine has none."),
+        ("ml.p4d.24xlarge", WORKSTATION, "It needs 8 GPUs, and this machine has 1: ask for ml.local.gpu."),
+        (
+            "ml.p4d.24xlarge",
+            LESSENED,
+            "It needs 8 GPUs, and this service has 1 of this machine's: CUDA_VISIBLE_DEVICES is '1'.",
+        ),
+        (
+            "ml.local.gpu",
+            NONE_LEFT,
+            "It needs at least one GPU, and this service has none of this machine's: CUDA_VISIBLE_DEVICES is ''.",
+        ),
+    ],
+)
+def test_accelerators_that_are_absent_are_refused(name: str, machine: Capacity, truth: str) -> None:
+    """With AWS's code and words for a quota, the reason, and what could be asked for instead."""
     with pytest.raises(ServiceError, match=f"service limit '{name} for training job usage' is 0") as caught:
-        need(name, LAPTOP)
+        need(name, machine)
     assert caught.value.code == "ResourceLimitExceeded"
-    assert "this machine has 0 GPUs" in caught.value.message
+    assert caught.value.message.endswith(f" 1 Instances. {truth}")
 
 
 def test_gpus_that_are_there_are_taken() -> None:

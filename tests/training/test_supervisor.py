@@ -694,8 +694,32 @@ async def test_a_name_is_taken_by_one(control: Control) -> None:
 
 
 async def test_a_machine_without_what_a_stored_job_needs(control: Control) -> None:
-    """The job was taken on another machine: it still runs, with all of this one."""
-    control.capacity = Capacity(cpus=1, memory=1 << 30)
+    """The job was taken when there was a GPU: it does not run without, waits for it, and says so."""
     await control.jobs.insert(record(new_job(ResourceConfig={"InstanceType": "ml.p3.2xlarge"})))
     async with control.supervised():
-        assert (await control.ended()).finished
+        why = ": It needs 1 GPU, and this machine has none that NVIDIA's driver shows."
+        await control.until("j", lambda job: job.transitions[-1].message == f"Training job waiting for capacity{why}")
+        control.launcher.capacity_is(Capacity(cpus=8, memory=64 << 30, gpus=1))
+        assert "Training" in path_of(await control.ended())
+
+
+async def test_what_a_launcher_says_of_room_is_said_of_the_job(control: Control) -> None:
+    """For as long as it is so."""
+    control.launcher.capacity_is(Capacity(cpus=8, memory=64 << 30, gpus=1))
+    why = "GPU 0 is taken by another service"
+
+    def taken(_needs: object) -> bool:
+        if why:
+            raise LaunchError(why)
+        return False
+
+    control.launcher.room = taken
+    async with control.supervised() as supervisor:
+        await supervisor.add(new_job(ResourceConfig={"InstanceType": "ml.g5.xlarge"}))
+        waiting = "Training job waiting for capacity"
+        await control.until("j", lambda job: job.transitions[-1].message == f"{waiting}: {why}")
+        why = ""
+        await control.until("j", lambda job: job.transitions[-1].message == waiting)
+        control.launcher.room = lambda _needs: True
+        job = await control.ended()
+        assert path_of(job)[:3] == ["Starting", "Pending", "Downloading"]

@@ -98,6 +98,7 @@ class Host:
             launch.token,
             hidden=tuple(Path(each) for each in launch.hidden),
             gpus=tuple(launch.gpus),
+            claims=tuple(launch.claims),
             certificate=launch.certificate,
         )
         work = Work(spec, place, spool, self._tools, self._orders)

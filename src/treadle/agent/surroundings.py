@@ -35,7 +35,7 @@ Say = Callable[[str], None]
 class Place:
     """What is told from one attempt of one host to another: its directory, its marker, the secret of the attempt.
 
-    `hidden`, `gpus` and `certificate` are what the launcher says of the machine; see `HostLaunch`.
+    `hidden`, `gpus`, `claims` and `certificate` are what the launcher says of the machine; see `HostLaunch`.
     """
 
     directory: Path
@@ -43,6 +43,7 @@ class Place:
     secret: str
     hidden: tuple[Path, ...] = ()
     gpus: tuple[str, ...] = ()
+    claims: tuple[int, ...] = ()
     certificate: str = ""
 
 

@@ -136,6 +136,8 @@ class Work:
             _log.exception("the work cannot go on")
             await self.end()
             ended = _failed(f"{_PLATFORM_ERROR} {error}")
+        for each in self._place.claims:
+            os.close(each)
         self._log.close()
         self._happened("ended", metrics=self._metrics.last(), **ended)
 

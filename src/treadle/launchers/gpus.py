@@ -8,16 +8,18 @@ seen.
 from __future__ import annotations
 
 import contextlib
+import errno
 import functools
 import os
 import re
 import shutil
+import socket
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["Gpu", "devices", "environment", "hidden", "made_ready"]
+__all__ = ["Claim", "Gpu", "Visible", "claim", "devices", "environment", "hidden", "made_ready", "named", "visible"]
 
 _FIELD = re.compile(r"^(?P<name>GPU UUID|Device Minor):\s*(?P<value>\S+)", re.MULTILINE)
 _UUID = re.compile(r"GPU-[0-9a-fA-F-]{36}")
@@ -68,6 +70,86 @@ def _asked(smi: str, nodes: Sequence[str]) -> Sequence[Gpu]:
     except (OSError, subprocess.SubprocessError):
         return [Gpu(number, "") for number in range(len(nodes))]
     return [Gpu(number, uuid) for number, uuid in enumerate(_UUID.findall(done.stdout))]
+
+
+@dataclass(frozen=True, slots=True)
+class Visible:
+    """The GPUs that are a service's to assign, and what keeps others of the machine from it, "" where nothing does."""
+
+    gpus: tuple[Gpu, ...]
+    withheld: str = ""
+
+
+def visible(machine: Sequence[Gpu], environment: Mapping[str, str], root: Path = Path("/")) -> Visible:
+    """Give what `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES` leave of the machine's GPUs.
+
+    Numbers are those of `nvidia-smi`, UUIDs may be shortened, and as in CUDA neither a name that is nobody's nor what
+    comes after it counts. The second variable is addressed to what starts containers: where process 1 has it with the
+    same value, that is how this container was started, with other machines' numbers, and nothing is left to be kept.
+
+    >>> visible([Gpu(0, "GPU-5f"), Gpu(1, "GPU-a0")], {"CUDA_VISIBLE_DEVICES": "1"})
+    Visible(gpus=(Gpu(number=1, uuid='GPU-a0'),), withheld="CUDA_VISIBLE_DEVICES is '1'")
+    """
+    left, withheld = list(machine), []
+    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+        value = environment.get(name)
+        if value is None or (name[0] == "N" and (value == "all" or value == _first_environment(root).get(name))):
+            continue
+        named = _named(value, machine)
+        if any(each not in named for each in left):
+            parts = ", and parts of a GPU (MIG) are not assigned" if "MIG-" in value else ""
+            withheld.append(f"{name} is {value!r}{parts}")
+        left = [each for each in named if each in left]
+    return Visible(tuple(left), " and ".join(withheld))
+
+
+def _named(value: str, machine: Sequence[Gpu]) -> list[Gpu]:
+    found: list[Gpu] = []
+    for word in (each.strip() for each in value.split(",")):
+        short = word.startswith("GPU-")
+        meant = [each for each in machine if word == str(each.number) or (short and each.uuid.startswith(word))]
+        if len(meant) != 1:
+            break
+        found += [each for each in meant if each not in found]
+    return found
+
+
+def named(names: Sequence[str], machine: Sequence[Gpu]) -> list[Gpu]:
+    """Give the GPUs that somebody has assigned by these numbers or UUIDs, those too of which there is only the name."""
+    known = {name: each for each in machine for name in (str(each.number), each.uuid)}
+    return [known.get(name) or Gpu(int(name) if name.isdigit() else -1, name) for name in names]
+
+
+def _first_environment(root: Path) -> dict[str, str]:
+    """Give the environment of process 1; {} where it is somebody else's."""
+    try:
+        said = (root / "proc/1/environ").read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    return dict(each.split("=", 1) for each in said.split("\0") if "=" in each)
+
+
+Claim = socket.socket
+"""That a GPU is one host's. It lasts until every process that has it has closed it, or is gone."""
+
+
+def claim(gpu: Gpu) -> Claim | None:
+    """Claim a GPU for a host; None where it is another's, of whichever service, home and user on this machine.
+
+    A claim is a socket with a name that stands for the GPU (unix(7): abstract). The kernel gives a name once at a
+    time, and frees it when its last holder is gone, however that ends. There is no file, so no directory that all users
+    must share, that somebody cleans or that a service has one of its own of. Containers with a network of their own
+    do not see the names of others.
+    """
+    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+    try:
+        made.bind(f"\0treadle-gpu-{gpu.uuid or gpu.number}")
+    except OSError as error:
+        made.close()
+        if error.errno != errno.EADDRINUSE:
+            raise
+        return None
+    return made
 
 
 def made_ready(root: Path = Path("/"), modprobe: str = "nvidia-modprobe") -> str:

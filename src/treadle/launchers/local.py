@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import msgspec
 
 from treadle.errors import LaunchError
 from treadle.launchers import cgroups, containers, gpus, processes
+from treadle.launchers.gpus import Claim, Gpu
 from treadle.launchers.marking import MARKER
 from treadle.launchers.processes import Identity
 from treadle.seams import Capacity, HostLaunch, Room
@@ -36,6 +39,9 @@ AGENT_LOG = "agent.log"
 _KEEPER_PATIENCE = 5.0
 # Limits can be changed and GPUs come and go, but not with every job; a look reads some twenty files.
 _LOOK_AGAIN = 2.0
+# An agent that is killed has let go of its GPUs before Ray gives them to the next, or is about to.
+_GPU_PATIENCE = 20.0
+_GPU_LOOK_AGAIN = 0.1
 _CGROUP = Path("/sys/fs/cgroup")
 
 
@@ -45,47 +51,115 @@ class _Handle(msgspec.Struct, frozen=True):
     marker: str
 
 
-class LocalLauncher:
-    """`seams.Launcher` on one Linux machine. `environment` is what agents get; by default this process's own."""
+@dataclass(slots=True)
+class _Kept:
+    """The GPUs of an attempt by host, and the claims on them, by number, that no agent has been given yet."""
 
-    def __init__(self, environment: Mapping[str, str] | None = None) -> None:
-        self._environment = environment
+    gpus: dict[str, tuple[int, ...]]
+    claims: dict[int, Claim]
+
+
+class LocalLauncher:
+    """`seams.Launcher` on one Linux machine. `environment` is what agents get; by default this process's own.
+
+    It says which of the machine's GPUs, which `devices` finds, are this service's to assign.
+    """
+
+    def __init__(
+        self, environment: Mapping[str, str] | None = None, *, devices: Callable[[], Sequence[Gpu]] = gpus.devices
+    ) -> None:
+        self._environment = os.environ if environment is None else environment
+        self._devices = devices
         self._looked: tuple[float, Capacity] | None = None
         self._reapers: set[asyncio.Task[None]] = set()
+        self._kept: dict[str, _Kept] = {}
 
     async def capacity(self) -> Capacity:
         """Give what this machine has, within the limits of this process's cgroup (v2, v1 or none)."""
         now = time.monotonic()
         if self._looked is None or now - self._looked[0] >= _LOOK_AGAIN:
-            self._looked = (now, Capacity(cpus=_cpus(), memory=_memory(), gpus=len(gpus.devices())))
+            seen = gpus.visible(self._devices(), self._environment)
+            self._looked = (now, Capacity(_cpus(), _memory(), len(seen.gpus), withheld=seen.withheld))
         return self._looked[1]
 
-    async def reserve(self, _job: str, _attempt: int, needs: Mapping[str, Capacity]) -> Room:
-        """Keep nothing: it is one machine, and the supervisor's alone."""
-        return Room(addresses=dict.fromkeys(needs, "127.0.0.1"))
+    async def reserve(self, job: str, _attempt: int, needs: Mapping[str, Capacity]) -> Room | None:
+        """Claim GPUs: nothing else of the machine could be another service's. Raises `LaunchError` where they are."""
+        await self.release(job)
+        wanted = sum(each.gpus for each in needs.values())
+        claims: dict[int, Claim] = {}
+        with contextlib.ExitStack() as unless_all:
+            taken = []
+            for each in gpus.visible(self._devices(), self._environment).gpus:
+                if len(claims) == wanted:
+                    break
+                if made := gpus.claim(each):
+                    claims[each.number] = unless_all.enter_context(made)
+                else:
+                    taken.append(each.number)
+            if len(claims) < wanted:
+                self._check_own(taken)
+                return None
+            unless_all.pop_all()
+        numbers = iter(claims)
+        kept = self._kept[job] = _Kept(
+            {host: tuple(itertools.islice(numbers, each.gpus)) for host, each in needs.items()}, claims
+        )
+        return Room(addresses=dict.fromkeys(needs, "127.0.0.1"), gpus=kept.gpus)
+
+    def _check_own(self, taken: Collection[int]) -> None:
+        """Raise `LaunchError` unless GPUs are taken by this service's own jobs, which may be about to end."""
+        own = {number for its in self._kept.values() for numbers in its.gpus.values() for number in numbers}
+        if others := [str(each) for each in taken if each not in own]:
+            one = len(others) == 1
+            raise LaunchError(
+                f"{'GPU' if one else 'GPUs'} {' and '.join(others)} {'is' if one else 'are'} taken by another service"
+            )
 
     async def release(self, job: str) -> None:
-        """Do nothing: nothing is kept."""
+        """Let go of what is kept for a job, but for what its agents have been given."""
+        if its := self._kept.pop(job, None):
+            for each in its.claims.values():
+                each.close()
 
     async def launch(self, host: HostLaunch) -> str:
         """Start an agent in a session of its own. Raises `LaunchError`."""
         if sys.platform != "linux":
             raise LaunchError(f"Agents run on Linux; this is {sys.platform}.")
         directory = Path(host.directory)
-        try:
-            popen = self._start(host, directory)
-        except OSError as error:
-            raise LaunchError(f"The agent of {host.job}/{host.host} cannot be started: {error}.") from error
+        with contextlib.ExitStack() as ours:
+            try:
+                claims = [ours.enter_context(each) for each in await self._claims(host)]
+                popen = self._start(host, directory, [each.fileno() for each in claims])
+            except OSError as error:
+                raise LaunchError(f"The agent of {host.job}/{host.host} cannot be started: {error}.") from error
         identity = processes.identify(popen.pid)
         self._reap(popen)
         if identity is None:
             raise LaunchError(f"The agent of {host.job}/{host.host} ended at once; see {directory / AGENT_LOG}.")
         return msgspec.json.encode(_Handle(identity, host.directory, processes.marker(host))).decode()
 
-    def _start(self, host: HostLaunch, directory: Path) -> subprocess.Popen[bytes]:
+    async def _claims(self, host: HostLaunch) -> list[Claim]:
+        """Give the claims on the host's GPUs: those that are kept for it, or made for what it has been assigned.
+
+        Who assigns may be quicker than the agent that had them before. Raises `LaunchError`.
+        """
+        if (its := self._kept.get(host.job)) and not host.gpus:
+            return [its.claims.pop(each) for each in its.gpus.get(host.host, ())]
+        with contextlib.ExitStack() as unless_all:
+            made = []
+            for each in gpus.named(host.gpus, self._devices()):
+                deadline = time.monotonic() + _GPU_PATIENCE
+                while (claim := gpus.claim(each)) is None:
+                    if time.monotonic() > deadline:
+                        raise LaunchError(f"GPU {each.uuid or each.number} is taken by another service of its machine")
+                    await asyncio.sleep(_GPU_LOOK_AGAIN)
+                made.append(unless_all.enter_context(claim))
+            unless_all.pop_all()
+            return made
+
+    def _start(self, host: HostLaunch, directory: Path, claims: list[int]) -> subprocess.Popen[bytes]:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _write_private(directory / LAUNCH_FILE, msgspec.json.encode(host))
-        own = os.environ if self._environment is None else self._environment
+        _write_private(directory / LAUNCH_FILE, msgspec.json.encode(msgspec.structs.replace(host, claims=claims)))
         with (directory / AGENT_LOG).open("ab") as log:
             return subprocess.Popen(
                 # -P: what lies in the directory must not be taken for a module.
@@ -95,7 +169,8 @@ class LocalLauncher:
                 stderr=log,
                 start_new_session=True,
                 cwd=directory,
-                env={**own, MARKER: processes.marker(host)},
+                pass_fds=claims,
+                env={**self._environment, MARKER: processes.marker(host)},
             )
 
     def _reap(self, popen: subprocess.Popen[bytes]) -> None:
@@ -114,7 +189,7 @@ class LocalLauncher:
     async def sweep(self, directory: str, live: Callable[[], Collection[str]]) -> None:
         """Remove containers and networks of hosts below a directory that do not live."""
         living = lambda: {Path(each) for each in live()}  # noqa: E731  (a name for what the next line would not hold)
-        await asyncio.to_thread(containers.sweep, Path(directory), living, self._environment or os.environ)
+        await asyncio.to_thread(containers.sweep, Path(directory), living, self._environment)
 
     async def kill(self, handle: str) -> None:
         """End the agent and all that it started; no error when it is gone. Raises `LaunchError` if one lives on."""

@@ -128,7 +128,7 @@ class ScriptedLauncher:
     """`seams.Launcher` whose hosts are tasks of this event loop.
 
     `launched` holds every `HostLaunch` in order; `refusal` makes the next launches fail; a handle is the host's number.
-    With a `capacity` that has `machines` it is a cluster: `room` says whether there is room, `kept` has who has some.
+    With a `capacity` that has `machines` it is a cluster. `room` says whether there is room, `kept` has who has some.
     A script that ends with `Refused` has been told that its attempt is over; other exceptions come out of `finished`.
     """
 
@@ -140,6 +140,7 @@ class ScriptedLauncher:
         self.kept: dict[str, int] = {}
         self._capacity = capacity or Capacity(cpus=8, memory=32 << 30)
         self._handler = handler
+        self._gpus: dict[str, set[int]] = {}
         self._hosts: dict[str, asyncio.Task[None]] = {}
         self._numbers = itertools.count(1)
 
@@ -156,15 +157,22 @@ class ScriptedLauncher:
         return self._capacity
 
     async def reserve(self, job: str, attempt: int, needs: Mapping[str, Capacity]) -> Room | None:
-        """Keep room, if the test says that there is some."""
-        if not self.room(needs):
+        """Keep room, if the test says that there is some, and on one machine GPUs that nobody has."""
+        self._gpus.pop(job, None)
+        taken = set().union(*self._gpus.values())
+        free = iter([number for number in range(self._capacity.gpus) if number not in taken])
+        given = {host: tuple(itertools.islice(free, each.gpus)) for host, each in needs.items()}
+        if not self.room(needs) or any(len(given[host]) < each.gpus for host, each in needs.items()):
             return None
         self.kept[job] = attempt
-        return Room(addresses={host: f"192.0.2.{number}" for number, host in enumerate(needs, 1)})
+        self._gpus[job] = set().union(*given.values())
+        addresses = {host: f"192.0.2.{number}" for number, host in enumerate(needs, 1)}
+        return Room(addresses=addresses, gpus={} if self._capacity.machines else given)
 
     async def release(self, job: str) -> None:
         """Give room back."""
         self.kept.pop(job, None)
+        self._gpus.pop(job, None)
 
     async def launch(self, host: HostLaunch) -> str:
         """Start the script for a host. Raises `LaunchError` when told to."""

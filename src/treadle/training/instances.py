@@ -19,13 +19,21 @@ from treadle.errors import ServiceError
 from treadle.seams import Capacity, Json
 from treadle.training.hosts import instance_types, selections
 
-__all__ = ["Instance", "Need", "Way", "instance", "need", "needs", "ways"]
+__all__ = ["AbsentError", "Instance", "Need", "Way", "instance", "need", "needs", "ways"]
 
 _GIB: Final = 1 << 30
 # A machine of a cluster offers less memory than it has (Ray: some 70 %): an instance of its size must fit all the same.
 _OFFERED: Final = 0.6
 # How many kinds of machines a refusal names.
 _SIZES: Final = 3
+
+
+class AbsentError(ServiceError):
+    """A job needs what the machines do not have; `truth` says what, without the words that AWS has for it."""
+
+    def __init__(self, message: str, truth: str) -> None:
+        super().__init__("ResourceLimitExceeded", f"{message} {truth}")
+        self.truth = truth
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +151,7 @@ def need(name: str, machine: Capacity) -> Need:
     """Say what an instance of that type takes of the machine.
 
     CPU and memory are capped to what there is, and a notice says so. GPUs asked for and absent are refused: a program
-    for GPUs does not merely run slower without. Raises `ServiceError`.
+    for GPUs does not merely run slower without. Raises `AbsentError`.
     """
     if machine.machines is not None:
         return _need_on_one_of(name, machine.machines)
@@ -156,7 +164,7 @@ def need(name: str, machine: Capacity) -> Need:
     if wanted is None:
         return Need(whole, (f"Treadle does not know how large {name} is: the job gets the whole machine.",))
     if wanted.neurons:
-        raise _refused(name, f"{wanted.neurons} NeuronCores", machine)
+        raise _absent(name, f"It needs {wanted.neurons} NeuronCores, and this machine has none.", 1)
     if wanted.gpus > machine.gpus:
         raise _refused(name, f"{wanted.gpus} GPU{'s' if wanted.gpus > 1 else ''}", machine)
     memory = int(wanted.memory * _GIB)
@@ -171,7 +179,7 @@ def need(name: str, machine: Capacity) -> Need:
 
 
 def _need_on_one_of(name: str, machines: Sequence[Capacity]) -> Need:
-    """Say what an instance takes of the machine of a cluster that it is on. Raises `ServiceError`."""
+    """Say what an instance takes of the machine of a cluster that it is on. Raises `AbsentError`."""
     if not machines:
         raise _refused_everywhere(name, "a machine", machines)
     wanted = instance(name)
@@ -234,7 +242,7 @@ def needs(types: Sequence[str], machine: Capacity) -> Need:
     """Say what instances of these types, one for each host of a job, take of the machine together.
 
     They share the machine's CPUs and memory where these are not enough for all, and a notice says so; GPUs are never
-    shared. On a cluster nothing is. Raises `ServiceError`.
+    shared. On a cluster nothing is. Raises `AbsentError`.
     """
     if len(types) == 1:
         return need(types[0], machine)
@@ -261,26 +269,32 @@ def needs(types: Sequence[str], machine: Capacity) -> Need:
 def ways(request: Mapping[str, Json], machine: Capacity) -> list[Way]:
     """Give the ways to place a job, the preferred one first.
 
-    Raises `ServiceError`, about the preferred one, if this machine has what none of them needs.
+    Raises `AbsentError`, about the preferred one, if this machine has what none of them needs.
     """
     found, refusals = [], []
     for selected in selections(request):
         its = {**request, "ResourceConfig": {**request["ResourceConfig"], **selected}} if selected else request
         try:
             found.append(Way(its, needs(list(instance_types(its).values()), machine), selected))
-        except ServiceError as error:
+        except AbsentError as error:
             refusals.append(error)
     if not found:
         raise refusals[0]
     return found
 
 
-def _refused(name: str, what: str, machine: Capacity, count: int = 1) -> ServiceError:
-    has = f"this machine has {machine.gpus} GPU{'' if machine.gpus == 1 else 's'}"
-    return _limit_exceeded(name, f"It needs {what}, and {has}.", count)
+def _refused(name: str, what: str, machine: Capacity, count: int = 1) -> AbsentError:
+    if machine.withheld:
+        has = f"this service has {machine.gpus or 'none'} of this machine's: {machine.withheld}."
+    elif not machine.gpus:
+        has = "this machine has none that NVIDIA's driver shows."
+    else:
+        # What they can do about it, where one type has all that there is.
+        has = f"this machine has {machine.gpus}" + (": ask for ml.local.gpu." if count == 1 else ".")
+    return _absent(name, f"It needs {what}, and {has}", count)
 
 
-def _refused_everywhere(name: str, what: str, machines: Sequence[Capacity], count: int = 1) -> ServiceError:
+def _refused_everywhere(name: str, what: str, machines: Sequence[Capacity], count: int = 1) -> AbsentError:
     sizes: dict[str, int] = {}
     for each in machines:
         gpus = f", {each.gpus} GPU{'s' if each.gpus > 1 else ''}" if each.gpus else ""
@@ -288,13 +302,13 @@ def _refused_everywhere(name: str, what: str, machines: Sequence[Capacity], coun
         sizes[size] = sizes.get(size, 0) + 1
     commonest = sorted(sizes.items(), key=lambda its: its[1], reverse=True)[:_SIZES]
     has = " and ".join(f"{number} x {size}" for size, number in commonest) or "none at this moment"
-    return _limit_exceeded(name, f"It needs {what}, and the cluster has {has}.", count)
+    return _absent(name, f"It needs {what}, and the cluster has {has}.", count)
 
 
-def _limit_exceeded(name: str, truth: str, count: int) -> ServiceError:
+def _absent(name: str, truth: str, count: int) -> AbsentError:
     # AWS's words for a quota of 0 (§2.4), then the truth.
-    return ServiceError(
-        "ResourceLimitExceeded",
+    return AbsentError(
         f"The account-level service limit '{name} for training job usage' is 0 Instances, with current utilization of "
-        f"0 Instances and a request delta of {count} Instances. {truth}",
+        f"0 Instances and a request delta of {count} Instances.",
+        truth,
     )

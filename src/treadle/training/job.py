@@ -359,9 +359,10 @@ TABLE: Final[Mapping[tuple[Secondary, Trigger], To]] = {
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """There is no room for the job now."""
+    """There is no room for the job now; `why`, where there is more to be said than that."""
 
     at: float
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -562,7 +563,10 @@ def _move(job: Job, trigger: Trigger, at: float) -> Job:
 
 
 def _waiting(job: Job, event: Waiting) -> Job:
-    return job if job.outcome else _move(job, "waiting", event.at)
+    if job.outcome:
+        return job
+    said = f"{_WAITING.message}: {event.why}" if event.why else _WAITING.message
+    return _saying(_move(job, "waiting", event.at), "Pending", said)
 
 
 def _placed(job: Job, event: Placed) -> Job:
@@ -651,10 +655,14 @@ def _host_reached(job: Job, host: Host, phase: Phase, at: float) -> Job:
 
 def _pulling(job: Job, note: str) -> Job:
     """Say in Downloading that a host fetches the image, and how far it is. It is no phase of its own."""
+    return _saying(job, "Downloading", f"{PULLING}: {note}" if note else PULLING)
+
+
+def _saying(job: Job, status: Secondary, message: str) -> Job:
+    """Change what is said of a status, if the job is in it."""
     *earlier, last = job.transitions
-    if last.status != "Downloading":
+    if last.status != status or last.message == message:
         return job
-    message = f"{PULLING}: {note}" if note else PULLING
     return _with(job, transitions=(*earlier, msgspec.structs.replace(last, message=message)))
 
 

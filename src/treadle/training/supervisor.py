@@ -24,7 +24,7 @@ import logging
 import secrets
 import shutil
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -32,7 +32,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 import msgspec
 
-from treadle.errors import ImageError, LaunchError, ObjectError, ServiceError, StoreError
+from treadle.errors import ImageError, LaunchError, ObjectError, StoreError
 from treadle.home import remove_tree
 from treadle.seams import (
     Capacity,
@@ -40,7 +40,6 @@ from treadle.seams import (
     HostLaunch,
     JobRecord,
     JobStore,
-    Json,
     Launcher,
     LogBatch,
     Objects,
@@ -49,8 +48,8 @@ from treadle.seams import (
     Room,
 )
 from treadle.training import images, instances, outputs, spec
-from treadle.training.hosts import host_names, instance_types, selections
-from treadle.training.instances import Need, Way
+from treadle.training.hosts import host_names, instance_types
+from treadle.training.instances import Way
 from treadle.training.job import (
     Announced,
     Claimed,
@@ -153,8 +152,6 @@ class _Live:
     told: dict[tuple[int, str], tuple[float, tuple[str, ...]]] = field(default_factory=dict)
     """(attempt, host) → when it was last told commands, and which."""
     streams: dict[str, asyncio.Lock] = field(default_factory=dict)
-    promised: dict[str, tuple[int, ...]] = field(default_factory=dict)
-    """GPUs of the hosts that are being placed at this moment."""
 
     @property
     def busy(self) -> bool:
@@ -238,7 +235,7 @@ class Supervisor:
         self._queue: dict[str, _Live] = {}
         self._unsorted = False
         self._taken: dict[str, Capacity] = {}
-        # When a cluster that had no room is asked next.
+        # When a launcher that had no room is asked next.
         self._ask_again = 0.0
         self._leaving: list[_Leaving] = []
         self._wake = asyncio.Event()
@@ -257,7 +254,7 @@ class Supervisor:
             job = decode(stored)
             self._live[job.name] = _Live(job)
             if not _unplaced(job):
-                ways = _ways(job, capacity)
+                ways, _ = _ways(job, capacity)
                 self._taken[job.name] = ways[0].need.capacity if ways else Capacity(0, 0)
         self._changed = dict.fromkeys(self._live)
         await self._sweep()
@@ -615,15 +612,18 @@ class Supervisor:
         while self._queue:
             name, live = next(iter(self._queue.items()))
             if live.busy or time.monotonic() < self._ask_again:
-                return  # the cluster is asked whether there is room for it, or will be
+                return  # the launcher is asked whether there is room for it, or will be
             used = list(self._taken.values())
-            ways = [each for each in _ways(live.job, capacity) if _fits(each.need.capacity, capacity, used)]
+            possible, why = _ways(live.job, capacity)
+            ways = [each for each in possible if _fits(each.need.capacity, capacity, used)]
             if not ways:
-                return
-            if capacity.machines is not None:
-                live.task = self._spawn(self._told(name, self._place_on_cluster(live, ways, capacity)))
+                if why:
+                    await self._apply(live, Waiting(self._clock(), why))
                 return
             way = ways[0]
+            if capacity.machines is not None or way.need.capacity.gpus:
+                live.task = self._spawn(self._told(name, self._place_with_room(live, ways, capacity)))
+                return
             del self._queue[name]
             self._taken[name] = way.need.capacity
             live.task = self._spawn(self._told(name, self._launch(live, way)))
@@ -639,58 +639,53 @@ class Supervisor:
 
     # -- placing ------------------------------------------------------------------------------------------------------
 
-    async def _place_on_cluster(self, live: _Live, ways: Sequence[Way], capacity: Capacity) -> None:
-        """Launch a job in the first way that the cluster keeps room for; else it stays where it is in the queue."""
+    async def _place_with_room(self, live: _Live, ways: Sequence[Way], capacity: Capacity) -> None:
+        """Launch a job in the first way that the launcher keeps room for; else it stays where it is in the queue."""
         name = live.job.name
         await self._kill(live.job.abandoned)
+        why = ""
         for way in ways:
-            room = await self._room(live, way, capacity)
+            try:
+                room = await self._room(live, way, capacity)
+            except LaunchError as error:
+                room, why = None, error.message
             if name not in self._queue:
                 return  # it was stopped meanwhile
             if room is not None:
                 del self._queue[name]
                 self._taken[name] = way.need.capacity
                 self._wake.set()  # the next one in the queue may have its turn
-                await self._launch(live, way, room.addresses)
+                await self._launch(live, way, room, cluster=capacity.machines is not None)
                 return
         self._ask_again = time.monotonic() + self._tick
-        await self._apply(live, Waiting(self._clock()))
+        await self._apply(live, Waiting(self._clock(), why))
 
     async def _room(self, live: _Live, way: Way, capacity: Capacity) -> Room | None:
-        """Ask for room for all hosts of the job's next attempt."""
+        """Ask for room for all hosts of the job's next attempt. Raises `LaunchError`."""
         needs = {host: instances.need(kind, capacity).capacity for host, kind in instance_types(way.request).items()}
-        try:
-            return await self._launcher.reserve(live.job.name, live.job.attempt + 1, needs)
-        except LaunchError as error:
-            _log.warning("%s waits: %s", live.job.name, error.message)
-            return None
+        return await self._launcher.reserve(live.job.name, live.job.attempt + 1, needs)
 
-    async def _launch(self, live: _Live, way: Way, addresses: Mapping[str, str] | None = None) -> None:
-        """Begin an attempt; `addresses` of the hosts' machines on a cluster."""
+    async def _launch(self, live: _Live, way: Way, room: Room | None = None, *, cluster: bool = False) -> None:
+        """Begin an attempt, in room that is kept for it where it was asked for."""
         await self._kill(live.job.abandoned)
         token = secrets.token_urlsafe(32)
         before = live.job
-        machine = await self._launcher.capacity()
-        live.promised = self._free_gpus(live, way.request, machine)
-        try:
-            placed = Placed(
-                self._clock(),
-                _hash(token),
-                host_names(way.request),
-                live.promised,
-                selected=way.selected,
-                notes=way.notices if way.selected else (),
-                addresses=addresses or {},
-            )
-            job = await self._apply(live, placed)
-        finally:
-            live.promised = {}
+        placed = Placed(
+            self._clock(),
+            _hash(token),
+            host_names(way.request),
+            room.gpus if room else {},
+            selected=way.selected,
+            notes=way.notices if way.selected else (),
+            addresses=room.addresses if room and cluster else {},
+        )
+        job = await self._apply(live, placed)
         if job.attempt == before.attempt:
             return  # it was stopped meanwhile
         # What was placed before and never found is not alive for long: its attempt is over.
         await self._kill(each.handle for each in before.hosts if each.handle)
         try:
-            if addresses is not None and job.image.get("directory"):
+            if cluster and job.image.get("directory"):
                 bucket, key = spec.image_archive(job)
                 await asyncio.to_thread(images.carry, job.image["directory"], self._objects, bucket, key)
             # Side by side: on a cluster each takes a second.
@@ -710,19 +705,6 @@ class Supervisor:
         its = now.host(host.name) if now.attempt == job.attempt else None
         if its is None or its.handle != handle:
             await self._kill([handle])  # the attempt is over before it began
-
-    def _free_gpus(self, live: _Live, request: Mapping[str, Json], machine: Capacity) -> dict[str, tuple[int, ...]]:
-        """Give every host of a job GPUs of its own, of those that no other job has. A cluster assigns them itself."""
-        if machine.machines is not None:
-            return {}
-        others = [each for each in self._live.values() if each is not live]
-        taken = {number for each in others for host in each.job.hosts for number in host.gpus}
-        taken |= {number for each in others for numbers in each.promised.values() for number in numbers}
-        free = iter([number for number in range(machine.gpus) if number not in taken])
-        return {
-            host: tuple(number for _, number in zip(range(_gpus(kind, machine)), free, strict=False))
-            for host, kind in instance_types(request).items()
-        }
 
     def _host_launch(self, job: Job, host: Host, token: str) -> HostLaunch:
         return HostLaunch(
@@ -891,32 +873,15 @@ def _unplaced(job: Job) -> bool:
     return not job.outcome and (not job.hosts or any(unknown))
 
 
-def _ways(job: Job, machine: Capacity) -> list[Way]:
-    """Give the ways to place a job, the preferred one first.
+def _ways(job: Job, machine: Capacity) -> tuple[list[Way], str]:
+    """Give the ways to place a job, the preferred one first, else why there is none.
 
-    There is always one, but on a cluster that has lost the machines that the job needs: there it waits for them.
+    There was one when the job was taken. What the machines have lost since, it waits for.
     """
     try:
-        return instances.ways(job.request, machine)
-    except ServiceError:
-        if machine.machines is not None:
-            return []
-        # It was taken when the machine had what it needs; it gets the machine, and its program says what it misses.
-        selected = selections(job.request)[0]
-        return [
-            Way(
-                {**job.request, "ResourceConfig": {**job.request["ResourceConfig"], **selected}},
-                Need(machine),
-                selected,
-            )
-        ]
-
-
-def _gpus(kind: str, machine: Capacity) -> int:
-    try:
-        return instances.need(kind, machine).capacity.gpus
-    except ServiceError:  # as above
-        return machine.gpus
+        return instances.ways(job.request, machine), ""
+    except instances.AbsentError as error:
+        return [], error.truth
 
 
 def _fits(need: Capacity, machine: Capacity, used: Sequence[Capacity]) -> bool:

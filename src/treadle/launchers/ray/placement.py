@@ -43,7 +43,7 @@ def together(each: Sequence[Capacity]) -> Capacity:
     """Add up.
 
     >>> together([Capacity(2, 8), Capacity(4, 16, 1)])
-    Capacity(cpus=6, memory=24, gpus=1, machines=None)
+    Capacity(cpus=6, memory=24, gpus=1, machines=None, withheld='')
     """
     return Capacity(sum(its.cpus for its in each), sum(its.memory for its in each), sum(its.gpus for its in each))
 
