@@ -281,8 +281,10 @@ def _bucket_and_key(member: str, uri: str) -> tuple[str, str]:
 
 def check_data(request: Mapping[str, Json], found: Found, objects: Objects, region: str) -> None:
     """Refuse a job whose data is not there, as CreateTrainingJob does (§1.6). Raises `ServiceError`."""
+    seen = set()
     for member, uri in found.get(_INPUT, ()):
         bucket, prefix = _bucket_and_key(member, uri)
+        seen.add(bucket)
         problem = ""
         try:
             is_there = objects.holds(bucket, prefix)
@@ -296,7 +298,7 @@ def check_data(request: Mapping[str, Json], found: Found, objects: Objects, regi
             )
     for member, uri in _all(found, _WRITTEN):
         bucket, _ = _bucket_and_key(member, uri)
-        if not objects.has_bucket(bucket):
+        if bucket not in seen and not objects.has_bucket(bucket):
             # [guess]: AWS's text for a bucket to write to that is not there has not been found.
             raise _invalid(f"The bucket '{bucket}' of '{member}' does not exist. Make it before the job is created.")
 
