@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end import pretended as pretence
+from tests.end_to_end.pretended import Pretended
 from tests.end_to_end.world import BUCKET, World
 from treadle.agent.sandbox.namespace import NamespaceSandbox
 from treadle.objects.filesystem import FilesystemObjects
@@ -35,3 +37,11 @@ def boxed(request: pytest.FixtureRequest, world: World, namespace_problem: str) 
     if world.sandbox == "namespace" and namespace_problem:
         pytest.skip(f"namespaces do not work on this machine: {namespace_problem}")
     return world
+
+
+@pytest.fixture
+def pretended(place: Path) -> Pretended:
+    """Two GPUs that are not there; skip where that cannot be made."""
+    if problem := pretence.missing():
+        pytest.skip(problem)
+    return Pretended.make(place)

@@ -1,73 +1,35 @@
-"""GPUs that are given to one job at a time, by services that are told of GPUs which are not there.
+"""GPUs that are given to one job at a time, by services that are told of GPUs which are not there. (see `pretended`).
 
-The kernel's devices are files in a `/dev` of the services' own, and `nvidia-smi` is a script; who has which GPU is as
-real as with real ones. What programs make of them is tested where there are some (`tests/gpu`).
+Who has which is as real as with real ones. What programs make of them is tested where there are some (`tests/gpu`).
 """
 
 from __future__ import annotations
 
 import os
-import shutil
 import signal
-import subprocess
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.world import BUCKET, World
+from tests.end_to_end.pretended import Pretended
+from tests.end_to_end.world import World
 from tests.waiting import until
 from treadle.errors import ServiceError
-from treadle.objects.filesystem import FilesystemObjects
-
-# A /dev with all that the machine's has, and two GPUs.
-_DEVICES = """
-set -e
-new=$1; shift
-mount -t tmpfs tmpfs "$new"
-for each in /dev/*; do
-    there="$new/${each#/dev/}"
-    if [ -L "$each" ]; then cp -P "$each" "$there"; continue; fi
-    if [ -d "$each" ]; then mkdir "$there"; else : > "$there"; fi
-    mount --rbind "$each" "$there"
-done
-: > "$new/nvidia0"; : > "$new/nvidia1"
-mount --rbind "$new" /dev
-exec "$@"
-"""
 
 ONE_GPU = {"InstanceType": "ml.g5.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
 HOLDER = 'say(os.environ["CUDA_VISIBLE_DEVICES"]); wait(os.environ["TRAINING_JOB_NAME"])'
 
 
 @pytest.fixture
-def gpus() -> list[str]:
-    """Give the UUIDs of two GPUs, which no other test has."""
-    return [f"GPU-{uuid.uuid4()}" for _ in range(2)]
-
-
-@pytest.fixture
-def worlds(place: Path, gpus: list[str]) -> Iterator[list[World]]:
+def worlds(place: Path, pretended: Pretended) -> Iterator[list[World]]:
     """Give two homes on a machine with two GPUs."""
-    tried = ["unshare", "--mount", "true"]
-    if shutil.which("unshare") is None or subprocess.run(tried, capture_output=True, check=False).returncode:
-        pytest.skip("it takes root to make devices for a test")
-    smi, devices = place / "bin/nvidia-smi", place / "dev"
-    smi.parent.mkdir()
-    devices.mkdir()
-    smi.write_text("#!/bin/sh\n" + "".join(f"echo {each}\n" for each in gpus))
-    smi.chmod(0o755)
-    path = f"{smi.parent}{os.pathsep}{os.environ['PATH']}"
     made = []
     for name in ("here", "there"):
         root = place / name
         root.mkdir()
-        within = ("unshare", "--mount", "--propagation", "private", "sh", "-c", _DEVICES, "sh", str(devices))
-        made.append(World(root, more={"PATH": path}, within=within))
-        made[-1].home.prepare()
-        FilesystemObjects(made[-1].home.s3).create_bucket(BUCKET)
+        made.append(pretended.world(root))
         made[-1].image("holder", HOLDER)
     yield made
     for each in made:
@@ -83,7 +45,7 @@ def message(world: World, job: str) -> Any:
     return world.describe(job)["SecondaryStatusTransitions"][-1]["StatusMessage"]
 
 
-def test_two_services_of_one_machine(worlds: list[World], gpus: list[str]) -> None:
+def test_two_services_of_one_machine(worlds: list[World], pretended: Pretended) -> None:
     """A job waits for a GPU that another service has given away, and says why; it begins when that is free."""
     here, there = worlds
     for each in worlds:
@@ -91,27 +53,27 @@ def test_two_services_of_one_machine(worlds: list[World], gpus: list[str]) -> No
     here.gate("both")
     late = there.gate("late")
     here.create("both", "holder", ResourceConfig=ONE_GPU | {"InstanceCount": 2})
-    until(lambda: set(here.log("both")) == set(gpus), what="each host has one of its own")
+    until(lambda: set(here.log("both")) == set(pretended.uuids), what="each host has one of its own")
     there.create("late", "holder", ResourceConfig=ONE_GPU)
     taken = "Training job waiting for capacity: GPUs 0 and 1 are taken by another service"
     until(lambda: message(there, "late") == taken, what="late says why it waits")
     os.kill(here.agent("both"), signal.SIGKILL)
     assert here.ended("both")["TrainingJobStatus"] == "Failed"
-    assert holds(there, "late") == gpus[0]
+    assert holds(there, "late") == pretended.uuids[0]
     late.open()
     assert there.ended("late")["TrainingJobStatus"] == "Completed"
 
 
-def test_a_service_is_killed_and_its_job_goes_on(worlds: list[World], gpus: list[str]) -> None:
+def test_a_service_is_killed_and_its_job_goes_on(worlds: list[World], pretended: Pretended) -> None:
     """It is the agent that has the GPU: another service waits until the job has ended."""
     here, there = worlds
     for each in worlds:
-        each.more["CUDA_VISIBLE_DEVICES"] = gpus[1]
+        each.more["CUDA_VISIBLE_DEVICES"] = pretended.uuids[1]
     service = here.serve()
     there.serve()
     gate, late = here.gate("job"), there.gate("job")
     here.create("job", "holder", ResourceConfig=ONE_GPU)
-    assert holds(here, "job") == gpus[1]
+    assert holds(here, "job") == pretended.uuids[1]
     service.kill()
     there.create("job", "holder", ResourceConfig=ONE_GPU)
     taken = "Training job waiting for capacity: GPU 1 is taken by another service"
@@ -119,12 +81,12 @@ def test_a_service_is_killed_and_its_job_goes_on(worlds: list[World], gpus: list
     here.serve()
     gate.open()
     assert here.ended("job")["TrainingJobStatus"] == "Completed"
-    assert holds(there, "job") == gpus[1]
+    assert holds(there, "job") == pretended.uuids[1]
     late.open()
     assert there.ended("job")["TrainingJobStatus"] == "Completed"
 
 
-def test_gpus_that_are_kept_from_a_service(worlds: list[World], gpus: list[str]) -> None:
+def test_gpus_that_are_kept_from_a_service(worlds: list[World], pretended: Pretended) -> None:
     """By the variables that it is started with: the rest of the machine's are not given away."""
     world = worlds[0]
     world.more["CUDA_VISIBLE_DEVICES"] = "1"
@@ -137,11 +99,11 @@ def test_gpus_that_are_kept_from_a_service(worlds: list[World], gpus: list[str])
     gates = [world.gate(job) for job in ("first", "second")]
     for job in ("first", "second"):
         world.create(job, "holder", ResourceConfig=ONE_GPU)
-    assert holds(world, "first") == gpus[1]
+    assert holds(world, "first") == pretended.uuids[1]
     world.reached("second", "Pending")
     assert message(world, "second") == "Training job waiting for capacity"
     gates[0].open()
-    assert holds(world, "second") == gpus[1]
+    assert holds(world, "second") == pretended.uuids[1]
     gates[1].open()
     assert world.ended("second")["TrainingJobStatus"] == "Completed"
     service.signal(signal.SIGTERM)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -15,13 +16,16 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.test_main_job import DOCUMENTS
-from tests.end_to_end.world import World, steps
+from tests.end_to_end.world import BUCKET, World, steps
 from tests.gpu import machine
 from tests.gpu.conftest import Imaged
+from tests.ray.nodes import RAY
+from tests.ray.workstation import workstation
 from tests.waiting import until
 from treadle.errors import ServiceError
 from treadle.launchers import gpus as ours
 from treadle.launchers.gpus import Gpu
+from treadle.objects.filesystem import FilesystemObjects
 
 # PyTorch alone takes its time to come from a disk that has not been read yet.
 pytestmark = [pytest.mark.gpu, pytest.mark.timeout(300)]
@@ -414,6 +418,88 @@ def test_an_interrupted_job_gets_a_gpu_again(boxed: World, imaged: Imaged) -> No
     gate.open()
     assert boxed.ended("behind")["TrainingJobStatus"] == "Completed"
     assert held(boxed, "spot")["ended"] <= held(boxed, "behind")["begun"]
+
+
+def second(world: World, *options: str) -> World:
+    """Give another home on the machine, with its service, and the image `holder`."""
+    made = World(world.root / "second", sandbox=world.sandbox)
+    made.home.prepare()
+    FilesystemObjects(made.home.s3).create_bucket(BUCKET)
+    shutil.copy(Path(__file__).with_name("driver.py"), made.image("holder", HOLDER))
+    made.serve(*options)
+    return made
+
+
+def waits_for_another_service(world: World, job: str, gpus: dict[int, str]) -> None:
+    """Wait until a job waits, and says who has the GPUs."""
+    names = " and ".join(str(each) for each in gpus)
+    whose = f"GPUs {names} are" if len(gpus) > 1 else f"GPU {names} is"
+    said = f"Training job waiting for capacity: {whose} taken by another service"
+    until(
+        lambda: world.describe(job)["SecondaryStatusTransitions"][-1]["StatusMessage"] == said,
+        PATIENCE,
+        what=f"{job} says why it waits",
+    )
+
+
+def test_another_service_of_the_machine(boxed: World, imaged: Imaged, gpus: dict[int, str]) -> None:
+    """Its jobs wait until the GPU is free, also when the agent that has it is killed."""
+    imaged("holder", HOLDER)
+    boxed.gate("first")
+    boxed.serve()
+    resources = ONE_GPU | {"InstanceType": "ml.local.gpu"}
+    with contextlib.closing(second(boxed)) as other:
+        gate = other.gate("late")
+        boxed.create("first", "holder", ResourceConfig=resources)
+        holds(boxed, "first")
+        other.create("late", "holder", ResourceConfig=resources)
+        waits_for_another_service(other, "late", gpus)
+        os.kill(boxed.agent("first"), signal.SIGKILL)
+        assert holds(other, "late") in gpus.values()
+        gate.open()
+        assert other.ended("late")["TrainingJobStatus"] == "Completed"
+
+
+def test_a_service_that_has_been_left_none(boxed: World, imaged: Imaged, gpus: dict[int, str]) -> None:
+    """By CUDA_VISIBLE_DEVICES; a UUID, as `nvidia-smi -L` prints it, leaves that one."""
+    imaged("holder", HOLDER)
+    gate = boxed.gate("given")
+    boxed.more["CUDA_VISIBLE_DEVICES"] = "-1"
+    service = boxed.serve()
+    with pytest.raises(ServiceError, match="this service has none of this machine's: CUDA_VISIBLE_DEVICES is '-1'"):
+        boxed.create("none", "holder", ResourceConfig=ONE_GPU)
+    service.signal(signal.SIGTERM)
+    service.ended()
+    uuid = boxed.more["CUDA_VISIBLE_DEVICES"] = gpus[max(gpus)]
+    boxed.serve()
+    boxed.create("given", "holder", ResourceConfig=ONE_GPU)
+    assert holds(boxed, "given") == uuid
+    gate.open()
+    assert boxed.ended("given")["TrainingJobStatus"] == "Completed"
+
+
+def test_through_ray(world: World, gpus: dict[int, str]) -> None:
+    """Ray finds the GPU and assigns it; CUDA sees that one, and a job beside Ray waits for it."""
+    if not RAY.exists():
+        pytest.skip("Ray is not installed here")
+    shutil.copy(Path(__file__).with_name("driver.py"), world.image("holder", HOLDER))
+    gate = world.gate("late")
+    world.serve()
+    every = ONE_GPU | {"InstanceCount": len(gpus)}
+    with workstation(f"--memory={64 << 30}") as address:
+        options = ("--launcher", "ray", "--ray-address", address)
+        with contextlib.closing(second(world, *options)) as rays:
+            rays.gate("first")
+            rays.create("first", "holder", ResourceConfig=every)
+            said = {f"holds {each}" for each in gpus.values()}
+            until(lambda: set(rays.log("first")) == said, PATIENCE, what="Ray's job holds all GPUs")
+            world.create("late", "holder", ResourceConfig=ONE_GPU)
+            waits_for_another_service(world, "late", gpus)
+            rays.stop("first")
+            assert rays.ended("first", PATIENCE)["TrainingJobStatus"] == "Stopped"
+            assert holds(world, "late") in gpus.values()
+    gate.open()
+    assert world.ended("late")["TrainingJobStatus"] == "Completed"
 
 
 # Neither it nor what it has started ends by itself, or by SIGTERM.

@@ -19,16 +19,16 @@ from typing import Self
 
 from tests.waiting import until
 
-__all__ = ["HEAD", "PORT", "Cluster", "Node", "inside", "missing"]
+__all__ = ["HEAD", "PORT", "QUIET", "RAY", "Cluster", "Node", "inside", "missing"]
 
 HEAD, PORT = "10.77.0.1", 6380
-_RAY = Path(sys.executable).with_name("ray")
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_MEMORY_MONITOR": "1", "RAY_memory_monitor_refresh_ms": "0"}
+RAY = Path(sys.executable).with_name("ray")
+QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_DISABLE_MEMORY_MONITOR": "1", "RAY_memory_monitor_refresh_ms": "0"}
 
 
 def missing() -> str:
     """Say what is missing for these tests, "" for nothing."""
-    if not _RAY.exists():
+    if not RAY.exists():
         return "Ray is not installed here; `make test-ray` has an environment with it"
     if os.geteuid() or {name for _, name in _interfaces()} - {"lo", "bridge"}:
         return "they take root and a network namespace of their own; `make test-ray` gives them one"
@@ -184,11 +184,11 @@ class Cluster:
         dashboard = ["--include-dashboard=false"] if "--head" in options else []
         with log.open("wb") as said:
             ray = node.ray = subprocess.Popen(
-                [*(inside(node.holder.pid) if node.holder else ()), str(_RAY), "start", *common, *dashboard, *options],
+                [*(inside(node.holder.pid) if node.holder else ()), str(RAY), "start", *common, *dashboard, *options],
                 stdin=subprocess.DEVNULL,
                 stdout=said,
                 stderr=said,
-                env=os.environ | _QUIET | {"TREADLE_SCRATCH": str(node.scratch)},
+                env=os.environ | QUIET | {"TREADLE_SCRATCH": str(node.scratch)},
                 start_new_session=True,
             )
 
