@@ -7,6 +7,7 @@ import json
 import os
 import re
 import tarfile
+import threading
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ import pytest
 
 from tests.agent.conftest import MakePlane, RunAgent
 from tests.agent.plane import BUCKET, Plane
+from treadle.agent.faults import CancelledStagingError
+from treadle.agent.source import unpack
 from treadle.training.algorithms import distribution
 from treadle.training.algorithms.script import Job, arguments, variables
 from treadle.training.images import ImageRegistry
@@ -402,6 +405,16 @@ async def test_source_larger_than_the_volume(make_plane: MakePlane, run_agent: R
     )
     await run_agent(plane)
     assert "needs more than ResourceConfig.VolumeSizeInGB when it is unpacked" in plane.events[-1].failure_reason
+
+
+async def test_unpacking_can_be_given_up(make_plane: MakePlane, tmp_path: Path) -> None:
+    """A stop is heard between two files."""
+    plane = await scripted(make_plane, packed(("train.py", "pass")))
+    cancelled = threading.Event()
+    cancelled.set()
+    with pytest.raises(CancelledStagingError):
+        unpack(plane.spec, plane.objects, tmp_path / "ml", cancelled)
+    assert list((tmp_path / "ml/code").iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from treadle.agent.channels import split_uri
 from treadle.agent.faults import CancelledStagingError, DataError
-from treadle.agent.files import Pieces
 from treadle.errors import LaunchError, ObjectError
 from treadle.launchers.gpus import Gpu
 from treadle.seams import HostObjects
+from treadle.training import archives
 
 __all__ = ["bring_image", "gpu_numbers"]
 
@@ -25,12 +25,10 @@ def bring_image(uri: str, objects: HostObjects, directory: Path, cancelled: thre
     bucket, key = split_uri(uri)
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     try:
-        with tarfile.open(fileobj=Pieces(objects.read(bucket, key)), mode="r|") as archive:
-            for member in archive:
-                if cancelled.is_set():
-                    raise CancelledStagingError
-                archive.extract(member, directory, filter="tar")
-                archive.members = []  # type: ignore[attr-defined]  # it is for going back, which a stream does not
+        for archive, member in archives.members(objects.read(bucket, key)):
+            if cancelled.is_set():
+                raise CancelledStagingError
+            archive.extract(member, directory, filter="tar")
     except ObjectError as error:
         raise DataError(f"The image cannot be brought: {error.message}") from error
     except (OSError, tarfile.TarError, EOFError) as error:

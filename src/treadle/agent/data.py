@@ -65,7 +65,7 @@ class Staging:
             raise DataError(f"With the input data {problem}.")
         staging.download(plan.files, self.objects, ml / "input/data", self.cancelled)
         if self.spec.image.get("script_mode"):
-            source.unpack(self.spec, self.objects, ml)
+            source.unpack(self.spec, self.objects, ml, self.cancelled)
         for _, mirror, _ in followed:
             mirror.begin()
         for mirror, files in found:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import io
 import os
 import stat
-from collections.abc import Iterator
 from pathlib import Path
 
-__all__ = ["Pieces", "open_regular", "read_start", "write_whole"]
+__all__ = ["open_regular", "read_start", "write_whole"]
 
 
 def open_regular(path: Path) -> int | None:
@@ -48,26 +46,3 @@ def write_whole(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     draft.rename(path)
-
-
-class Pieces(io.RawIOBase):
-    """Pieces of bytes as a file to read from."""
-
-    def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def readable(self) -> bool:
-        """Say that it is for reading."""
-        return True
-
-    def read(self, size: int = -1) -> bytes:
-        """Give up to `size` bytes; b"" at the end."""
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return b""
-            self._rest = piece
-        size = len(self._rest) if size < 0 else size
-        found, self._rest = self._rest[:size], self._rest[size:]
-        return found

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import json
 import tarfile
+import threading
 import zlib
 from pathlib import Path
 
 from treadle.agent.channels import split_uri
-from treadle.agent.faults import DataError
-from treadle.agent.files import Pieces
+from treadle.agent.faults import CancelledStagingError, DataError
 from treadle.errors import ObjectError
 from treadle.seams import HostObjects, HostSpec
+from treadle.training import archives
 
 __all__ = ["unpack"]
 
@@ -23,8 +24,8 @@ _SOURCE = "sagemaker_submit_directory"
 _PIECE = 1 << 20
 
 
-def unpack(spec: HostSpec, objects: HostObjects, ml: Path) -> None:
-    """Unpack the source; there may be none, when the image has it. Raises `DataError`."""
+def unpack(spec: HostSpec, objects: HostObjects, ml: Path, cancelled: threading.Event) -> None:
+    """Unpack the source; there may be none, when the image has it. Raises `DataError`, `CancelledStagingError`."""
     code = ml / "code"
     code.mkdir(parents=True, exist_ok=True)
     uri = _uri(spec)
@@ -32,8 +33,16 @@ def unpack(spec: HostSpec, objects: HostObjects, ml: Path) -> None:
         return
     bucket, key = split_uri(uri)
     try:
-        with tarfile.open(fileobj=Pieces(objects.read(bucket, key)), mode="r|*") as archive:
-            _extract(archive, code, spec.volume_bytes, uri)
+        room = spec.volume_bytes
+        for archive, member in archives.members(objects.read(bucket, key)):
+            room -= member.size
+            if room < 0:
+                raise DataError(
+                    f'The source "{uri}" needs more than ResourceConfig.VolumeSizeInGB when it is unpacked.'
+                )
+            if cancelled.is_set():
+                raise CancelledStagingError
+            archive.extract(member, code, filter="data")
     except ObjectError as error:
         raise DataError(error.message) from error
     except (tarfile.TarError, zlib.error, EOFError) as error:
@@ -48,12 +57,3 @@ def _uri(spec: HostSpec) -> str:
         return str(json.loads(text))  # the SDKs write it as JSON
     except ValueError:
         return str(text)
-
-
-def _extract(archive: tarfile.TarFile, code: Path, room: int, uri: str) -> None:
-    for member in archive:
-        room -= member.size
-        if room < 0:
-            raise DataError(f'The source "{uri}" needs more than ResourceConfig.VolumeSizeInGB when it is unpacked.')
-        archive.extract(member, code, set_attrs=True, filter="data")
-        archive.members = []  # type: ignore[attr-defined]  # it is for going back, which a stream does not

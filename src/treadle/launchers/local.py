@@ -23,6 +23,7 @@ import msgspec
 from treadle.errors import LaunchError
 from treadle.launchers import cgroups, containers, gpus, processes
 from treadle.launchers.gpus import Claim, Gpu
+from treadle.launchers.handles import Handle
 from treadle.launchers.marking import MARKER
 from treadle.launchers.processes import Identity
 from treadle.seams import Capacity, HostLaunch, Room
@@ -45,7 +46,7 @@ _GPU_LOOK_AGAIN = 0.1
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-class _Handle(msgspec.Struct, frozen=True):
+class _Handle(Handle, frozen=True):
     agent: Identity
     directory: str
     marker: str
@@ -136,7 +137,7 @@ class LocalLauncher:
         self._reap(popen)
         if identity is None:
             raise LaunchError(f"The agent of {host.job}/{host.host} ended at once; see {directory / AGENT_LOG}.")
-        return msgspec.json.encode(_Handle(identity, host.directory, processes.marker(host))).decode()
+        return _Handle(identity, host.directory, processes.marker(host)).text()
 
     async def _claims(self, host: HostLaunch) -> list[Claim]:
         """Give the claims on the host's GPUs: those that are kept for it, or made for what it has been assigned.
@@ -182,7 +183,7 @@ class LocalLauncher:
     async def alive(self, handle: str) -> bool:
         """Tell whether that very agent still runs."""
         try:
-            return processes.alive(_decoded(handle).agent)
+            return processes.alive(_Handle.read(handle).agent)
         except LaunchError:
             return True  # it speaks for itself, to the service
 
@@ -194,17 +195,9 @@ class LocalLauncher:
     async def kill(self, handle: str) -> None:
         """End the agent and all that it started; no error when it is gone. Raises `LaunchError` if one lives on."""
         try:
-            await asyncio.to_thread(_end, _decoded(handle))
+            await asyncio.to_thread(_end, _Handle.read(handle))
         except TimeoutError as error:
             raise LaunchError(str(error)) from error
-
-
-def _decoded(handle: str) -> _Handle:
-    """Read a handle. Raises `LaunchError` for that of another launcher, which the service was started with before."""
-    try:
-        return msgspec.json.decode(handle, type=_Handle)
-    except msgspec.DecodeError as error:
-        raise LaunchError("The host was not launched on this machine.") from error
 
 
 def _end(handle: _Handle) -> None:

@@ -11,15 +11,15 @@ staging is removed only after the whole is in its place, so a piece that is miss
 from __future__ import annotations
 
 import contextlib
-import io
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from treadle.errors import ObjectError, ObjectNotFound
 from treadle.seams import Objects, StagedOutput
+from treadle.training.archives import members
 from treadle.training.job import INTERNAL_ERROR
 
 __all__ = ["commit"]
@@ -88,7 +88,7 @@ def _name(target: str) -> str:
 
 
 def _has_members(objects: Objects, output: StagedOutput) -> bool:
-    return next(_members(objects, output), None) is not None
+    return next(members(objects.read(output.bucket, output.staged)), None) is not None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -109,7 +109,7 @@ def _tar(objects: Objects, parts: Sequence[StagedOutput], say: Say) -> Iterator[
     kept: dict[str, bool] = {}  # name → whether it is a directory
     for part in reversed(parts):
         own: dict[str, bool] = {}
-        for archive, member in _members(objects, part):
+        for archive, member in members(objects.read(part.bucket, part.staged)):
             before = kept.get(member.name)
             if before is not None or _below_a_file(member.name, kept):
                 if not (before and member.isdir()):
@@ -131,33 +131,3 @@ def _below_a_file(name: str, kept: dict[str, bool]) -> bool:
         if kept.get(name) is False:
             return True
     return False
-
-
-def _members(objects: Objects, part: StagedOutput) -> Iterator[tuple[tarfile.TarFile, tarfile.TarInfo]]:
-    source = io.BufferedReader(_Pieces(objects.read(part.bucket, part.staged)), _PIECE)
-    with tarfile.open(fileobj=source, mode="r|gz") as archive:
-        for member in archive:
-            yield archive, member
-            archive.members = []  # type: ignore[attr-defined]  # it is for going back, which a stream does not
-
-
-class _Pieces(io.RawIOBase):
-    """Pieces of bytes as a file to read from."""
-
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self._pieces = iter(pieces)
-        self._rest = memoryview(b"")
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, target: bytearray | memoryview) -> int:  # type: ignore[override]  # the stub has Buffer
-        while not self._rest:
-            piece = next(self._pieces, None)
-            if piece is None:
-                return 0
-            self._rest = memoryview(piece)
-        count = min(len(target), len(self._rest))
-        target[:count] = self._rest[:count]
-        self._rest = self._rest[count:]
-        return count

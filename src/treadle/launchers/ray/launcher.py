@@ -24,6 +24,7 @@ import msgspec
 
 from treadle._version import __version__
 from treadle.errors import LaunchError, UsageError
+from treadle.launchers.handles import Handle
 from treadle.launchers.local import AGENT_LOG
 from treadle.launchers.ray.placement import bundle, strategy, together
 from treadle.seams import Capacity, HostLaunch, Room
@@ -50,7 +51,7 @@ _MUTE: Final = 120.0
 _ENDED: Final = b'{"problem": "Ray has ended its driver at once, as it does where this machine is no node of it"}'
 
 
-class _Handle(msgspec.Struct, frozen=True):
+class _Handle(Handle, frozen=True):
     """The actor's name, and the host's directory in the home, where its agent's log goes."""
 
     name: str
@@ -195,13 +196,12 @@ class RayLauncher:
             )
         except LaunchError as error:
             raise LaunchError(f"The agent of {host.job}/{host.host} cannot be started: {error.message}.") from error
-        handle = _Handle(f"{host.job}/{host.attempt}/{host.host}", host.directory)
-        return msgspec.json.encode(handle).decode()
+        return _Handle(f"{host.job}/{host.attempt}/{host.host}", host.directory).text()
 
     async def alive(self, handle: str) -> bool:
         """Tell whether the agent runs; True until Ray says that it does not."""
         try:
-            name = _decoded(handle).name
+            name = _Handle.read(handle).name
         except LaunchError:
             return True  # it speaks for itself, to the service
         # Who did not answer the last time is not waited for again.
@@ -224,7 +224,7 @@ class RayLauncher:
 
     async def kill(self, handle: str) -> None:
         """End the agent and its actor; what the agent had to say is kept in the home. Raises `LaunchError`."""
-        its = _decoded(handle)
+        its = _Handle.read(handle)
         said = await self._clerk.ask("kill", _END, name=its.name)
         if said:
             await asyncio.to_thread(_keep, Path(its.directory), said)
@@ -244,14 +244,6 @@ class RayLauncher:
 def _keep(directory: Path, said: str) -> None:
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     (directory / AGENT_LOG).write_text(said)
-
-
-def _decoded(handle: str) -> _Handle:
-    """Read a handle. Raises `LaunchError` for that of another launcher, which the service was started with before."""
-    try:
-        return msgspec.json.decode(handle, type=_Handle)
-    except msgspec.DecodeError as error:
-        raise LaunchError("The host was not launched on this cluster.") from error
 
 
 def _capacity(machines: list[Capacity]) -> Capacity:
