@@ -3,36 +3,28 @@
 from __future__ import annotations
 
 import signal
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.end_to_end.world import BUCKET, Process, World
+from tests.certificates import self_signed
+from tests.end_to_end.world import BUCKET, Gate, Process, World
 from tests.ray.nodes import HEAD, Cluster
 from tests.waiting import until
 from treadle.agent.data import DIRECTORIES, IMAGE
 from treadle.objects.filesystem import FilesystemObjects
+from treadle.server import Tls
 
 SERVICE_PORT = 4585
+WAITS = 'say("begun"); wait(); (MODEL / "by").write_text("second"); say("done")'
 
 
 @pytest.fixture(scope="session")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A certificate for the head's address that no authority has signed, and its key."""
-    directory = tmp_path_factory.mktemp("tls")
-    made = directory / "cert.pem", directory / "key.pem"
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
-            *("-days", "2", "-subj", "/CN=service", "-addext", f"subjectAltName=IP:{HEAD}"),
-            *("-out", made[0], "-keyout", made[1]),
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return made
+def certificate(tmp_path_factory: pytest.TempPathFactory) -> Tls:
+    """A certificate for the head's address, and its key."""
+    return self_signed(tmp_path_factory.mktemp("tls"), f"IP:{HEAD}")
 
 
 class RayWorld(World):
@@ -45,24 +37,37 @@ class RayWorld(World):
         """Start the service, the first time or again."""
         self.service = self.serve(*self.options)
 
+    def waiting(self, job: str, **changes: Any) -> None:
+        """Create a job that has begun, and waits until `open`."""
+        self.gate()
+        self.image(job, WAITS)
+        self.create(job, job, **changes)
+        self.says(job, "begun")
+
+    def open(self) -> None:
+        """Let the program that waits go on."""
+        Gate(self.root / "gate").open()
+
+    def says(self, job: str, text: str) -> None:
+        """Wait until a program says something."""
+        until(lambda: text in self.log(job), 40, what=f"{job} says {text!r}")
+
+    def completed(self, job: str, seconds: float = 30.0) -> None:
+        """Wait until a job has ended well."""
+        found = self.ended(job, seconds)
+        assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+
 
 @pytest.fixture
-def world(place: Path, cluster: Cluster, certificate: tuple[Path, Path]) -> Iterator[RayWorld]:
+def world(place: Path, cluster: Cluster, certificate: Tls) -> Iterator[RayWorld]:
     """A service on the cluster; when the test is over nothing of it must be left, here or on a node."""
     made = RayWorld(place)
     made.home.prepare()
     FilesystemObjects(made.home.s3).create_bucket(BUCKET)
-    tls = (
-        "--host",
-        HEAD,
-        "--port",
-        str(SERVICE_PORT),
-        "--tls-cert",
-        str(certificate[0]),
-        "--tls-key",
-        str(certificate[1]),
+    made.options = (
+        *("--launcher", "ray", "--ray-address", cluster.address, "--host", HEAD, "--port", str(SERVICE_PORT)),
+        *("--tls-cert", str(certificate.certificate), "--tls-key", str(certificate.key)),
     )
-    made.options = ("--launcher", "ray", "--ray-address", cluster.address, *tls)
     made.begin()
     yield made
     nodes = cluster.nodes.values()

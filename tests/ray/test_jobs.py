@@ -7,12 +7,13 @@ import contextlib
 import os
 import signal
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
-from tests.end_to_end.world import BUCKET, Gate
-from tests.ray.conftest import RayWorld
+from tests.end_to_end.world import BUCKET
+from tests.ray.conftest import WAITS, RayWorld
 from tests.ray.nodes import HEAD, Cluster, Node
 from tests.waiting import until
 from treadle.errors import ServiceError
@@ -28,8 +29,23 @@ def node_of(cluster: Cluster, job: str) -> Node:
     )
 
 
-def line(world: RayWorld, job: str, text: str) -> None:
-    until(lambda: text in world.log(job), 40, what=f"{job} says {text!r}")
+@contextlib.contextmanager
+def one_larger_node(world: RayWorld, cluster: Cluster, **offers: int) -> Iterator[None]:
+    """Add a node with 8 CPUs, and wait until the service knows of it."""
+    node = cluster.add(cpus=8, **offers)
+    try:
+        until(lambda: "8 CPUs" in _refusal(world), 30, what="the service knows the new node")
+        yield
+    finally:
+        cluster.remove(node)
+
+
+def _refusal(world: RayWorld) -> str:
+    try:
+        world.create("never", "none", ResourceConfig={"InstanceType": "ml.p5.48xlarge", "VolumeSizeInGB": 1})
+    except ServiceError as error:
+        return error.message
+    return ""
 
 
 def test_a_job_from_its_data_to_its_model(world: RayWorld, cluster: Cluster) -> None:
@@ -53,7 +69,7 @@ say(boto3.client("s3").get_object(Bucket="data", Key="train/a.csv")["Body"].read
     checkpoints = {"S3Uri": f"s3://{BUCKET}/ckpt"}
     world.create("whole", "whole", InputDataConfig=[world.channel("train/")], CheckpointConfig=checkpoints)
     node = node_of(cluster, "whole")
-    assert world.ended("whole")["TrainingJobStatus"] == "Completed", world.describe("whole").get("FailureReason")
+    world.completed("whole")
     files, earlier, directory, read = world.log("whole")
     assert (files, earlier, read) == ("['a.csv', 'large.bin']", "earlier", "b'1,2\\n'")
     assert directory.startswith(str(node.scratch)), "the image was carried to the node"
@@ -111,7 +127,7 @@ def test_two_hosts_on_two_machines_reduce(world: RayWorld, cluster: Cluster) -> 
     world.image("reduce", ALL_REDUCE)
     resources = {"InstanceType": "ml.m5.large", "InstanceCount": 2, "VolumeSizeInGB": 1}
     world.create("reduce", "reduce", ResourceConfig=resources)
-    assert world.ended("reduce")["TrainingJobStatus"] == "Completed", world.describe("reduce").get("FailureReason")
+    world.completed("reduce")
     assert world.model("reduce") == {"sum": b"[3.0, 30.0, 300.0, 3000.0]"}
     said = sorted(each for each in world.log("reduce"))
     ends = [ast.literal_eval(each.partition(" from ")[2].partition(" by ")[0])[0] for each in said]
@@ -140,18 +156,13 @@ else:
 
 def test_two_hosts_on_one_machine_have_a_network_of_their_own(world: RayWorld, cluster: Cluster) -> None:
     """Where only one node is large enough: as on a laptop, and the service is reached from there, by TLS."""
-    node = cluster.add(cpus=8, memory=64 << 30)
-    try:
-        until(lambda: "8 CPUs" in _refusal(world), 30, what="the service knows the new node")
+    with one_larger_node(world, cluster, memory=64 << 30):
         world.put("train/a.csv", b"1,2\n")
         world.image("together", ONE_MACHINE)
         resources = {"InstanceType": "ml.m5.xlarge", "InstanceCount": 2, "VolumeSizeInGB": 1}
         world.create("together", "together", ResourceConfig=resources, InputDataConfig=[world.channel("train/")])
-        found = world.ended("together")
-        assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+        world.completed("together")
         assert world.log("together") == ["b'hello' from 10.0.0.2", "b'1,2\\n'"]
-    finally:
-        cluster.remove(node)
 
 
 def test_nodes_without_namespaces(world: RayWorld) -> None:
@@ -170,8 +181,7 @@ say(boto3.client("s3").get_object(Bucket="data", Key="train/a.csv")["Body"].read
 """,
     )
     world.create("plain", "plain", InputDataConfig=[world.channel("train/")])
-    found = world.ended("plain")
-    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    world.completed("plain")
     assert world.log("plain") == ["b'1,2\\n'"]
     assert world.model("plain") == {"m": b"1,2\n"}
     assert "[treadle] sandbox: plain" in world.log("plain", own=True)[0]
@@ -199,8 +209,7 @@ for epoch in range(2):
         {**world.channel("many/", name), "InputMode": mode} for name, mode in (("fast", "FastFile"), ("pipe", "Pipe"))
     ]
     world.create("modes", "modes", InputDataConfig=channels)
-    found = world.ended("modes")
-    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    world.completed("modes")
     assert world.log("modes") == ["44850", "Read-only file system", "44850", "44850"]
 
 
@@ -219,7 +228,7 @@ while True: signal.pause()
 """,
     )
     world.create("stop", "stop")
-    line(world, "stop", "begun")
+    world.says("stop", "begun")
     began = time.monotonic()
     world.stop("stop")
     assert world.ended("stop")["TrainingJobStatus"] == "Stopped"
@@ -227,21 +236,15 @@ while True: signal.pause()
     assert world.model("stop") == {"saved": b"saved"}
 
 
-WAITS = 'say("begun"); wait(); (MODEL / "by").write_text("second"); say("done")'
-
-
 def test_the_service_is_killed_and_the_job_goes_on(world: RayWorld, cluster: Cluster) -> None:
     """Training outlives the service; the next one finds the job again, hears what happened, and can end it."""
-    world.gate()
-    world.image("outlives", WAITS)
-    world.create("outlives", "outlives")
-    line(world, "outlives", "begun")
+    world.waiting("outlives")
     node = node_of(cluster, "outlives")
     agents = node.processes("treadle.agent")
     world.service.kill()
-    Gate(world.root / "gate").open()  # it ends while nobody listens
+    world.open()  # it ends while nobody listens
     world.begin()
-    assert world.ended("outlives", 40)["TrainingJobStatus"] == "Completed"
+    world.completed("outlives", 40)
     assert world.log("outlives")[-1] == "done"
     assert world.model("outlives") == {"by": b"second"}
     assert agents  # one agent all the time: an attempt that was begun anew would have waited at the gate
@@ -257,18 +260,14 @@ def test_the_service_is_killed_while_it_launches(world: RayWorld, cluster: Clust
         until(lambda: any(node.processes(sign) for node in nodes), what=f"a node has {sign}")
     world.service.kill()
     world.begin()
-    found = world.ended("begins", 60)
-    assert found["TrainingJobStatus"] == "Completed", found.get("FailureReason")
+    world.completed("begins", 60)
     assert world.model("begins") == {"m": b"m"}
     assert world.log("begins").count("done") >= 1
 
 
 def test_a_job_is_stopped_by_the_next_service(world: RayWorld) -> None:
     """Commands reach agents that an earlier service launched."""
-    world.gate()
-    world.image("later", WAITS)
-    world.create("later", "later")
-    line(world, "later", "begun")
+    world.waiting("later")
     world.service.kill()
     world.begin()
     world.stop("later")
@@ -280,15 +279,15 @@ def test_a_clerk_that_is_killed_is_replaced(world: RayWorld, cluster: Cluster) -
     world.gate()
     world.image("clerk", WAITS)
     world.create("clerk-1", "clerk")
-    line(world, "clerk-1", "begun")
+    world.says("clerk-1", "begun")
     (clerk,) = cluster.head.processes("treadle.launchers.ray.clerk")
     os.kill(clerk, signal.SIGKILL)
-    Gate(world.root / "gate").open()
-    assert world.ended("clerk-1")["TrainingJobStatus"] == "Completed"
+    world.open()
+    world.completed("clerk-1")
     world.create("clerk-2", "clerk")
-    line(world, "clerk-2", "begun")
-    Gate(world.root / "gate").open()
-    assert world.ended("clerk-2")["TrainingJobStatus"] == "Completed"
+    world.says("clerk-2", "begun")
+    world.open()
+    world.completed("clerk-2")
 
 
 def test_who_does_not_fit_now_waits_its_turn(world: RayWorld) -> None:
@@ -298,7 +297,7 @@ def test_who_does_not_fit_now_waits_its_turn(world: RayWorld) -> None:
     world.image("turn", 'say("begun"); wait(os.environ["TRAINING_JOB_NAME"])')
     for name in names[:2]:
         world.create(name, "turn")
-        line(world, name, "begun")
+        world.says(name, "begun")
     for name in names[2:]:
         world.create(name, "turn")
         assert world.reached(name, "Pending")["SecondaryStatusTransitions"][-1]["StatusMessage"] == (
@@ -309,7 +308,8 @@ def test_who_does_not_fit_now_waits_its_turn(world: RayWorld) -> None:
     gates[names[0]].open()
     gates[names[3]].open()
     gates[names[1]].open()
-    assert [world.ended(each)["TrainingJobStatus"] for each in (names[0], names[1], names[3])] == ["Completed"] * 3
+    for name in (names[0], names[1], names[3]):
+        world.completed(name)
 
 
 def test_what_could_never_fit_is_refused(world: RayWorld) -> None:
@@ -331,30 +331,19 @@ def test_what_could_never_fit_is_refused(world: RayWorld) -> None:
 
 def test_gpus_are_assigned_by_ray(world: RayWorld, cluster: Cluster) -> None:
     """Two jobs with a GPU each have different ones, by the variables that programs look at."""
-    node = cluster.add(cpus=8, memory=32 << 30, gpus=2)
-    try:
-        until(lambda: "8 CPUs" in _refusal(world), 30, what="the service knows the new node")
+    with one_larger_node(world, cluster, memory=32 << 30, gpus=2):
         gates = [world.gate("gpu-1"), world.gate("gpu-2")]
         shown = 'say(os.environ["CUDA_VISIBLE_DEVICES"]); say("begun"); wait(os.environ["TRAINING_JOB_NAME"])'
         world.image("gpu", shown)
         for name in ("gpu-1", "gpu-2"):
             resources = {"InstanceType": "ml.g4dn.xlarge", "InstanceCount": 1, "VolumeSizeInGB": 1}
             world.create(name, "gpu", ResourceConfig=resources)
-            line(world, name, "begun")
+            world.says(name, "begun")
         for gate in gates:
             gate.open()
-        assert [world.ended(each)["TrainingJobStatus"] for each in ("gpu-1", "gpu-2")] == ["Completed"] * 2
+        for name in ("gpu-1", "gpu-2"):
+            world.completed(name)
         assert sorted(world.log(each)[0] for each in ("gpu-1", "gpu-2")) == ["0", "1"]
-    finally:
-        cluster.remove(node)
-
-
-def _refusal(world: RayWorld) -> str:
-    try:
-        world.create("never", "none", ResourceConfig={"InstanceType": "ml.p5.48xlarge", "VolumeSizeInGB": 1})
-    except ServiceError as error:
-        return error.message
-    return ""
 
 
 RETRY = {"RetryStrategy": {"MaximumRetryAttempts": 1}}
@@ -362,19 +351,16 @@ RETRY = {"RetryStrategy": {"MaximumRetryAttempts": 1}}
 
 def test_a_machine_is_lost_and_the_job_begins_again_on_another(world: RayWorld, cluster: Cluster) -> None:
     """RetryStrategy, as for any fault of the platform; and the node that comes back is cleaned."""
-    world.gate()
-    world.image("lost", WAITS)
-    world.create("lost", "lost", **RETRY)
-    line(world, "lost", "begun")
+    world.waiting("lost", **RETRY)
     node = node_of(cluster, "lost")
     began = time.monotonic()
     del cluster.nodes[node.address]
     node.lost()
-    until(lambda: len([each for each in world.log("lost") if each == "begun"]) == 2, 60, what="it begins again")
+    until(lambda: world.log("lost").count("begun") == 2, 60, what="it begins again")
     print(f"\nfrom the loss of a machine to the first line on another: {time.monotonic() - began:.1f} s")
     assert node_of(cluster, "lost") is not node
-    Gate(world.root / "gate").open()
-    assert world.ended("lost")["TrainingJobStatus"] == "Completed"
+    world.open()
+    world.completed("lost")
     assert any("Attempt 1 ended with InternalServerError" in each for each in world.log("lost", own=True))
     cluster.add()
 
@@ -399,10 +385,7 @@ def test_a_machine_is_lost_and_the_job_has_failed(world: RayWorld, cluster: Clus
 
 def test_an_agent_that_outlives_its_node_does_no_harm(world: RayWorld, cluster: Cluster) -> None:
     """Ray's part of a machine dies, the rest lives on: the old attempt is told that it is over, the new one counts."""
-    world.gate()
-    world.image("fenced", WAITS)
-    world.create("fenced", "fenced", **RETRY)
-    line(world, "fenced", "begun")
+    world.waiting("fenced", **RETRY)
     node = node_of(cluster, "fenced")
     (agent,) = node.processes("treadle.agent")
     # The worker cannot hear of its raylet's end: so the agent is certain to live when the next attempt begins.
@@ -410,13 +393,13 @@ def test_an_agent_that_outlives_its_node_does_no_harm(world: RayWorld, cluster: 
     os.kill(actor, signal.SIGSTOP)
     try:
         os.kill(node.raylet(), signal.SIGKILL)
-        until(lambda: len([each for each in world.log("fenced") if each == "begun"]) == 2, 90, what="another attempt")
+        until(lambda: world.log("fenced").count("begun") == 2, 90, what="another attempt")
         until(lambda: agent not in node.processes("treadle.agent"), 40, what="the old agent is told, and goes")
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.kill(actor, signal.SIGCONT)
-    Gate(world.root / "gate").open()
-    assert world.ended("fenced")["TrainingJobStatus"] == "Completed"
+    world.open()
+    world.completed("fenced")
     assert world.log("fenced").count("done") == 1
     cluster.remove(node)
     cluster.add()
@@ -429,7 +412,7 @@ def test_the_time_to_the_first_line(world: RayWorld) -> None:
     for number in range(5):
         began = time.time()
         world.create(f"quick-{number}", "quick")
-        assert world.ended(f"quick-{number}")["TrainingJobStatus"] == "Completed"
+        world.completed(f"quick-{number}")
         took.append(float(world.log(f"quick-{number}")[0]) - began)
     print(f"\nsubmit → first line through Ray: {[f'{each:.2f}' for each in took]} s")
     assert took
