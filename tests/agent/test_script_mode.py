@@ -13,15 +13,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.agent.conftest import MakePlane, RunAgent
 from tests.agent.plane import BUCKET, Plane
 from treadle.agent.faults import CancelledStagingError
+from treadle.agent.host import Host
+from treadle.agent.main import open_objects
+from treadle.agent.sandbox.choice import choose
 from treadle.agent.source import unpack
+from treadle.agent.work import Tools
+from treadle.errors import LaunchError
+from treadle.launchers.engine import Engine
 from treadle.training.algorithms import distribution
+from treadle.training.algorithms.catalogue import framework
 from treadle.training.algorithms.script import Job, arguments, variables
-from treadle.training.images import ImageRegistry
+from treadle.training.images import Containers, ImageRegistry
 
 SOURCE = f"s3://{BUCKET}/job-1/source/sourcedir.tar.gz"
 
@@ -405,6 +413,42 @@ async def test_source_larger_than_the_volume(make_plane: MakePlane, run_agent: R
     )
     await run_agent(plane)
     assert "needs more than ResourceConfig.VolumeSizeInGB when it is unpacked" in plane.events[-1].failure_reason
+
+
+SCIKIT = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-scikit-learn:1.2-1-cpu-py3"
+
+
+@pytest.mark.parametrize(
+    ("installed", "said"),
+    [
+        pytest.param(True, "", id="installed"),
+        pytest.param(False, "which the Python that runs Treadle does not have. Nobody listens", id="not-installed"),
+    ],
+)
+async def test_an_image_of_a_framework_on_a_node_without_an_engine(
+    make_plane: MakePlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, installed: bool, said: str
+) -> None:
+    """The service left it to the node, which does as a single machine does."""
+    if installed:
+        (tmp_path / "sklearn").mkdir()
+        (tmp_path / "sklearn/__init__.py").touch()
+        monkeypatch.syspath_prepend(tmp_path)
+    elif framework(SCIKIT).found:  # type: ignore[union-attr]
+        pytest.skip("scikit-learn is installed here")
+
+    def none() -> Engine:
+        raise LaunchError("Nobody listens.")
+
+    plane = await scripted(make_plane, packed(("train.py", "print('trained')")))
+    image, command = ImageRegistry(tmp_path / "none.json", Containers(lambda: "")).resolve(
+        SCIKIT, hyperparameters=plane.spec.request["HyperParameters"]
+    )
+    assert image["kind"] == "container"
+    plane.spec = msgspec.structs.replace(plane.spec, image=image, command=command, sandbox="auto")
+    await Host(plane.launch(), Tools(open_objects, choose, engine=none)).run()
+    assert ("trained" in plane.program) == installed
+    assert any("There is no container engine for " in each for each in plane.log) == installed
+    assert said in plane.events[-1].failure_reason
 
 
 async def test_unpacking_can_be_given_up(make_plane: MakePlane, tmp_path: Path) -> None:

@@ -21,7 +21,6 @@ from treadle.training import archives
 __all__ = ["unpack"]
 
 _SOURCE = "sagemaker_submit_directory"
-_PIECE = 1 << 20
 
 
 def unpack(spec: HostSpec, objects: HostObjects, ml: Path, cancelled: threading.Event) -> None:

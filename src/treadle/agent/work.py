@@ -131,6 +131,8 @@ class Work:
             if self._place.gpus:
                 numbers = carried.gpu_numbers(self._place.gpus, gpus.devices())
                 self._spec = msgspec.structs.replace(self._spec, gpus=numbers)
+            if contract.in_container(self._spec):
+                await self._settle()
             ended = await self._phases(self._tools.objects(self._spec.objects))
         except (OSError, TreadleError) as error:
             _log.exception("the work cannot go on")
@@ -140,6 +142,16 @@ class Work:
             os.close(each)
         self._log.close()
         self._happened("ended", metrics=self._metrics.last(), **ended)
+
+    async def _settle(self) -> None:
+        """Find out whether the program runs in a container after all. Raises `ImageError`."""
+        from treadle.agent import frameworks  # only who has a container pays for it
+
+        self._spec, note = await asyncio.to_thread(
+            frameworks.settled, self._spec, self._place.directory, self._tools.engine
+        )
+        if note:
+            self._log.say(note)
 
     async def end(self) -> None:
         """Kill the program if it runs, and whoever it left behind."""
