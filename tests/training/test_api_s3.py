@@ -84,6 +84,7 @@ def test_a_missing_bucket_is_not_found(client: Any) -> None:
         client.list_objects_v2,
         client.list_objects,
         client.get_bucket_location,
+        client.get_bucket_versioning,
         client.list_multipart_uploads,
     ):
         with pytest.raises(ClientError) as caught:
@@ -638,7 +639,7 @@ def test_what_is_not_here_says_so_by_name(s3: World, client: Any) -> None:
     """Operations and headers that are not implemented are named, never passed over."""
     calls: dict[str, tuple[Any, dict[str, Any]]] = {
         "GetBucketAcl": (client.get_bucket_acl, {}),
-        "GetObjectTagging": (client.get_object_tagging, {"Key": "a"}),
+        "PutObjectTagging": (client.put_object_tagging, {"Key": "a", "Tagging": {"TagSet": []}}),
         "PutBucketVersioning": (client.put_bucket_versioning, {"VersioningConfiguration": {"Status": "Enabled"}}),
         "ListObjectVersions": (client.list_object_versions, {}),
         "GetObjectAttributes": (client.get_object_attributes, {"Key": "a", "ObjectAttributes": ["ETag"]}),
@@ -670,6 +671,22 @@ def test_what_is_not_here_says_so_by_name(s3: World, client: Any) -> None:
     assert refused(caught) == ("InvalidStorageClass", 400)
     client.put_object(Bucket="data", Key="a", Body=b"", ACL="bucket-owner-full-control")
     client.delete_object(Bucket="data", Key="a", VersionId="null")
+
+
+def test_nothing_has_tags_or_versions(client: Any) -> None:
+    """Who copies asks for tags first (the AWS CLI does), and may say what to do with them."""
+    client.put_object(Bucket="data", Key="a", Body=b"x", Tagging="")
+    assert client.get_object_tagging(Bucket="data", Key="a")["TagSet"] == []
+    for directive in ("COPY", "REPLACE"):
+        client.copy_object(Bucket="data", Key=directive, CopySource="data/a", TaggingDirective=directive)
+        assert client.get_object_tagging(Bucket="data", Key=directive)["TagSet"] == []
+    with pytest.raises(ClientError) as caught:
+        client.get_object_tagging(Bucket="data", Key="b")
+    assert refused(caught) == ("NoSuchKey", 404)
+    with pytest.raises(ClientError) as caught:
+        client.copy_object(Bucket="data", Key="b", CopySource="data/a", TaggingDirective="REPLACE", Tagging="k=v")
+    assert refused(caught) == ("NotImplemented", 501)
+    assert "Status" not in client.get_bucket_versioning(Bucket="data")
 
 
 def test_without_authentication(tmp_path: Path) -> None:

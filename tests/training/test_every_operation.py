@@ -138,7 +138,9 @@ def buckets(call: Client, bucket: str) -> None:
     call("s3", "HeadBucket", Bucket=bucket)
     assert bucket in [each["Name"] for each in call("s3", "ListBuckets")["Buckets"]]
     assert not call("s3", "GetBucketLocation", Bucket=bucket).get("LocationConstraint")
+    assert "Status" not in call("s3", "GetBucketVersioning", Bucket=bucket)
     call("s3", "PutObject", Bucket=bucket, Key="a/1", Body=b"one")
+    assert call("s3", "GetObjectTagging", Bucket=bucket, Key="a/1")["TagSet"] == []
     assert call("s3", "HeadObject", Bucket=bucket, Key="a/1")["ContentLength"] == 3
     assert call("s3", "GetObject", Bucket=bucket, Key="a/1")["Body"] == b"one"
     call("s3", "CopyObject", Bucket=bucket, Key="a/2", CopySource=f"{bucket}/a/1")

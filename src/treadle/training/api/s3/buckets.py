@@ -11,7 +11,14 @@ from treadle.training.api.s3.listing import token_of, token_read, whole_number
 from treadle.training.api.s3.request import S3Request
 from treadle.training.api.s3.store import Store
 
-__all__ = ["create_bucket", "delete_bucket", "get_bucket_location", "head_bucket", "list_buckets"]
+__all__ = [
+    "create_bucket",
+    "delete_bucket",
+    "get_bucket_location",
+    "get_bucket_versioning",
+    "head_bucket",
+    "list_buckets",
+]
 
 _FIRST_REGION = "us-east-1"
 
@@ -66,6 +73,12 @@ def get_bucket_location(store: Store, request: S3Request) -> Answer:
     """GetBucketLocation: us-east-1 is told by saying nothing."""
     store.objects.bucket_made_at(request.bucket)
     return of_xml("LocationConstraint", [] if store.region == _FIRST_REGION else [store.region])
+
+
+def get_bucket_versioning(store: Store, request: S3Request) -> Answer:
+    """GetBucketVersioning: it has never been switched on, which is told by saying nothing."""
+    store.objects.bucket_made_at(request.bucket)
+    return of_xml("VersioningConfiguration", [])
 
 
 def delete_bucket(store: Store, request: S3Request) -> Answer:

@@ -56,9 +56,10 @@ _ARCHIVES: Final = frozenset({"GLACIER", "DEEP_ARCHIVE"})
 _ENCRYPTIONS: Final = frozenset({"AES256", "aws:kms", "aws:kms:dsse"})
 _OWN_ACLS: Final = frozenset({"private", "bucket-owner-full-control"})
 
+_TAGGING: Final = "x-amz-tagging"
 _UNSUPPORTED: Final = re.compile(
     r"x-amz-(?:copy-source-)?server-side-encryption-customer-.*|x-amz-object-lock-.*|x-amz-bucket-object-lock-enabled"
-    r"|x-amz-tagging|x-amz-tagging-directive|x-amz-write-offset-bytes|x-amz-mfa|x-amz-if-match-.*|x-amz-rename-source.*"
+    r"|x-amz-tagging|x-amz-write-offset-bytes|x-amz-mfa|x-amz-if-match-.*|x-amz-rename-source.*"
 )
 _OVERRIDES: Final = {
     f"response-{name}": name
@@ -77,7 +78,7 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 def refuse_unsupported(request: S3Request) -> None:
     """Raise `S3Error` for a request that wants something of an object that is not here."""
     for name in (*request.named, *(each.lower() for each in request.query)):
-        if _UNSUPPORTED.fullmatch(name) and (name != "x-amz-tagging-directive" or request.header(name) != "COPY"):
+        if _UNSUPPORTED.fullmatch(name) and not (name == _TAGGING and request.header(name) == ""):
             raise refusal("NotImplemented", Header=name)
         if name.startswith("x-amz-grant-"):
             raise refusal("AccessControlListNotSupported")

@@ -1,18 +1,19 @@
-"""GetObject and HeadObject."""
+"""GetObject, HeadObject and GetObjectTagging."""
 
 from __future__ import annotations
 
 import contextlib
 
 from treadle.seams import ObjectInfo, ObjectReader
-from treadle.training.api.s3.answers import Answer
+from treadle.training.api.s3 import xml
+from treadle.training.api.s3.answers import Answer, of_xml
 from treadle.training.api.s3.conditions import Span, is_not_modified, read_range
 from treadle.training.api.s3.errors import refusal
 from treadle.training.api.s3.headers import checksum_headers, object_headers, overridden, refuse_unsupported
 from treadle.training.api.s3.request import S3Request
 from treadle.training.api.s3.store import Store
 
-__all__ = ["check_version", "get_object", "head_object"]
+__all__ = ["check_version", "get_object", "get_object_tagging", "head_object"]
 
 # An object that is not longer is read at once, with the headers: one change of threads for it.
 _SMALL = 1 << 20
@@ -39,6 +40,13 @@ def head_object(store: Store, request: S3Request) -> Answer:
     with store.objects.open(request.bucket, request.key) as reader:
         answer = _read(request, reader.info, reader)
     return Answer(answer.status, answer.headers)
+
+
+def get_object_tagging(store: Store, request: S3Request) -> Answer:
+    """GetObjectTagging: whoever copies a large object asks for its tags. Tags are refused, so there are none."""
+    check_version(request)
+    with store.objects.open(request.bucket, request.key):
+        return of_xml("Tagging", [xml.element("TagSet", [])])
 
 
 def _read(request: S3Request, info: ObjectInfo, reader: ObjectReader) -> Answer:
