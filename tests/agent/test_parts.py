@@ -318,9 +318,25 @@ def test_metrics() -> None:
     assert metrics.last() == {"loss": [1.1987600326538086, 11.0]}
 
 
-@pytest.mark.parametrize("regex", ["(?=a)(b)", "(", "no group"])
+def test_metrics_that_look_around() -> None:
+    """What the linear-time engine cannot take is taken all the same, while it does not need too long for a line."""
+    metrics = Metrics(
+        [
+            {"Name": "loss", "Regex": "(?<!val_)loss: ([0-9.]+)"},
+            {"Name": "slow", "Regex": "^(?=a)((?:a|aa)+)$"},
+            {"Name": "val", "Regex": "val_loss: ([0-9.]+)"},
+        ]
+    )
+    metrics.observe("val_loss: 0.75 loss: 0.5", 1.0)
+    metrics.observe("a" * 60 + "!", 2.0)
+    metrics.observe("val_loss: 0.25", 3.0)
+    assert metrics.last() == {"loss": [0.5, 1.0], "val": [0.25, 3.0]}
+    assert (metrics.refused, metrics.given_up) == ([], ["slow"])
+
+
+@pytest.mark.parametrize("regex", ["(?<=a+", "(", "no group"])
 def test_metrics_that_are_refused(regex: str) -> None:
-    """What the linear-time engine cannot take is left out by name."""
+    """What is no expression with a group is left out by name."""
     metrics = Metrics([{"Name": "m", "Regex": regex}])
     metrics.observe("ab", 1.0)
     assert metrics.last() == {}

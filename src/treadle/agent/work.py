@@ -140,6 +140,8 @@ class Work:
             ended = _failed(f"{_PLATFORM_ERROR} {error}")
         for each in self._place.claims:
             os.close(each)
+        for name in self._metrics.given_up:
+            self._log.say(f"metric definition given up, its expression needs too long: {name}")
         self._log.close()
         self._happened("ended", metrics=self._metrics.last(), **ended)
 

@@ -1,5 +1,8 @@
 """`MetricDefinitions` (§1.11): regular expressions over the log, group 1 is the value.
 
+RE2 needs time in proportion to the line. What it cannot take (`(?<!val_)loss: (.*)`) is taken as Python has it, with a
+time limit: an expression that once needs longer is given up.
+
 The agent watches the log as it is written, for the last value of each; the service goes through what is kept of it, for
 all of them.
 """
@@ -9,31 +12,30 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from treadle.seams import Json
 
 __all__ = ["Metrics"]
 
 
+# Of a processor, for one line and one expression.
+_PATIENCE: Final = 0.2
+
+
 class Metrics:
-    """Watches log lines. `refused` says which definitions the linear-time engine cannot take."""
+    """Watches log lines. `refused` says which definitions cannot be used, `given_up` which needed too long."""
 
     def __init__(self, definitions: Sequence[Json]) -> None:
         self._patterns: dict[str, Any] = {}
         self._values: dict[str, list[float]] = {}
         self.refused: list[str] = []
-        if not definitions:
-            return
-        import re2  # every program waits for the agent's imports; most jobs define no metrics
-
-        options = re2.Options()
-        options.log_errors = False
+        self.given_up: list[str] = []
         for each in definitions:
             try:
-                pattern = re2.compile(each["Regex"], options)
-            except re2.error as error:
-                self.refused.append(f"{each['Name']}: {_words(error)}")
+                pattern = _compiled(each["Regex"])
+            except ValueError as error:
+                self.refused.append(f"{each['Name']}: {error}")
                 continue
             if pattern.groups:
                 self._patterns[each["Name"]] = pattern
@@ -47,8 +49,14 @@ class Metrics:
 
     def found(self, line: str) -> Iterator[tuple[str, float]]:
         """Give the names and values that the line holds."""
-        for name, pattern in self._patterns.items():
-            if (match := pattern.search(line)) and (value := _float32(match.group(1))) is not None:
+        for name, pattern in list(self._patterns.items()):
+            try:
+                match = pattern.search(line)
+            except TimeoutError:
+                del self._patterns[name]
+                self.given_up.append(name)
+                continue
+            if match and (value := _float32(match.group(1))) is not None:
                 yield name, value
 
     def last(self) -> dict[str, list[float]]:
@@ -65,6 +73,29 @@ def _float32(text: str | None) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _words(error: Exception) -> str:
-    text = error.args[0] if error.args else error
-    return text.decode(errors="replace") if isinstance(text, bytes) else str(text)
+class _Backtracking:
+    """An expression with a time limit; `search` raises `TimeoutError`."""
+
+    def __init__(self, expression: str) -> None:
+        import regex
+
+        try:
+            self._compiled = regex.compile(expression)
+        except regex.error as error:
+            raise ValueError(str(error)) from None
+        self.groups: int = self._compiled.groups
+
+    def search(self, line: str) -> Any:
+        return self._compiled.search(line, timeout=_PATIENCE)
+
+
+def _compiled(expression: str) -> Any:
+    """Compile an expression. Raises `ValueError`, with the reason, for what is none."""
+    import re2  # every program waits for the agent's imports; most jobs define no metrics
+
+    options = re2.Options()
+    options.log_errors = False
+    try:
+        return re2.compile(expression, options)
+    except re2.error:
+        return _Backtracking(expression)
