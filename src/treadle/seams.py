@@ -30,7 +30,7 @@ members are only ever added.
 from __future__ import annotations
 
 import enum
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -1125,6 +1125,3 @@ class ReportAnswer(msgspec.Struct, frozen=True, kw_only=True):
     log_to: int = 0
     """How many log lines are stored."""
     commands: list[Command] = []
-
-
-EventStream: TypeAlias = AsyncIterator[Any]

@@ -9,7 +9,7 @@ import pytest
 
 from treadle.arazzo.criteria import Criterion, Verdict, compile_criterion
 from treadle.arazzo.expressions import Context, Scope
-from treadle.arazzo.expressions.scope import DIALECT_RULES
+from treadle.arazzo.rules import dialect
 from treadle.seams import MISSING, Answer, Json
 
 BODY: dict[str, Json] = {
@@ -745,4 +745,4 @@ def test_the_expressions_of_a_criterion_can_be_seen() -> None:
 def test_every_rule_that_verdicts_name_is_listed() -> None:
     """The list of dialect rules is complete for the tables above."""
     for case in [*SIMPLE, *JSONPATH]:
-        assert case.rules <= DIALECT_RULES.keys()
+        assert case.rules <= dialect.RULES.keys()

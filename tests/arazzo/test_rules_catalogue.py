@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from treadle.arazzo import rules
-from treadle.arazzo.expressions.scope import DIALECT_RULES
 from treadle.arazzo.rules import dialect, planned
 from treadle.arazzo.rules.catalogue import ENTRIES, Entry
 
@@ -68,4 +67,3 @@ def test_the_list_is_complete() -> None:
     """Rules with files of their own, and the dialect."""
     assert {rule.RULE for rule in (*rules.ALL, *planned.ALL)} <= ENTRIES.keys()
     assert dialect.RULES.keys() <= ENTRIES.keys()
-    assert DIALECT_RULES.keys() <= dialect.RULES.keys()

@@ -7,7 +7,7 @@ import pytest
 from treadle.errors import CallError
 from treadle.seams import MISSING, Argument, Call, Request, Response
 from treadle.sources.reads import certainly_reads
-from treadle.sources.spelled import SpelledOutSource, spells_out
+from treadle.sources.spelled import SpelledOutSource
 
 AMZ = "application/x-amz-json-1.1"
 SOURCE = SpelledOutSource("sagemakerApi", "http://127.0.0.1:7777")
@@ -115,9 +115,3 @@ def test_at(pointer: str, want: str | None) -> None:
     found = SOURCE.at(pointer)
 
     assert (found and found.operation_id) == want
-
-
-def test_spells_out() -> None:
-    """It is the header that spells a request out."""
-    assert spells_out([("q", "query"), ("x-amz-target", "header")])
-    assert not spells_out([("X-Amz-Target", "query"), ("X-Amz-Target", None)])

@@ -90,11 +90,6 @@ class Opened:
     schemed: Sequence[SchemeAuthoriser] = ()
     """Add the credentials of the APIs' security schemes, as far as they are configured."""
 
-    @property
-    def on_aws(self) -> bool:
-        """Whether requests go to AWS itself."""
-        return any(target.name == "aws" or (target.must_sign and target.name == "described") for target in self._used())
-
     def _used(self) -> Iterable[Target]:
         steps = [step for workflow in self.plan.workflows.values() for step in workflow.steps]
         names = {step.operation.source for step in steps if step.operation is not None}

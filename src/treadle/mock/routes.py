@@ -29,12 +29,7 @@ from treadle.sources.bodies import is_json
 from treadle.sources.paths import Placeholder, parse_path_key
 from treadle.sources.reads import AMZ_TARGET
 
-__all__ = ["Route", "Routes", "label_of"]
-
-
-def label_of(operation: Operation) -> str:
-    """Name an operation for people: `GET /pets/{petId}`."""
-    return f"{operation.method} {operation.path}"
+__all__ = ["Route", "Routes"]
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,6 @@ _SUCCESS: Final = re.compile(r"2\d\d")
 # RFC 9110 section 8.3.1, with the parameters as they come; a key that is none must not become a header.
 _MEDIA_TYPE: Final = re.compile(r"[\w!#$&^.+*-]+/[\w!#$&^.+*-]+( *;[ -~]*)?")
 _METHODS: Final = ("get", "put", "post", "delete", "options", "head", "patch", "trace", "query")
-_NO_SERVER: Final = ("openapi-server", "the description names no server that can be called")
 _LOCATIONS: Final[tuple[ArgumentLocation, ...]] = get_args(ArgumentLocation)
 
 
@@ -119,17 +118,6 @@ class OpenApiSource:
 
     def _note(self, error: DescriptionError) -> None:
         self.notes += [replace(each, severity="warning") for each in error.diagnostics]
-
-    def server_problem(self) -> Diagnostic | None:
-        """Give what is wrong where requests would have no server to go to, or None."""
-        try:
-            return (
-                None
-                if self.base
-                else self._root.error(*_NO_SERVER, hint=f"name one with --server {self.name}=URL").diagnostics[0]
-            )
-        except DescriptionError as error:
-            return error.diagnostics[0]
 
     @cached_property
     def base(self) -> str | None:
@@ -349,7 +337,10 @@ class _OpenApiOperation:
     def _recipe(self) -> Recipe:
         base = self._server
         if base is None:
-            raise CallError(f"{_NO_SERVER[1]}: {self.source!r}", hint=f"name one with --server {self.source}=URL")
+            raise CallError(
+                f"the description names no server that can be called: {self.source!r}",
+                hint=f"name one with --server {self.source}=URL",
+            )
         return Recipe(
             method=self.method,
             base=base,

@@ -7,7 +7,7 @@ else a step leaves to the description is an error that says so.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 from urllib.parse import unquote
 
@@ -19,14 +19,9 @@ from treadle.sources.paths import parse_path_key
 from treadle.sources.reads import AMZ_TARGET, certainly_reads
 from treadle.sources.walk import split_pointer
 
-__all__ = ["SpelledOutSource", "spells_out"]
+__all__ = ["SpelledOutSource"]
 
 _JSON_1_1: Final = "application/x-amz-json-1.1"
-
-
-def spells_out(parameters: Iterable[tuple[str, str | None]]) -> bool:
-    """Tell whether a step's parameters, (name, in), make a request that needs no description."""
-    return any(name.lower() == AMZ_TARGET.lower() and location == "header" for name, location in parameters)
 
 
 class SpelledOutSource:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import ClassVar, Final, TypeAlias
+from typing import ClassVar, TypeAlias
 
 import msgspec
 
@@ -13,7 +13,6 @@ from treadle.errors import Severity, TreadleError
 from treadle.seams import MISSING, Answer, Json, Missing, Request
 
 __all__ = [
-    "DIALECT_RULES",
     "Context",
     "EvaluationError",
     "ExpressionError",
@@ -25,30 +24,6 @@ __all__ = [
 
 Remarks: TypeAlias = "list[tuple[str, str]]"
 """What was left out of a value: the rule, and a sentence."""
-
-DIALECT_RULES: Final[Mapping[str, str]] = {
-    "dotted-navigation": "`$response.body.a[0].b`, `.length` and `[*]` lead into a value, as `#/a/0/b` does",
-    "whole-object": "`$inputs`, `$outputs` and `$steps.x.outputs` mean all of them as one object",
-    "foreign-workflow-name": "`$workflows.x` may mean a workflow x of another document, called or depended on here",
-    "undeclared-output": "`$steps.x.outputs.id` may mean the member `id` of the answer, where the step declares none",
-    "legacy-nested-outputs": "`$steps.x.outputs.y` may be an output of the workflow that x calls",
-    "null-array-element": "an array element without a value is left out",
-    "implied-outputs": "`$steps.x.name` means `$steps.x.outputs.name`",
-    "implied-step": "`$outputs.x` may mean `$steps.s.outputs.x`, where one step alone declares x",
-    "plural-headers": "`$response.headers.X` means `$response.header.X`",
-    "lone-braced-expression": "`{$x}` alone keeps its type when it is an object or array, or the schema wants its type",
-    "unbraced-interpolation": "`Bearer $inputs.token` is a text with an expression in it",
-    "double-quoted-string": "a simple condition may write \"text\" for 'text'",
-    "bare-word": "on the right of a comparison a word without quotes is a text",
-    "foreign-constant": "in a condition `True`, `None` and `undefined` mean true and null, and `.5` is 0.5",
-    "braced-operand": "a simple condition may write `{$expr}` for `$expr`, also inside its strings",
-    "slashed-pattern": "a pattern written `/^…$/i` is the pattern between the slashes, with its flags",
-    "implied-context": "a jsonpath or xpath criterion without a context looks at `$response.body`",
-    "jsonpath-comparison": 'a jsonpath criterion may be a comparison of queries: `$.status == "done"`',
-    "root-filter-on-object": "`$[?count(@.pets) > 0]` filters an object itself, if none of its members fits",
-    "xpath-default-namespace": "an XPath that is not true is tried again with the default namespace left out",
-}
-"""The leniency rules of expressions and criteria: name → what is accepted. Each can be switched off."""
 
 
 class ExpressionError(TreadleError):
