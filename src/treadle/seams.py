@@ -294,8 +294,8 @@ class Operation(Protocol):
         """Give the schema of the request body; without a media type that of the first JSON one. None: unknown."""
         ...
 
-    def response_schema(self, status: str, media_type: str = "") -> Schema | None:
-        """Give the schema of the body of one of `statuses`; the media type as above. None: unknown."""
+    def response_schema(self, status: str) -> Schema | None:
+        """Give the schema of the body of one of `statuses`, that of the first JSON one. None: unknown."""
         ...
 
     def ready(self) -> None:

@@ -96,16 +96,11 @@ def test_an_aws_call() -> None:
             "https://api.sagemaker.eu-north-1.amazonaws.com/",
             id="AWS_REGION first",
         ),
-        pytest.param(
-            {"environment": {"AWS_REGION": "eu-north-1"}, "variables": {"region": "ap-south-1"}},
-            "https://api.sagemaker.ap-south-1.amazonaws.com/",
-            id="variables first of all",
-        ),
         pytest.param({"server": "http://127.0.0.1:1234/"}, "http://127.0.0.1:1234/", id="a named server"),
     ],
 )
 def test_the_region(options: dict[str, Any], want: str) -> None:
-    """The region: variables, then the environment, then the default; a named server outranks them all."""
+    """The region: the environment, then the default; a named server outranks them all."""
     operation = only(sagemaker(**options).find("DescribeTrainingJob"))
 
     assert operation.request(Call(payload={})).url == want
@@ -461,8 +456,7 @@ def test_a_server_variable_without_a_value() -> None:
     with pytest.raises(DescriptionError, match=r"variable \{tenant\}") as caught:
         api.find("op")
     assert [each.place and each.place.pointer for each in caught.value.diagnostics] == ["/servers/0"]
-    for options in ({"server": "http://n.test"}, {"variables": {"tenant": "t"}}):
-        assert only(OpenApiSource("api", document, uri=URI, **options).find("op"))
+    assert only(OpenApiSource("api", document, uri=URI, server="http://n.test").find("op"))
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -603,26 +597,6 @@ def test_references_into_what_was_cut_away() -> None:
 
     assert (request.url, request.body) == ("https://h.test/v1/x/7", b'{"a":1}')
     assert [(each.severity, each.rule) for each in api.notes] == [("warning", "reference-unknown")] * 2
-
-
-def test_other_documents_that_are_read() -> None:
-    """References into other documents are followed where there is somebody to read those, also from there on."""
-    documents: dict[str, Json] = {
-        "https://a.test/d/common.yaml": {
-            "q": {"$ref": "deeper/q.yaml"},
-            "body": {"content": {"text/plain": {}}},
-            "s": {"type": "string"},
-        },
-        "https://a.test/d/deeper/q.yaml": {"name": "q", "in": "query", "explode": False},
-    }
-    api = OpenApiSource("api", description(ELSEWHERE), uri="https://a.test/d/api.yaml", fetch=documents.__getitem__)
-    found = only(api.find("op"))
-
-    request = found.request(Call(arguments(q=("query", ["a", "b"])), None, "t"))
-
-    assert (request.url, request.body) == ("https://h.test/v1/x?q=a,b", b"t")
-    assert [each.schema for each in found.parameters] == [None, {"type": "string"}]
-    assert not api.notes
 
 
 def test_a_large_description_is_not_walked() -> None:

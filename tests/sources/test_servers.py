@@ -184,6 +184,6 @@ def test_the_environment_fills_regions_of_aws_only() -> None:
     """Another API's variable named `region` is none of AWS_REGION's business."""
     servers = [{"url": "https://{region}.pets.test", "variables": {"region": {"default": "eu"}}}]
 
-    assert described_server({"openapi": "3.1.0", "servers": servers}, "x", {}, {"AWS_REGION": "us-west-2"}) == (
+    assert described_server({"openapi": "3.1.0", "servers": servers}, "x", {"AWS_REGION": "us-west-2"}) == (
         "https://eu.pets.test"
     )

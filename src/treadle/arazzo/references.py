@@ -28,8 +28,7 @@ _LARGEST: Final = 64 * 1024
 class References:
     """Looks references up. `texts` are all secrets that it has given out, so that they can be masked."""
 
-    def __init__(self, references: Iterable[str], environment: Mapping[str, str] | None = None) -> None:
-        self._environment = os.environ if environment is None else environment
+    def __init__(self, references: Iterable[str]) -> None:
         self._read: dict[str, tuple[int, str]] = {}
         self.texts: set[str] = set()
         for each in references:
@@ -43,7 +42,7 @@ class References:
 
     def _variable(self, reference: str) -> str:
         name = reference.removeprefix(_ENVIRONMENT)
-        value = self._environment.get(name)
+        value = os.environ.get(name)
         if value is None:
             raise UsageError(f"the environment variable {name} is not set", hint="an input refers to it as env:" + name)
         return value

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
-import sys
-from typing import Any, Final, TextIO
+from typing import Any, Final
 
 import click
 
@@ -52,12 +51,11 @@ def styled(text: str, **style: Any) -> str:
     return text if os.environ.get("NO_COLOR") else click.style(text, **style)
 
 
-def problem(message: str, hint: str = "", *, file: TextIO | None = None) -> None:
+def problem(message: str, hint: str = "") -> None:
     """Write `error: …` and the hint, in colour on a terminal."""
-    to = file or sys.stderr
-    click.echo(f"{styled('error:', fg='red', bold=True)} {message}", file=to)
+    click.echo(f"{styled('error:', fg='red', bold=True)} {message}", err=True)
     if hint:
-        click.echo(f"{styled('hint:', fg='cyan')} {hint}", file=to)
+        click.echo(f"{styled('hint:', fg='cyan')} {hint}", err=True)
 
 
 def _known(error: TreadleError) -> int:

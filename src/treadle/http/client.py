@@ -37,6 +37,8 @@ _CONNECTIONS: Final = 256
 _LONGEST_HEADER: Final = 64 * 1024
 
 _REDIRECTS: Final = frozenset({301, 302, 303, 307, 308})
+_CONNECT: Final = 10.0  # seconds
+_MOST_REDIRECTS: Final = 5
 _REDIRECTED: Final = frozenset({"GET", "HEAD"})
 _FRAMING: Final = frozenset({"content-length", "transfer-encoding"})
 # What may follow a redirect to another origin. A list of what may, since any header can be somebody's API key.
@@ -46,23 +48,19 @@ _HARMLESS: Final = frozenset({"accept", "accept-language", "accept-encoding", "u
 class HttpTransport:
     """Sends requests over HTTP/1.1 with pooled connections. Made anywhere; used in one event loop.
 
-    `timeout` and `connect_timeout` in seconds, `max_body` in bytes after decompression. `allowed_hosts`, where given,
-    are the only hosts that are talked to, see `treadle.http.hosts`.
+    `timeout` in seconds, `max_body` in bytes after decompression. `allowed_hosts`, where given, are the only hosts that
+    are talked to, see `treadle.http.hosts`.
     """
 
     def __init__(
         self,
         *,
         timeout: float = 120.0,
-        connect_timeout: float = 10.0,
         max_body: int = 64 * _MIB,
-        max_redirects: int = 5,
         allowed_hosts: Collection[str] | None = None,
     ) -> None:
         self._timeout = timeout
-        self._connect_timeout = connect_timeout
         self._max_body = max_body
-        self._max_redirects = max_redirects
         self._allowed_hosts = allowed_hosts
         self._session: aiohttp.ClientSession | None = None
 
@@ -73,7 +71,7 @@ class HttpTransport:
             message = f"the host {host_of(request.url)} is not among those that may be called"
             raise TransportError("protocol", message, sent=False, url=request.url)
         response = await self._once(request, seconds)
-        if response.status in _REDIRECTS and request.method in _REDIRECTED and self._max_redirects:
+        if response.status in _REDIRECTS and request.method in _REDIRECTED:
             return await self._redirected(request, response, seconds)
         return response
 
@@ -94,7 +92,7 @@ class HttpTransport:
                 data=data or None,
                 headers=_unframed(request.headers),
                 allow_redirects=False,
-                timeout=_client_timeout(seconds, self._connect_timeout),
+                timeout=_client_timeout(seconds),
             ) as answer:
                 body = await self._read(answer, request)
                 return Response(answer.status, _headers(answer), body, request.url)
@@ -149,7 +147,7 @@ class HttpTransport:
     async def _redirected(self, request: Request, response: Response, seconds: float) -> Response:
         from treadle.http.faults import redirect_target  # it needs aiohttp, which is loaded by now
 
-        for _ in range(self._max_redirects):
+        for _ in range(_MOST_REDIRECTS):
             location = response.header("location")
             if location is None:
                 return response
@@ -163,7 +161,7 @@ class HttpTransport:
                 return response
         raise TransportError(
             "redirect",
-            f"redirected more than {self._max_redirects} times, the last time to {response.header('location')}",
+            f"redirected more than {_MOST_REDIRECTS} times, the last time to {response.header('location')}",
             sent=True,
             url=request.url,
         )
@@ -205,10 +203,10 @@ def _headers(answer: aiohttp.ClientResponse) -> Headers:
 
 
 @lru_cache(maxsize=64)
-def _client_timeout(seconds: float, connect: float) -> aiohttp.ClientTimeout:
+def _client_timeout(seconds: float) -> aiohttp.ClientTimeout:
     import aiohttp  # heavy: only where a request is really sent
 
-    return aiohttp.ClientTimeout(total=seconds, sock_connect=connect, ceil_threshold=float("inf"))
+    return aiohttp.ClientTimeout(total=seconds, sock_connect=_CONNECT, ceil_threshold=float("inf"))
 
 
 @lru_cache(maxsize=1)

@@ -212,11 +212,11 @@ class Mock:
 
     # -- rehearsals ---------------------------------------------------------------------------------------------------
 
-    def rehearse(self, plan: Plan, inputs: Mapping[str, Json] | None = None) -> Rehearsal:
+    def rehearse(self, plan: Plan) -> Rehearsal:
         """Play a workflow to its end against the answers that its runs will get; nothing is remembered of it."""
         play = next(each for each in self.plays if each.plan is plan)
         workflow = plan.workflows[plan.entry]
-        given, _ = workflow.prepare(sample_inputs(workflow) if inputs is None else inputs)
+        given, _ = workflow.prepare(sample_inputs(workflow))
         at = play.start(given)
         visits: list[Visit] = []
         while isinstance(at, Position) and len(visits) < MOST_VISITS:

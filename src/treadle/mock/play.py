@@ -91,18 +91,9 @@ class Position:
 
     def context(self, request: Request) -> Context:
         """Give all that the step's criteria see besides the answer."""
-        frame, workflows = self.frame, self.play.plan.workflows
         call = self.call()
-        return Context(
-            inputs=frame.inputs,
-            steps=frame.outputs,
-            workflows={
-                workflows[key].workflow_id: {"inputs": each.inputs, "outputs": each.outputs}
-                for key, each in self.state.finished.items()
-            },
-            sources=self.workflow.sources,
-            components=self.workflow.components,
-            self_uri=self.workflow.self_uri,
+        return msgspec.structs.replace(
+            self._known(self.frame.inputs),
             request=request,
             response=Answer(0),
             request_body=call.payload,
@@ -111,21 +102,25 @@ class Position:
 
     def call(self, inputs: Mapping[str, Json] | None = None) -> Call:
         """Give what the step asks of its operation, with other inputs if some are given."""
-        context = Context(
-            inputs=self.frame.inputs if inputs is None else inputs,
+        try:
+            return self.step.call(self._known(self.frame.inputs if inputs is None else inputs), [])
+        except EvaluationError:
+            return Call()
+
+    def _known(self, inputs: Mapping[str, Json]) -> Context:
+        """Give what is known before there is a request."""
+        workflows = self.play.plan.workflows
+        return Context(
+            inputs=inputs,
             steps=self.frame.outputs,
             workflows={
-                self.play.plan.workflows[key].workflow_id: {"inputs": each.inputs, "outputs": each.outputs}
+                workflows[key].workflow_id: {"inputs": each.inputs, "outputs": each.outputs}
                 for key, each in self.state.finished.items()
             },
             sources=self.workflow.sources,
             components=self.workflow.components,
             self_uri=self.workflow.self_uri,
         )
-        try:
-            return self.step.call(context, [])
-        except EvaluationError:
-            return Call()
 
     def with_inputs(self, inputs: dict[str, Json]) -> Position:
         """Give the same position of a run with other inputs of the workflow at hand."""
@@ -145,18 +140,18 @@ class Play:
         """Give the play of a plan; loops are not paced."""
         return cls(plan, Machine(plan, MachineOptions(poll=0.0)))
 
-    def start(self, inputs: dict[str, Json], now: float = 0.0) -> Position | Ended:
+    def start(self, inputs: dict[str, Json]) -> Position | Ended:
         """Give the first request of a run."""
-        return self.settled(self.machine.begin(Begin(now, "mock", inputs)), now)
+        return self.settled(self.machine.begin(Begin(0.0, "mock", inputs)), 0.0)
 
-    def within(self, workflow: str, step_id: str, inputs: dict[str, Json], now: float = 0.0) -> Position | Ended:
+    def within(self, workflow: str, step_id: str, inputs: dict[str, Json]) -> Position | Ended:
         """Give a step in the middle of a workflow, as if the steps before it had given outputs of their names' kind."""
         steps = self.plan.workflows[workflow].steps
         outputs = {step.step_id: {name: plausible(name) for name in step.outputs} for step in steps}
         frame = Frame(workflow=workflow, inputs=inputs, step=step_id, outputs=outputs)
-        options = self.machine.options
-        state = State(run_id="mock", started_at=now, deadline=now + options.timeout, frames=[frame], next="visit")
-        return self.settled(self.machine.advance(state, Due(now)), now)
+        deadline = self.machine.options.timeout
+        state = State(run_id="mock", started_at=0.0, deadline=deadline, frames=[frame], next="visit")
+        return self.settled(self.machine.advance(state, Due(0.0)), 0.0)
 
     def settled(self, turn: Turn, now: float) -> Position | Ended:
         """Go on until a request is due or everything is over."""

@@ -36,7 +36,7 @@ from treadle.sources.paths import parse_path_key
 from treadle.sources.reads import AMZ_TARGET, certainly_reads
 from treadle.sources.schemas import DescribedSchema, media_schema
 from treadle.sources.servers import described_server, root_server, server_of
-from treadle.sources.walk import Fetch, Node, UnreadReference, split_pointer
+from treadle.sources.walk import Node, UnreadReference, split_pointer
 
 __all__ = ["OpenApiSource"]
 
@@ -51,10 +51,9 @@ class OpenApiSource:
     """A description that has been read. `document` is its JSON value, `uri` where it was read from.
 
     `server` is the base URL that takes the place of every server of the description; without it, or where it is the
-    description's own, paths and operations may name theirs. `variables` are those of the servers' URLs; for hosts of
-    AWS the region of `environment`, os.environ unless given, comes after them. `fetch` reads other documents that
-    references lead into, by their URI; a parameter or body in one that cannot be read counts as not described, so that
-    the step's own spelling decides. `notes` says so, and names the paths that are broken references.
+    description's own, paths and operations may name theirs. Hosts of AWS are those of the region of `environment`,
+    os.environ unless given. A parameter or body in another document, which is not read, counts as not described, so
+    that the step's own spelling decides. `notes` says so, and names the paths that are broken references.
     Raises `DescriptionError` where the document is no OpenAPI description.
     """
 
@@ -65,18 +64,15 @@ class OpenApiSource:
         *,
         uri: str,
         server: str | None = None,
-        variables: Mapping[str, str] | None = None,
         environment: Mapping[str, str] | None = None,
-        fetch: Fetch | None = None,
     ) -> None:
         self.name = name
         self.notes: list[Diagnostic] = []
         self._uri = uri
-        self._variables = variables or {}
         self._environment = environment
-        self._root = Node.whole(document, uri, fetch)
+        self._root = Node.whole(document, uri)
         self.version = _version(self._root)
-        own = described_server(document, uri, self._variables, environment)
+        own = described_server(document, uri, environment)
         self.server = server.rstrip("/") if server and server.rstrip("/") != own else None
 
     def __repr__(self) -> str:
@@ -122,14 +118,14 @@ class OpenApiSource:
     @cached_property
     def base(self) -> str | None:
         """The server of requests whose path and operation name none of their own. Raises `DescriptionError`."""
-        return self.server or root_server(self._root.value, self._uri, self._variables, self._environment)
+        return self.server or root_server(self._root.value, self._uri, self._environment)
 
     def server_for(self, path_item: Node, operation: Node) -> str | None:
         """Give the server of an operation: its own, its path's, or the description's. Raises `DescriptionError`."""
         if self.server:
             return self.server
         for node in (operation, path_item):
-            if (url := server_of(node, self._uri, self._variables, self._environment)) is not None:
+            if (url := server_of(node, self._uri, self._environment)) is not None:
                 return url
         return self.base
 
@@ -240,10 +236,10 @@ class _OpenApiOperation:
     def request_schema(self, media_type: str = "") -> DescribedSchema | None:
         return _schema_of(self._body, media_type)
 
-    def response_schema(self, status: str, media_type: str = "") -> DescribedSchema | None:
+    def response_schema(self, status: str) -> DescribedSchema | None:
         try:
             response = self._responses[status.upper()].followed()
-            return _schema_of(response.get("content"), media_type)
+            return _schema_of(response.get("content"))
         except (DescriptionError, KeyError):
             return None
 
@@ -424,7 +420,7 @@ def _parameter(node: Node) -> tuple[OperationParameter, Rule]:
     return parameter, rule
 
 
-def _schema_of(content: Node | None, media_type: str) -> DescribedSchema | None:
+def _schema_of(content: Node | None, media_type: str = "") -> DescribedSchema | None:
     """Give the schema of a media type of a `content`, or of its first JSON one."""
     if content is None:
         return None

@@ -199,13 +199,12 @@ def region_of(environment: Mapping[str, str] | None = None) -> str | None:
 def server_of(
     node: Node,
     uri: str,
-    variables: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str | None:
     """Give the URL of the first server of an object that has `servers`, or None where it has none.
 
-    A variable's value: `variables`, then (`region` of a host of AWS only) the environment, then its default. A relative
-    URL is resolved against the description's own. Raises `DescriptionError`.
+    A variable has its default; `region` of a host of AWS has the environment's. A relative URL is resolved against the
+    description's own. Raises `DescriptionError`.
     """
     servers = node.get("servers")
     if servers is None or not servers.value:
@@ -213,10 +212,8 @@ def server_of(
     server = next(servers.elements()).followed()
     template = server.text("url", "/")
     described = server.get("variables")
-    values = dict(variables or {})
     region = region_of(environment)
-    if region and "amazonaws.com" in template:
-        values.setdefault("region", region)
+    values = {"region": region} if region and "amazonaws.com" in template else {}
     filled = _VARIABLE.sub(lambda found: _variable(found[1], described, values, server), template)
     try:
         url = urljoin(_retrieval_base(uri), filled)
@@ -235,8 +232,8 @@ def _variable(name: str, described: Node | None, values: Mapping[str, str], serv
     if default is None:
         raise server.error(
             "server-variable",
-            f"the server's URL has the variable {{{name}}}, which has neither a value nor a default",
-            hint=f"name the server with --server NAME=URL, or give the variable {name!r} a value",
+            f"the server's URL has the variable {{{name}}}, which has no default",
+            hint=f"name the server with --server NAME=URL, or give the variable {name!r} a default",
         )
     return str(default)
 
@@ -248,7 +245,6 @@ def _retrieval_base(uri: str) -> str:
 def described_server(
     document: Json,
     uri: str,
-    variables: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str | None:
     """Give the first server of a whole description, or None where it names none that can be called.
@@ -256,7 +252,7 @@ def described_server(
     Raises nothing: a person may still name the server, and where nobody does `root_server` says what is wrong.
     """
     try:
-        return root_server(document, uri, variables, environment)
+        return root_server(document, uri, environment)
     except DescriptionError:
         return None
 
@@ -264,7 +260,6 @@ def described_server(
 def root_server(
     document: Json,
     uri: str,
-    variables: Mapping[str, str] | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> str | None:
     """Give the first server of a whole description, or None. Raises `DescriptionError` where what it says is broken.
@@ -276,7 +271,7 @@ def root_server(
         return _swagger_server(node, uri)
     if not node.members().get("servers"):
         return urljoin(_retrieval_base(uri), "/").rstrip("/") or None
-    return server_of(node, uri, variables, environment)
+    return server_of(node, uri, environment)
 
 
 def _swagger_server(node: Node, uri: str) -> str | None:

@@ -72,7 +72,7 @@ class _SpelledOutOperation:
     def request_schema(self, media_type: str = "") -> None:
         """Nothing is known."""
 
-    def response_schema(self, status: str, media_type: str = "") -> None:
+    def response_schema(self, status: str) -> None:
         """Nothing is known."""
 
     def ready(self) -> None:

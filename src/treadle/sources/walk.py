@@ -1,23 +1,19 @@
 """Walking a description that may be broken: every value keeps its JSON Pointer, every mistake becomes a diagnostic.
 
 A description of a megabyte is never walked whole. A `Node` is made only for what an operation needs, and following a
-`$ref` costs one lookup. References are local (`#/…`), as bundled descriptions have them, or lead into other documents
-where the caller gives a function that reads those.
+`$ref` costs one lookup. References are local (`#/…`), as bundled descriptions have them; no other document is read.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urldefrag, urljoin
+from urllib.parse import unquote, urldefrag
 
 from treadle.errors import DescriptionError, Diagnostic, Place
 from treadle.seams import Json
 
-__all__ = ["Fetch", "Node", "UnreadReference", "split_pointer"]
-
-Fetch = Callable[[str], Json]
-"""Gives the JSON value of another document by its URI. Raises `DescriptionError`."""
+__all__ = ["Node", "UnreadReference", "split_pointer"]
 
 # A chain of references in a real description has one or two links; a longer one than this is a cycle or an attack.
 _MOST_REFERENCES = 32
@@ -29,21 +25,17 @@ class UnreadReference(DescriptionError):  # noqa: N818  (what it is, not that it
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a description and where it stands. `root` is the whole document, `uri` where it was read from.
-
-    `fetch` reads the other documents that references lead into; without it there are none.
-    """
+    """A value of a description and where it stands. `root` is the whole document, `uri` where it was read from."""
 
     root: Json
     uri: str
     pointer: str
     value: Json
-    fetch: Fetch | None = None
 
     @classmethod
-    def whole(cls, document: Json, uri: str, fetch: Fetch | None = None) -> Node:
+    def whole(cls, document: Json, uri: str) -> Node:
         """Give the node of a whole document."""
-        return cls(document, uri, "", document, fetch)
+        return cls(document, uri, "", document)
 
     def having(self, value: Json) -> Node:
         """Give a node at the same place with another value."""
@@ -93,21 +85,21 @@ class Node:
             raise self._below(key, value).error("openapi-type", f"{key!r} must be a string, not {_kind(value)}")
         return value
 
-    def flag(self, key: str, *, default: bool = False) -> bool:
+    def flag(self, key: str) -> bool:
         """Give a member that must be a boolean where it is present. Raises `DescriptionError`."""
-        value = self.members().get(key, default)
+        value = self.members().get(key, False)
         if not isinstance(value, bool):
             raise self._below(key, value).error("openapi-type", f"{key!r} must be true or false, not {_kind(value)}")
         return value
 
     def followed(self) -> Node:
         """Give what a `$ref` leads to; the node itself where it is none. Raises `DescriptionError`."""
-        node, seen = self, {(self.uri, self.pointer)}
+        node, seen = self, {self.pointer}
         while isinstance(node.value, dict) and isinstance(reference := node.value.get("$ref"), str):
             target = node.locate(reference)
-            if (target.uri, target.pointer) in seen or len(seen) > _MOST_REFERENCES:
+            if target.pointer in seen or len(seen) > _MOST_REFERENCES:
                 raise self.error("reference-cycle", f"the reference {reference!r} leads back to itself")
-            seen.add((target.uri, target.pointer))
+            seen.add(target.pointer)
             node = target
         return node
 
@@ -116,7 +108,11 @@ class Node:
         other, fragment = urldefrag(reference)
         if fragment and not fragment.startswith("/"):
             raise self.error("reference-anchor", f"the reference {reference!r} is no JSON Pointer")
-        node = self._other(reference, other) if other else Node.whole(self.root, self.uri, self.fetch)
+        if other:
+            message = f"the reference {reference!r} leads into another document, and no other document is read"
+            hint = "bundle the description into one file, for example with `redocly bundle`"
+            raise UnreadReference([self._finding("reference-external", message, hint)])
+        node = Node.whole(self.root, self.uri)
         for token in split_pointer(unquote(fragment)):
             below = node.child(token)
             if below is None:
@@ -124,19 +120,6 @@ class Node:
                 raise UnreadReference([finding])
             node = below
         return node
-
-    def _other(self, reference: str, other: str) -> Node:
-        """Give the whole document that a reference leads into. Raises `UnreadReference`."""
-        why = "and no other document is read"
-        if self.fetch is not None:
-            uri = urljoin(self.uri, other)
-            try:
-                return Node.whole(self.fetch(uri), uri, self.fetch)
-            except DescriptionError as error:
-                why = error.message
-        message = f"the reference {reference!r} leads into another document, {why}"
-        hint = "bundle the description into one file, for example with `redocly bundle`"
-        raise UnreadReference([self._finding("reference-external", message, hint)])
 
     def child(self, token: str) -> Node | None:
         """Give a member or element as it stands, or None. Raises nothing."""
