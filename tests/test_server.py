@@ -169,6 +169,30 @@ async def test_it_says_where_it_listens_while_it_does(home: Home) -> None:
     owned.release()
 
 
+async def test_a_region_is_kept_for_the_next_time(home: Home) -> None:
+    """Jobs, buckets and signatures are of the region that was named last; a job of another one stays what it was."""
+    from botocore.exceptions import ClientError
+
+    arns: list[str] = []
+    for named, region in (("", "us-east-1"), ("eu-west-1", "eu-west-1"), ("", "eu-west-1")):
+        async with running(home, Settings(region=named)) as service:
+            assert (service.endpoint.region, home.region()) == (region, region)
+            sagemaker = client(home, service.endpoint)
+            name = f"job-{len(arns)}"
+            await asyncio.to_thread(create, home, sagemaker, name, home.root / "go")
+            arns.append(
+                (await asyncio.to_thread(sagemaker.describe_training_job, TrainingJobName=name))["TrainingJobArn"]
+            )
+            assert arns[-1] == f"arn:aws:sagemaker:{region}:000000000000:training-job/{name}"
+            for arn in arns:
+                tags = [{"Key": "seen", "Value": region}]
+                assert (await asyncio.to_thread(sagemaker.add_tags, ResourceArn=arn, Tags=tags))["Tags"] == tags
+            with pytest.raises(ClientError, match=r"Requested resource not found\."):
+                await asyncio.to_thread(sagemaker.list_tags, ResourceArn=arn.replace(region, "ap-south-1"))
+            await asyncio.to_thread(sagemaker.stop_training_job, TrainingJobName=name)
+            await asyncio.to_thread(reached, sagemaker, name, "Stopped")
+
+
 async def test_a_service_whose_server_breaks_says_so(home: Home) -> None:
     """`wait` raises what ended it; it does not stay as a dead owner."""
     async with running(home) as service:

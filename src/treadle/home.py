@@ -119,6 +119,18 @@ class Home:
         return self.root / "port"
 
     @property
+    def region_file(self) -> Path:
+        """Holds the region of the last service that was told one; see `region`."""
+        return self.root / "region"
+
+    def region(self) -> str:
+        """Give the region that the service of this home answers for when it is not told one: that of the last time."""
+        try:
+            return self.region_file.read_text("ascii") or DEFAULT_REGION
+        except (OSError, UnicodeDecodeError):
+            return DEFAULT_REGION
+
+    @property
     def stay_file(self) -> Path:
         """Holds the process number of an embedded service that is to stay though nobody uses it now."""
         return self.root / "stay"

@@ -21,13 +21,13 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 
 from treadle._version import __version__
 from treadle.errors import UsageError
-from treadle.home import DEFAULT_ACCOUNT, DEFAULT_REGION, Endpoint, Home, Lock, write_whole
+from treadle.home import DEFAULT_ACCOUNT, Endpoint, Home, Lock, write_whole
 from treadle.http.client import HttpTransport
 from treadle.launchers import engine
 from treadle.launchers.local import LocalLauncher
@@ -81,6 +81,8 @@ class Tls:
 class Settings:
     """How a service is set up. `port` 0 is any that is free; `linger` is how long an unused embedded service stays.
 
+    `region` is that of the ARNs, for which requests must be signed; "" is that of the last time.
+
     `stop_grace` is the time between SIGTERM and SIGKILL. `max_volume` and `max_log` are the most bytes that the volume
     and the log of a host may have. `webhook` is a URL that is told of status changes. With `tls` the service listens
     twice: with TLS on `host` and `port`, and for this machine's own agents and commands on loopback without.
@@ -90,7 +92,7 @@ class Settings:
 
     host: str = "127.0.0.1"
     port: int = 0
-    region: str = DEFAULT_REGION
+    region: str = ""
     account: str = DEFAULT_ACCOUNT
     sandbox: str = "auto"
     auth: bool = True
@@ -197,9 +199,7 @@ async def running(
     home: Home, settings: Settings | None = None, *, launcher: Launcher | None = None
 ) -> AsyncIterator[Running]:
     """Run the service of a home that the caller owns (`Home.own`). Raises `UsageError`, `StoreError`."""
-    settings = settings or Settings()
-    _check_safe(settings)
-    home.prepare()
+    settings = _settled(home, settings or Settings())
     async with contextlib.AsyncExitStack() as stack:
         public = stack.enter_context(_public(settings)) if settings.tls else None
         local = stack.enter_context(
@@ -233,6 +233,17 @@ async def running(
         yield Running(
             endpoint, wired.supervisor, lambda: _first(wired.supervisor.run(), looking, *(each() for each in broken))
         )
+
+
+def _settled(home: Home, settings: Settings) -> Settings:
+    """Check what was asked for, and give it with the region of the last time where none was; one is remembered."""
+    _check_safe(settings)
+    home.prepare()
+    if not settings.region:
+        return replace(settings, region=home.region())
+    with _writing(home):
+        write_whole(home.region_file, settings.region.encode("ascii"))
+    return settings
 
 
 @dataclass(frozen=True, slots=True)

@@ -262,3 +262,9 @@ def test_env_of_the_sdks(treadle: Run, service: Service, home: Home) -> None:
     assert f"unset {name}" in treadle("env", "--unset", **{name: path}).stdout
     assert name not in treadle("env", **{name: "/etc/mine.yaml"}).stdout
     assert name not in treadle("env", "--unset", **{name: "/etc/mine.yaml"}).stdout
+
+
+def test_a_region_that_is_none(treadle: Run) -> None:
+    """It would be part of ARNs and signatures: it is refused before a service begins."""
+    done = treadle("serve", "--region", "Europe")
+    assert (done.returncode, "'Europe' is not a region, such as eu-west-1." in done.stderr) == (2, True)

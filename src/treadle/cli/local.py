@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, TypeAlias
 
 from treadle.errors import TransportError, TreadleError
-from treadle.home import DEFAULT_REGION, Endpoint, Home, write_whole
+from treadle.home import Endpoint, Home, write_whole
 from treadle.seams import Request, Response, Transport
 from treadle.sources.servers import LocalService, origin
 
@@ -71,9 +71,10 @@ class Reviving:
 
 def known() -> LocalService:
     """Give the service if it runs, else where it would be: for commands that send nothing and start nothing."""
-    endpoint = Home.find().endpoint()
+    home = Home.find()
+    endpoint = home.endpoint()
     if endpoint is None:
-        return LocalService("http://127.0.0.1", DEFAULT_REGION)
+        return LocalService("http://127.0.0.1", home.region())
     return LocalService(endpoint.url, endpoint.region)
 
 

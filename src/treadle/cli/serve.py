@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -15,10 +16,17 @@ from treadle.home import Home, Lock
 __all__ = ["serve"]
 
 
+def _checked_region(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(r"[a-z]{2,}(-[a-z]+)+-[0-9]+", value):
+        raise click.BadParameter(f"'{value}' is not a region, such as eu-west-1.")
+    return value
+
+
 @click.command(
     epilog=examples(
         "treadle serve",
         "treadle serve --port 4585",
+        "treadle serve --region eu-west-1",
         "treadle serve --stop-grace 10s --max-volume 20GB",
         "treadle serve --webhook https://example.org/hooks/training",
         "treadle serve --host 0.0.0.0 --port 4585 --tls-cert cert.pem --tls-key key.pem",
@@ -37,6 +45,13 @@ __all__ = ["serve"]
     type=click.IntRange(0, 65535),
     default=0,
     help="The port to listen on. Default: that of the last time, else any that is free.",
+)
+@click.option(
+    "--region",
+    metavar="REGION",
+    default="",
+    callback=_checked_region,
+    help="The region that the service answers for. Default: that of the last time, at first us-east-1.",
 )
 @click.option(
     "--sandbox",
@@ -118,6 +133,7 @@ __all__ = ["serve"]
 def serve(
     host: str,
     port: int,
+    region: str,
     sandbox: str,
     stop_grace: float,
     max_volume: int | None,
@@ -153,6 +169,7 @@ def serve(
     settings = server.Settings(
         host=host,
         port=port,
+        region=region,
         sandbox=sandbox,
         auth=not no_auth,
         stop_grace=stop_grace,

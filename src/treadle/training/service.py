@@ -253,33 +253,28 @@ class TrainingService:
 
     # -- tags ---------------------------------------------------------------------------------------------------------
 
-    async def add_tags(self, values: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    async def add_tags(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """AddTags; gives all tags of the job."""
-
-        def decide(job: Job) -> Event:
-            return Tagged(self._clock(), tags.added(job.tags, values["Tags"]))
-
-        job = await self._edit(self._named(values["ResourceArn"], caller), decide)
+        job = await self._tagged(values, lambda job: tags.added(job.tags, values["Tags"]))
         return {"Tags": tags.as_list(job.tags)}
 
-    async def list_tags(self, values: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    async def list_tags(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """ListTags."""
-        return tags.page((await self._job(self._named(values["ResourceArn"], caller))).tags, values)
+        arn = values["ResourceArn"]
+        return tags.page(_of(arn, await self._job(tags.job_name(arn))).tags, values)
 
-    async def delete_tags(self, values: dict[str, Any], caller: Caller) -> dict[str, Any]:
+    async def delete_tags(self, values: dict[str, Any], _caller: Caller) -> dict[str, Any]:
         """DeleteTags."""
-
-        def decide(job: Job) -> Event:
-            return Tagged(self._clock(), tags.removed(job.tags, values["TagKeys"]))
-
-        await self._edit(self._named(values["ResourceArn"], caller), decide)
+        await self._tagged(values, lambda job: tags.removed(job.tags, values["TagKeys"]))
         return {}
 
-    def _named(self, arn: str, caller: Caller) -> str:
-        name = tags.job_name(arn, account=caller.account or self._account, region=caller.region or self._region)
-        if name is None:
-            raise _not_found()
-        return name
+    async def _tagged(self, values: Mapping[str, Any], change: Callable[[Job], dict[str, str]]) -> Job:
+        arn = values["ResourceArn"]
+
+        def decide(job: Job) -> Event:
+            return Tagged(self._clock(), change(_of(arn, job)))
+
+        return await self._edit(tags.job_name(arn), decide)
 
     # -- what AWS does by itself --------------------------------------------------------------------------------------
 
@@ -329,6 +324,13 @@ def _invalid(message: str) -> ServiceError:
 def _not_found() -> ServiceError:
     # Clients take this very text for "there is no such job".
     return _invalid("Requested resource not found.")
+
+
+def _of(arn: str, job: Job) -> Job:
+    """Give the job, if it is the one that the ARN names in whole: region and account, too. Raises `ServiceError`."""
+    if job.arn != arn:
+        raise _not_found()
+    return job
 
 
 def _in_status(job: Job, code: str = "ValidationException") -> ServiceError:

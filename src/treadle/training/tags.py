@@ -17,12 +17,10 @@ _MOST: Final = 50
 _PAGE: Final = 50
 
 
-def job_name(arn: str, *, account: str, region: str) -> str | None:
-    """Give the name of the training job that an ARN names, None for an ARN of anything else."""
-    parts = arn.split(":", 5)
-    kind, _, name = parts[-1].partition("/")
-    here = parts[2:5] == ["sagemaker", region, account]
-    return name if here and kind == "training-job" and name else None
+def job_name(arn: str) -> str:
+    """Give the name of the training job that an ARN names, "" for an ARN of anything else."""
+    kind, _, name = arn.split(":", 5)[-1].partition("/")
+    return name if kind == "training-job" else ""
 
 
 def check(tags: Sequence[Mapping[str, str]]) -> None:
