@@ -25,11 +25,14 @@ from treadle.arazzo.machine import Turn
 from treadle.arazzo.plan import PlannedAction, PlannedStep
 from treadle.mock import xml
 from treadle.mock.described import Content, Described, described
-from treadle.mock.drafts import Draft, Solver, forced, is_bad, mentioned, reads_body
+from treadle.mock.drafts import Draft, Solver
 from treadle.mock.hopes import Hopes, of_answer
 from treadle.mock.needs import Need
+from treadle.mock.paths import forced
+from treadle.mock.places import mentioned, reads_body
 from treadle.mock.play import Ended, Position
 from treadle.mock.samples import Sampler, plausible
+from treadle.mock.values import is_bad
 from treadle.seams import MISSING, Json, Missing, Operation, Request, Response
 from treadle.sources.bodies import is_json
 

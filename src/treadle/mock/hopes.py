@@ -15,7 +15,8 @@ from treadle.arazzo.criteria import outline as asks
 from treadle.arazzo.criteria.outline import Outline, outline
 from treadle.arazzo.expressions import Context, Expression, Template, nodes
 from treadle.arazzo.plan import Plan, PlannedAction, PlannedStep, PlannedWorkflow
-from treadle.mock.drafts import is_bad, over_operands
+from treadle.mock.places import over_operands
+from treadle.mock.values import is_bad
 
 __all__ = ["Hopes", "hopes_of", "of_answer"]
 

@@ -12,6 +12,7 @@ from treadle.arazzo.expressions import Context, Expression, nodes
 from treadle.arazzo.plan import Plan, PlannedWorkflow
 from treadle.arazzo.plan.indispensable import indispensable
 from treadle.mock.needs import inputs_schema
+from treadle.mock.paths import path_of
 from treadle.mock.samples import Sampler
 from treadle.seams import MISSING, Json
 
@@ -57,8 +58,6 @@ def _used(workflow: PlannedWorkflow) -> Iterator[str]:
 
 
 def _navigated(workflow: PlannedWorkflow) -> Iterator[tuple[str, tuple[str | int, ...]]]:
-    from treadle.mock.drafts import path_of
-
     for expression in _expressions(workflow):
         if isinstance(expression, nodes.InputReference) and expression.tail:
             yield expression.name, path_of(expression.tail)  # type: ignore[misc]

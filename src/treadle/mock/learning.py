@@ -16,6 +16,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from treadle.arazzo.expressions import nodes
 from treadle.arazzo.expressions.text import text_of
 from treadle.errors import CallError
+from treadle.mock.paths import put, remove
 from treadle.mock.patterns import compiled
 from treadle.mock.play import Position
 from treadle.mock.samples import Path
@@ -77,8 +78,6 @@ def fit(position: Position, request: Request) -> Fit:
 
 
 def _applied(inputs: Mapping[str, Json], marks: _Marks, learned: Mapping[int, Json | Missing]) -> dict[str, Json]:
-    from treadle.mock.drafts import put, remove
-
     made: Json = dict(inputs)
     # From the end, so that removing an element does not move those that come.
     for index in sorted(learned, reverse=True):

@@ -16,7 +16,7 @@ from treadle.arazzo.criteria.outline import query_path
 from treadle.arazzo.expressions import Expression, Template, nodes
 from treadle.arazzo.expressions.selectors import Selector
 from treadle.arazzo.plan import Plan, PlannedArgument, PlannedStep, PlannedWorkflow
-from treadle.mock.drafts import path_of
+from treadle.mock.paths import path_of
 from treadle.mock.samples import EACH, Path, Sampler
 from treadle.seams import Operation
 from treadle.sources.walk import Node
