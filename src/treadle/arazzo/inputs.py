@@ -1,8 +1,8 @@
 """The inputs of a workflow: its JSON Schema (2020-12) applied before anything is sent.
 
 `Inputs` fills in defaults (jsonschema-rs only judges), validates, and says everything that is wrong at once, each
-finding naming the input. A schema may use the schemas of its own document, by `$ref: '#/components/inputs/x'` or by
-`$anchor` (§1.2), and nothing else: a reference that would read a file or the network is refused.
+finding naming the input. A schema may use the schemas of its own document (`input_schemas`) and nothing else: a
+reference that would read a file or the network is refused.
 
 Patterns run on an engine with linear time; one that it cannot take (look-around, back references) is an error of the
 document. Values of inputs never appear in a message when the schema calls them secret.
@@ -10,7 +10,6 @@ document. Values of inputs never appear in a message when the schema calls them 
 
 from __future__ import annotations
 
-import copy
 import json
 import math
 import re
@@ -18,15 +17,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
-from urllib.parse import unquote
 
 from treadle.arazzo.build import described
-from treadle.arazzo.location import Document, find, join, tokens
+from treadle.arazzo.input_schemas import (
+    Defaults,
+    Resolver,
+    boolean_required,
+    members,
+    required_in,
+    shared_input,
+    with_names,
+)
+from treadle.arazzo.location import Document, find, join
 from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING, Json, Missing
 
-__all__ = ["Input", "Inputs", "boolean_required", "fits_no_object", "kind_of", "shared_input"]
+__all__ = ["Input", "Inputs"]
 
 RULE: Final = "inputs"
 
@@ -55,22 +62,22 @@ class Inputs:
     document: Document
     pointer: str = ""
     strict: bool = False
-    _resolver: _Resolver = field(init=False, repr=False, compare=False)
+    _resolver: Resolver = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         only = shared_input(self.schema, self.document)
         if only:
             object.__setattr__(self, "schema", {"type": "object", "properties": {only: self.schema}})
-        object.__setattr__(self, "_resolver", _Resolver(self.document.value))
+        object.__setattr__(self, "_resolver", Resolver(self.document.value))
 
     @cached_property
     def declared(self) -> Mapping[str, Input]:
         """What is declared at the top level, `$ref` and `allOf` followed, in the order of the document."""
         parts = self._resolver.parts(self.schema, self.pointer)
-        required = {name for part, _ in parts for name in (*_names(part.get("required")), *_called_required(part))}
+        required = {name for part, _ in parts for name in required_in(part)}
         declared: dict[str, Input] = {}
         for part, pointer in parts:
-            for name, schema in _members(part, "properties").items():
+            for name, schema in members(part, "properties").items():
                 declared.setdefault(name, self._input(name, schema, join(pointer, "properties", name), required))
         return declared
 
@@ -105,7 +112,7 @@ class Inputs:
             if isinstance(value, str) and (part.get("format") == "password" or part.get("writeOnly") is True):
                 yield value
             elif isinstance(value, dict):
-                for name, inner in _members(part, "properties").items():
+                for name, inner in members(part, "properties").items():
                     yield from self._secret_texts(inner, value[name]) if name in value else ()
             elif isinstance(value, list) and isinstance(part.get("items"), dict):
                 for each in value:
@@ -122,7 +129,7 @@ class Inputs:
         A text that cannot be read so stays text; `prepare` then says what it must be.
         """
         parts = self._resolver.parts(self.schema, self.pointer)
-        schemas = [_members(part, "properties")[name] for part, _ in parts if name in _members(part, "properties")]
+        schemas = [members(part, "properties")[name] for part, _ in parts if name in members(part, "properties")]
         kinds = {kind for schema in schemas for kind in self._resolver.kinds(schema)}
         return _coerced(text, kinds)
 
@@ -137,7 +144,7 @@ class Inputs:
             return dict(given), found
         # As JSON has them: a program may give texts and numbers of classes of its own, which nothing could store.
         values: dict[str, Json] = json.loads(json.dumps(dict(given)))
-        if not _Defaults(self._resolver).fill(self.schema, values):
+        if not Defaults(self._resolver).fill(self.schema, values):
             found.append(self._found("the defaults of this schema contain each other without end", self.pointer))
             return dict(given), found
         if validator is not None:
@@ -272,7 +279,7 @@ class Inputs:
         if dangling:
             return None, dangling
         bundle, places = self._resolver.bundle(self.schema, self.pointer)
-        bundle = _with_names(bundle) if next(boolean_required(bundle), None) is not None else bundle
+        bundle = with_names(bundle) if next(boolean_required(bundle), None) is not None else bundle
         try:
             validator = jsonschema_rs.Draft202012Validator(
                 bundle,
@@ -388,301 +395,3 @@ def _coerced(text: str, kinds: set[str]) -> Json:
         except (ValueError, RecursionError):
             return text
     return text
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Schemas
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-def _members(schema: Json, word: str) -> Mapping[str, Json]:
-    found = schema.get(word) if isinstance(schema, dict) else None
-    return found if isinstance(found, dict) else {}
-
-
-def _names(value: Json) -> list[str]:
-    return [each for each in value if isinstance(each, str)] if isinstance(value, list) else []
-
-
-def _schemas(value: Json) -> list[Json]:
-    return value if isinstance(value, list) else []
-
-
-# Where a `$ref` is data and refers to nothing.
-_NOT_SCHEMAS = frozenset({"default", "const", "enum", "examples", "example"})
-
-
-class _Resolver:
-    """Finds what `$ref` means within one document."""
-
-    def __init__(self, document: Json) -> None:
-        self._document = document
-
-    @cached_property
-    def _roots(self) -> dict[str, Json]:
-        """The schemas of the document, by pointer."""
-        roots: dict[str, Json] = {}
-        for name, schema in _members(_members(self._document, "components"), "inputs").items():
-            roots[join("/components/inputs", name)] = schema
-        workflows = self._document.get("workflows") if isinstance(self._document, dict) else None
-        for index, workflow in enumerate(_schemas(workflows)):
-            if isinstance(workflow, dict) and "inputs" in workflow:
-                roots[f"/workflows/{index}/inputs"] = workflow["inputs"]
-        return roots
-
-    @cached_property
-    def _anchors(self) -> dict[str, str]:
-        """The pointers of all anchors."""
-        return {
-            schema["$anchor"]: pointer
-            for root, value in self._roots.items()
-            for schema, pointer in _walk(value, root)
-            if isinstance(schema.get("$anchor"), str)
-        }
-
-    def target(self, reference: Json) -> tuple[Json, str] | None:
-        """Give what a `$ref` leads to and where it stands, or None."""
-        if not isinstance(reference, str) or not reference.startswith("#"):
-            return None
-        pointer = unquote(reference[1:])
-        if pointer and not pointer.startswith("/"):
-            pointer = self._anchors.get(pointer, "/\0")
-        found = find(self._document, pointer)
-        return None if found is MISSING else (found, pointer)
-
-    def parts(self, schema: Json, pointer: str) -> list[tuple[dict[str, Json], str]]:
-        """Give the schema and all that hold with it: what `$ref` and `allOf` lead to, each once."""
-        parts: list[tuple[dict[str, Json], str]] = []
-        seen: set[int] = set()
-        waiting = [(schema, pointer)]
-        while waiting:
-            each, where = waiting.pop(0)
-            if not isinstance(each, dict) or id(each) in seen:
-                continue
-            seen.add(id(each))
-            parts.append((each, where))
-            target = self.target(each.get("$ref"))
-            waiting += [target] if target else []
-            waiting += ((inner, f"{where}/allOf/{index}") for index, inner in enumerate(_schemas(each.get("allOf"))))
-        return parts
-
-    def kinds(self, schema: Json) -> list[str]:
-        """Give the types that a value may have, in no order that matters; none when anything goes."""
-        kinds: list[str] = []
-        seen: set[int] = set()
-        waiting = [schema]
-        while waiting:
-            each = waiting.pop()
-            for part, _ in self.parts(each, ""):
-                if id(part) in seen:
-                    continue
-                seen.add(id(part))
-                kind = part.get("type")
-                kinds += [kind] if isinstance(kind, str) else _names(kind)
-                if kind is None:
-                    values = [part["const"]] if "const" in part else _schemas(part.get("enum"))
-                    kinds += (kind_of(value) for value in values)
-                waiting += [*_schemas(part.get("anyOf")), *_schemas(part.get("oneOf"))]
-        return list(dict.fromkeys(kinds))
-
-    def is_secret(self, schema: Json) -> bool:
-        """Tell whether a value is, or may contain, something that must not be shown."""
-        seen: set[int] = set()
-        waiting = [schema]
-        while waiting:
-            for part, pointer in _walk(waiting.pop(), ""):
-                if id(part) in seen:
-                    continue
-                seen.add(id(part))
-                # A property may itself be called "format": then its schema is no text and no truth value.
-                if part.get("format") == "password" or part.get("writeOnly") is True:
-                    return True
-                target = self.target(part.get("$ref")) if not pointer.endswith("/properties") else None
-                waiting += [target[0]] if target else []
-        return False
-
-    def dangling(self, schema: Json, pointer: str) -> Iterator[tuple[str, str, str]]:
-        """Give every reference that leads to nothing here: what is wrong, where, and a hint."""
-        seen: set[str] = set()
-        waiting = [(schema, pointer)]
-        while waiting:
-            for part, where in _walk(*waiting.pop()):
-                if where in seen or not isinstance(part.get("$ref"), str):
-                    continue
-                seen.add(where)
-                reference: str = part["$ref"]
-                target = self.target(reference)
-                if target is not None:
-                    waiting += [target] if target[1] not in seen else []
-                    seen.add(target[1])
-                elif reference.startswith("#"):
-                    alike = close_to(reference, (f"#{root}" for root in self._roots))
-                    hint = f"did you mean `{alike}`?" if alike else ""
-                    yield f"`{reference}` leads to nothing in this document", f"{where}/$ref", hint
-                elif not reference.startswith(_METASCHEMAS):
-                    hint = "copy the schema into components/inputs: '#/components/inputs/<name>'"
-                    yield f"`{reference}` is in another document, which is not read for inputs", f"{where}/$ref", hint
-
-    def bundle(self, schema: Json, pointer: str) -> tuple[dict[str, Json], dict[str, str]]:
-        """Give one schema with all that it may refer to, and the places of what is under its `$defs`.
-
-        The schemas of the document stand there twice: where pointers look for them, and in `$defs`, because anchors are
-        looked for in known places only.
-        """
-        roots = {root: each for root, each in self._roots.items() if root != pointer}
-        names = {"inputs": pointer, **{f"schema-{index}": root for index, root in enumerate(roots)}}
-        bundle: dict[str, Json] = {
-            "$ref": "#/$defs/inputs",
-            "$defs": {"inputs": schema, **{name: roots[root] for name, root in names.items() if root in roots}},
-        }
-        for first in {tokens(pointer)[0] for pointer in self._referred() if pointer} - bundle.keys():
-            bundle[first] = self._document[first]
-        return bundle, names
-
-    def _referred(self) -> Iterator[str]:
-        for root, value in self._roots.items():
-            for part, _ in _walk(value, root):
-                target = self.target(part.get("$ref"))
-                if target is not None and not self._is_anchor(part["$ref"]):
-                    yield target[1]
-
-    def _is_anchor(self, reference: str) -> bool:
-        return not reference.startswith("#/")
-
-
-_SHARED: Final = "#/components/inputs/"
-
-
-def shared_input(schema: Json, document: Document) -> str:
-    """Give the one input that `inputs: {$ref: '#/components/inputs/x'}` means where x is no object, or "" (dialect)."""
-    reference = schema.get("$ref") if isinstance(schema, dict) else None
-    if not isinstance(reference, str) or not reference.startswith(_SHARED):
-        return ""
-    name = reference.removeprefix(_SHARED)
-    return name if fits_no_object(document.find(join("/components/inputs", name))) else ""
-
-
-def fits_no_object(schema: Json | Missing) -> bool:
-    """Tell whether a schema says that it is one of a text, a number or another value that has no members."""
-    kinds = schema.get("type") if isinstance(schema, dict) and "properties" not in schema else None
-    return bool(kinds) and "object" not in (kinds if isinstance(kinds, list) else [kinds])
-
-
-def boolean_required(schema: Json, pointer: str = "") -> Iterator[str]:
-    """Give the places where `required` is true or false (dialect): before its fourth draft JSON Schema had that."""
-    for part, where in _walk(schema, pointer):
-        if isinstance(part.get("required"), bool) and not where.endswith(_NAMING):
-            yield join(where, "required")
-
-
-def _called_required(schema: Json) -> list[str]:
-    every = _members(schema, "properties").items()
-    return [name for name, each in every if isinstance(each, dict) and each.get("required") is True]
-
-
-def _with_names(schema: Any, *, names: bool = False) -> Any:
-    """Write a schema with the names of what is required, where it has truth values."""
-    if isinstance(schema, list):
-        return [_with_names(each) for each in schema]
-    if not isinstance(schema, dict):
-        return schema
-    if names:
-        return {name: _with_names(each) for name, each in schema.items()}
-    found = {
-        word: each if word in _NOT_SCHEMAS else _with_names(each, names=f"/{word}" in _NAMING)
-        for word, each in schema.items()
-        if word != "required" or not isinstance(each, bool)
-    }
-    called = _called_required(schema)
-    return {**found, "required": list(dict.fromkeys([*_names(found.get("required")), *called]))} if called else found
-
-
-_METASCHEMAS = ("https://json-schema.org/", "http://json-schema.org/")
-
-
-_NAMING: Final = ("/properties", "/$defs", "/patternProperties")
-
-
-def _walk(schema: Json, pointer: str) -> Iterator[tuple[dict[str, Json], str]]:
-    """Give every object in a schema, itself first, with its pointer."""
-    waiting = [(schema, pointer)]
-    while waiting:
-        each, where = waiting.pop()
-        if isinstance(each, dict):
-            yield each, where
-            in_names = where.endswith(_NAMING)
-            waiting += [
-                (member, join(where, key))
-                for key, member in reversed(each.items())
-                if in_names or key not in _NOT_SCHEMAS
-            ]
-        elif isinstance(each, list):
-            waiting += [(member, f"{where}/{index}") for index, member in enumerate(each)]
-
-
-def kind_of(value: Json) -> str:
-    """Give the JSON Schema type of a value."""
-    if isinstance(value, bool):
-        return "boolean"
-    kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}
-    return kinds.get(type(value), "null")
-
-
-def _closed_to(name: str, schema: dict[str, Json]) -> bool:
-    """Tell whether `additionalProperties: false` forbids a member; it knows only the names that stand beside it."""
-    closed = schema.get("additionalProperties") is False and "patternProperties" not in schema
-    return closed and name not in _members(schema, "properties")
-
-
-# A schema that contains itself can have defaults that do, too.
-_MOST_DEFAULTS = 10_000
-
-
-class _Defaults:
-    """Fills in defaults: at the top, in objects that are there, in the items of lists."""
-
-    def __init__(self, resolver: _Resolver) -> None:
-        self._resolver = resolver
-        self._added = 0
-
-    def fill(self, schema: Json, value: Json) -> bool:
-        """Add to a value, in place, what its schema has defaults for. False when there is no end to it."""
-        waiting = [(schema, value)]
-        while waiting:
-            each, content = waiting.pop()
-            if self._added > _MOST_DEFAULTS:
-                return False
-            parts = [part for part, _ in self._resolver.parts(each, "")]
-            for part in parts:
-                if isinstance(content, dict):
-                    waiting += self._object(part, content, parts)
-                elif isinstance(content, list):
-                    waiting += self._list(part, content)
-        return True
-
-    def _object(
-        self, schema: dict[str, Json], content: dict[str, Json], beside: Sequence[dict[str, Json]]
-    ) -> Iterator[tuple[Json, Json]]:
-        """Fill an object by one part of its schema; what a part beside it forbids has no default."""
-        properties = _members(schema, "properties")
-        for name, inner in properties.items():
-            if name not in content:
-                default = self._default(inner)
-                if default is MISSING or any(_closed_to(name, each) for each in beside):
-                    continue
-                content[name] = copy.deepcopy(default)
-                self._added += 1
-            yield inner, content[name]
-        others = schema.get("additionalProperties")
-        if isinstance(others, dict):
-            yield from ((others, member) for name, member in content.items() if name not in properties)
-
-    def _list(self, schema: dict[str, Json], content: list[Json]) -> Iterator[tuple[Json, Json]]:
-        first = _schemas(schema.get("prefixItems"))
-        yield from zip(first, content, strict=False)
-        if isinstance(schema.get("items"), dict):
-            yield from ((schema["items"], item) for item in content[len(first) :])
-
-    def _default(self, schema: Json) -> Json | Missing:
-        parts = (part for part, _ in self._resolver.parts(schema, ""))
-        return next((part["default"] for part in parts if "default" in part), MISSING)

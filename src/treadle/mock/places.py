@@ -45,6 +45,11 @@ def sampled(path: Steps) -> Path:
     return tuple(EACH if each is asks.ANY or isinstance(each, asks.Where) else each for each in path)  # type: ignore[misc]
 
 
+def open_end(path: Steps) -> int | None:
+    """Give where on a path the first step is that may select several nodes, or None."""
+    return next((index for index, step in enumerate(path) if not isinstance(step, (str, int))), None)
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Looking
 # ---------------------------------------------------------------------------------------------------------------------
@@ -58,16 +63,6 @@ def _walk(value: Json | Missing, path: Steps, context: Context) -> list[Json]:
     if not found and path and isinstance(path[0], asks.Where) and isinstance(value, dict):
         return _walk([value], path, context)
     return found
-
-
-def first(value: Json | Missing, path: Steps, context: Context) -> Json | Missing:
-    """Give the first node that a query selects, or MISSING."""
-    return next(iter(_walk(value, path, context)), MISSING)
-
-
-def open_end(path: Steps) -> int | None:
-    """Give where on a path the first step is that may select several nodes, or None."""
-    return next((index for index, step in enumerate(path) if not isinstance(step, (str, int))), None)
 
 
 def _children(value: Json, step: asks.Step, context: Context) -> Iterator[Json]:
@@ -84,6 +79,11 @@ def _children(value: Json, step: asks.Step, context: Context) -> Iterator[Json]:
             yield value[step]
     else:
         yield from members
+
+
+def first(value: Json | Missing, path: Steps, context: Context) -> Json | Missing:
+    """Give the first node that a query selects, or MISSING."""
+    return next(iter(_walk(value, path, context)), MISSING)
 
 
 def look(operand: asks.Operand, context: Context, element: Json | Missing = MISSING) -> Json | Missing:

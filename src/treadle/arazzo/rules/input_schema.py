@@ -6,7 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from treadle.arazzo.inputs import Inputs, boolean_required, fits_no_object, kind_of, shared_input
+from treadle.arazzo.input_schemas import boolean_required, fits_no_object, kind_of, shared_input
+from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.location import join
 from treadle.arazzo.rules.context import Checked, few
 from treadle.arazzo.slips import close_to
