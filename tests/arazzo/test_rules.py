@@ -135,6 +135,7 @@ CASES = [
     Case("required-not-declared", workflow(ONE, "inputs: {type: object, required: [aB], properties: {ab: {type: string}}}"), ["warning input-schema /workflows/0/inputs/required/0"], "`aB`", "`ab`"),
     Case("required-but-open", workflow(ONE, "inputs: {type: object, required: [a], additionalProperties: true}")),
     Case("default-of-another-type", workflow(ONE, "inputs: {type: object, properties: {a: {type: integer, default: x}}}"), ["warning input-schema /workflows/0/inputs/properties/a/default"], "of type integer"),
+    Case("default-of-an-odd-type", workflow(ONE, "inputs: {type: object, properties: {a: {type: [[], integer], default: x}}}"), ["warning input-schema /workflows/0/inputs/properties/a/default"], "of type integer"),
     Case("default-not-listed", workflow(ONE, "inputs: {type: object, properties: {a: {enum: [x, y], default: z}}}"), ["warning input-schema /workflows/0/inputs/properties/a/default"], "one of x, y"),
     Case("whole-number-is-a-number", workflow(ONE, "inputs: {type: object, properties: {a: {type: number, default: 1}}}")),
     Case("no-such-type", workflow(ONE, "inputs: {type: object, properties: {a: {type: sting}}}"), ["error inputs /workflows/0/inputs/properties/a/type"], "did you mean `string`?"),

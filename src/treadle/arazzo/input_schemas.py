@@ -16,6 +16,7 @@ from treadle.arazzo.slips import close_to
 from treadle.seams import MISSING, Json, Missing
 
 __all__ = [
+    "NOT_SCHEMAS",
     "Defaults",
     "Resolver",
     "boolean_required",
@@ -42,8 +43,8 @@ def _schemas(value: Json) -> list[Json]:
     return value if isinstance(value, list) else []
 
 
-# Where a `$ref` is data and refers to nothing.
-_NOT_SCHEMAS = frozenset({"default", "const", "enum", "examples", "example"})
+NOT_SCHEMAS: Final = frozenset({"default", "const", "enum", "examples", "example"})
+"""The words of a schema whose values are data: there a `$ref` refers to nothing."""
 
 
 class Resolver:
@@ -228,7 +229,7 @@ def with_names(schema: Any, *, names: bool = False) -> Any:
     if names:
         return {name: with_names(each) for name, each in schema.items()}
     found = {
-        word: each if word in _NOT_SCHEMAS else with_names(each, names=f"/{word}" in _NAMING)
+        word: each if word in NOT_SCHEMAS else with_names(each, names=f"/{word}" in _NAMING)
         for word, each in schema.items()
         if word != "required" or not isinstance(each, bool)
     }
@@ -253,7 +254,7 @@ def _walk(schema: Json, pointer: str) -> Iterator[tuple[dict[str, Json], str]]:
             waiting += [
                 (member, join(where, key))
                 for key, member in reversed(each.items())
-                if in_names or key not in _NOT_SCHEMAS
+                if in_names or key not in NOT_SCHEMAS
             ]
         elif isinstance(each, list):
             waiting += [(member, f"{where}/{index}") for index, member in enumerate(each)]

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Final
 
-from treadle.arazzo.build import described
 from treadle.arazzo.input_schemas import (
     Defaults,
     Resolver,
@@ -29,6 +28,7 @@ from treadle.arazzo.input_schemas import (
     with_names,
 )
 from treadle.arazzo.location import Document, find, join
+from treadle.arazzo.readers import described
 from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic, Severity
 from treadle.seams import MISSING, Json, Missing

@@ -8,7 +8,6 @@ from dataclasses import replace
 from typing import Final
 
 from treadle.arazzo import model
-from treadle.arazzo.build import described
 from treadle.arazzo.criteria import Criterion, compile_criterion
 from treadle.arazzo.effective import Effective, effective, expand_parameters, sole_outputs
 from treadle.arazzo.expressions import Scope, Template, compile_value
@@ -40,6 +39,7 @@ from treadle.arazzo.plan.values import (
 )
 from treadle.arazzo.plan.wanted import wanted
 from treadle.arazzo.plan.workflows import Parts
+from treadle.arazzo.readers import described
 from treadle.arazzo.replacements import Form, PlannedReplacement, TargetError, compile_target, form_of
 from treadle.errors import Diagnostic
 from treadle.seams import MISSING, ArgumentLocation, Operation

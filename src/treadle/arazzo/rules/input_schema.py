@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Final
 
-from treadle.arazzo.input_schemas import boolean_required, fits_no_object, kind_of, shared_input
+from treadle.arazzo.input_schemas import NOT_SCHEMAS, boolean_required, fits_no_object, kind_of, shared_input
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.location import join
 from treadle.arazzo.rules.context import Checked, few
@@ -83,9 +83,9 @@ def _default(checked: Checked, name: str, declared: str, pointer: str) -> Iterat
     if not isinstance(schema, dict) or "default" not in schema or not declared.startswith(pointer):
         return
     value, kinds, listed = schema["default"], schema.get("type"), schema.get("enum")
-    types = {kinds} if isinstance(kinds, str) else set(kinds) if isinstance(kinds, list) else set()
-    fits = not types or any(_is_a(value, str(each)) for each in types)
-    wanted = "" if fits else f"of type {' or '.join(sorted(map(str, types)))}"
+    types = {each for each in (kinds if isinstance(kinds, list) else [kinds]) if isinstance(each, str)}
+    fits = not types or any(_is_a(value, each) for each in types)
+    wanted = "" if fits else f"of type {' or '.join(sorted(types))}"
     if fits and isinstance(listed, list) and value not in listed:
         wanted = f"one of {few(map(str, listed))}"
     if wanted:
@@ -110,13 +110,12 @@ def _suspicious(schema: Json) -> bool:
         if not names and (any(_odd(word, value) for word, value in each.items())):
             return True
         waiting += [
-            (member, not names and word in _NAMED) for word, member in each.items() if names or word not in _DATA
+            (member, not names and word in _NAMED) for word, member in each.items() if names or word not in NOT_SCHEMAS
         ]
     return False
 
 
 _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-_DATA: Final = frozenset({"default", "const", "enum", "examples", "example"})
 _PLAIN: Final = re.compile(r"[A-Za-z0-9^$\[\]\-_.+*:/@ ]*")
 
 
