@@ -28,29 +28,32 @@ import errno
 import fcntl
 import hashlib
 import os
-import secrets
 import stat
 import time
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
-from treadle.errors import BucketNotEmpty, BucketNotFound, NoRoom, ObjectError, ObjectNotFound
+from treadle.errors import BucketNotEmpty, BucketNotFound, ObjectError
 from treadle.objects import copying, tree
 from treadle.objects.browsing import grouped
+from treadle.objects.faults import no_object, object_error, translated, writing
+from treadle.objects.files import (
+    CREATE,
+    Pieces,
+    Reader,
+    Temporary,
+    info_of,
+    md5_of,
+    new_temporary,
+    remove_dead,
+)
 from treadle.objects.keys import displaced, spell_key
-from treadle.objects.properties import Record, Sidecars, attached, made_at, mark, remember, state_of
+from treadle.objects.properties import Record, Sidecars, made_at, mark, remember, state_of
 from treadle.objects.uri import bucket_problem, check_bucket, check_key
 from treadle.seams import CommonPrefix, Deletion, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
 
 __all__ = ["FilesystemObjects"]
-
-_CREATE: Final = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-_FULL: Final = {errno.ENOSPC, errno.EDQUOT}
-
-# Half a second's work for MD5; larger files that somebody put there are told apart by size and time.
-_HASHED: Final = 256 << 20
 
 # Prefixes with an object below each.
 _REMEMBERED: Final = 256
@@ -84,10 +87,10 @@ class FilesystemObjects:
         return self._listed(bucket, _utf8(prefix), _utf8(start_after))
 
     def _listed(self, bucket: str, prefix: bytes, after: bytes) -> Iterator[ObjectInfo]:
-        with self._bucket(bucket) as top, _translated(bucket):
+        with self._bucket(bucket) as top, translated(bucket):
             beside = self._beside(bucket)
             for key, file in tree.open_files(top, tree.walk(top, prefix, after)):
-                yield _info(key, file, beside)
+                yield info_of(key, file, beside)
 
     def holds(self, bucket: str, prefix: str = "") -> bool:
         """Tell whether the key of some object starts with `prefix`; large directories are not read to their ends.
@@ -96,7 +99,7 @@ class FilesystemObjects:
         """
         if (last := self._found.get((bucket, prefix))) and _is_still_there(last):
             return True
-        with self._bucket(bucket) as top, _translated(bucket):
+        with self._bucket(bucket) as top, translated(bucket):
             key = tree.some(top, _utf8(prefix))
         if key is None:
             return False
@@ -116,14 +119,14 @@ class FilesystemObjects:
         return self._browsed(bucket, _utf8(prefix), _utf8(start_after))
 
     def _browsed(self, bucket: str, prefix: bytes, after: bytes) -> Iterator[ObjectInfo | CommonPrefix]:
-        with self._bucket(bucket) as top, _translated(bucket):
+        with self._bucket(bucket) as top, translated(bucket):
             beside = self._beside(bucket)
             for key, is_beginning in tree.browse(top, prefix, after):
                 if is_beginning:
                     yield CommonPrefix(key.decode())
                     continue
                 with contextlib.suppress(FileNotFoundError), tree.open_file(top, key) as file:
-                    yield _info(key, file, beside)
+                    yield info_of(key, file, beside)
 
     def head(self, bucket: str, key: str) -> ObjectInfo:
         """Give one object's information. Raises `ObjectNotFound`."""
@@ -133,19 +136,19 @@ class FilesystemObjects:
     def open(self, bucket: str, key: str) -> ObjectReader:
         """Open the object that is there now. Raises `ObjectNotFound`."""
         with self._object(bucket, key) as file:
-            return _Reader(f"s3://{bucket}/{key}", _utf8(key), os.dup(file), self._beside(bucket))
+            return Reader(f"s3://{bucket}/{key}", _utf8(key), os.dup(file), self._beside(bucket))
 
     def read(self, bucket: str, key: str, *, start: int = 0, length: int | None = None) -> Iterator[bytes]:
         """Give the object's bytes in pieces, those of the object that is there now. Raises `ObjectNotFound`."""
         with self._object(bucket, key) as file:
-            return _Pieces(f"s3://{bucket}/{key}", os.dup(file), start, length)
+            return Pieces(f"s3://{bucket}/{key}", os.dup(file), start, length)
 
     def download(self, bucket: str, key: str, to: Path) -> None:
         """Write the object to a new file in the place of what is at `to`; its directory is made.
 
         Blocks are shared where the file system can, else copied by the kernel.
         """
-        with self._object(bucket, key) as source, _writing(f"s3://{bucket}/{key}", to):
+        with self._object(bucket, key) as source, writing(f"s3://{bucket}/{key}", to):
             target = _created(to)
             try:
                 copying.copy(source, target)
@@ -169,7 +172,7 @@ class FilesystemObjects:
                     found = os.stat(candidate, dir_fd=parent, follow_symlinks=False)
                     if os.path.samestat(found, wanted):
                         return self.root / bucket / os.fsdecode(b"/".join((*directories, candidate)))
-        raise _no_object(bucket, key)
+        raise no_object(bucket, key)
 
     def plain_directory(self, bucket: str, prefix: str) -> Path | None:
         """Give the directory that shows the keys below `prefix` (which ends in "/") as they are.
@@ -187,7 +190,7 @@ class FilesystemObjects:
 
     def buckets(self) -> Sequence[str]:
         """Give the names of the buckets, sorted."""
-        with _translated():
+        with translated():
             try:
                 with os.scandir(self.root) as entries:
                     found = [each.name for each in entries if each.is_dir(follow_symlinks=False)]
@@ -199,7 +202,7 @@ class FilesystemObjects:
         """Tell whether there is a bucket of that name."""
         if bucket_problem(bucket):
             return False
-        with _translated(bucket):
+        with translated(bucket):
             return tree.kind(None, f"{self.root}/{bucket}") == stat.S_IFDIR
 
     def bucket_made_at(self, bucket: str) -> float:
@@ -221,11 +224,11 @@ class FilesystemObjects:
         """Begin an object of this bucket. Raises `BucketNotFound`."""
         with self._bucket(bucket):
             pass  # before the first byte is read
-        with _translated(bucket):
+        with translated(bucket):
             if not self._swept:
                 self._swept = True
                 self.sweep()
-            return _Stage(self, bucket, _new_temporary(self._workshop))
+            return _Stage(self, bucket, new_temporary(self._workshop))
 
     def upload(self, path: Path, bucket: str, key: str) -> ObjectInfo:
         """Store a file's content. The file stays. Where its blocks can be shared, the etag is not computed yet."""
@@ -240,17 +243,17 @@ class FilesystemObjects:
             with self.stage(bucket) as stage:
                 if copying.clone(source, stage.temporary.file):
                     return self.keep(bucket, key, stage.temporary, None)
-            return self.write(bucket, key, _Pieces(str(path), os.dup(source), 0, None))
+            return self.write(bucket, key, Pieces(str(path), os.dup(source), 0, None))
         finally:
             os.close(source)
 
     def keep(
-        self, bucket: str, key: str, temporary: _Temporary, record: Record | None, check: ObjectCheck | None = None
+        self, bucket: str, key: str, temporary: Temporary, record: Record | None, check: ObjectCheck | None = None
     ) -> ObjectInfo:
         """Give a temporary file the place of an object."""
         name_of_key = _utf8(key)
         *directories, name = spell_key(name_of_key)
-        with _translated(bucket, key), self._bucket(bucket) as top, contextlib.ExitStack() as after:
+        with translated(bucket, key), self._bucket(bucket) as top, contextlib.ExitStack() as after:
             is_attached = record is None or (self._attributes and remember(temporary.file, record))
             os.fsync(temporary.file)
             found = os.fstat(temporary.file)
@@ -274,7 +277,7 @@ class FilesystemObjects:
         with (
             contextlib.suppress(FileNotFoundError),
             tree.open_file(top, _utf8(key)) as file,
-            _Reader(f"s3://{bucket}/{key}", _utf8(key), os.dup(file), self._beside(bucket)) as reader,
+            Reader(f"s3://{bucket}/{key}", _utf8(key), os.dup(file), self._beside(bucket)) as reader,
         ):
             return reader.info
         return None
@@ -284,10 +287,10 @@ class FilesystemObjects:
         check_key(target)
         *old_directories, old_name = spell_key(_utf8(source))
         *new_directories, new_name = spell_key(_utf8(target))
-        with _translated(bucket, source), self._bucket(bucket) as top, _locked(top, bucket):
+        with translated(bucket, source), self._bucket(bucket) as top, _locked(top, bucket):
             found = _found(top, _utf8(source))
             if found is None:
-                raise _no_object(bucket, source)
+                raise no_object(bucket, source)
             if source == target:
                 return
             beside = Sidecars(self.root, bucket)
@@ -317,7 +320,7 @@ class FilesystemObjects:
 
         def delete(key: str, *, check: ObjectCheck | None = None) -> None:
             *directories, name = spell_key(_utf8(key))
-            with _translated(bucket, key):
+            with translated(bucket, key):
                 if check is not None:
                     check(self._present(bucket, key, top))
                 with contextlib.suppress(FileNotFoundError), tree.open_directory(top, directories) as parent:
@@ -328,7 +331,7 @@ class FilesystemObjects:
                             os.unlink(each, dir_fd=parent)
                 deleted.append(_utf8(key))
 
-        with _translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
+        with translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
             try:
                 yield delete
             finally:
@@ -340,7 +343,7 @@ class FilesystemObjects:
     def create_bucket(self, bucket: str) -> None:
         """Make a bucket; no error when it is there."""
         check_bucket(bucket)
-        with _translated(bucket):
+        with translated(bucket):
             self.root.mkdir(parents=True, exist_ok=True)
             with contextlib.suppress(FileExistsError):
                 (self.root / bucket).mkdir()
@@ -352,7 +355,7 @@ class FilesystemObjects:
 
     def delete_bucket(self, bucket: str) -> None:
         """Remove an empty bucket. Raises `BucketNotFound`, and `BucketNotEmpty` while there is something in it."""
-        with _translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
+        with translated(bucket), self._bucket(bucket) as top, _locked(top, bucket):
             if tree.some(top, b"") is None:
                 tree.remove_empty(top)
             try:
@@ -373,10 +376,10 @@ class FilesystemObjects:
     def sweep(self) -> int:
         """Remove what killed writers left behind, and give how many files that were. Living writers are not touched."""
         swept = 0
-        with _translated(), contextlib.suppress(FileNotFoundError):
+        with translated(), contextlib.suppress(FileNotFoundError):
             for path in list(self._workshop.iterdir()):
                 with contextlib.suppress(FileNotFoundError):
-                    swept += _remove_dead(path)
+                    swept += remove_dead(path)
         return swept
 
     # -- the way to an object -----------------------------------------------------------------------------------------
@@ -389,7 +392,7 @@ class FilesystemObjects:
         except OSError as error:
             if error.errno in tree.NOT_THERE:
                 raise BucketNotFound(f"There is no bucket {bucket!r}.") from error
-            raise _object_error(error, bucket) from error
+            raise object_error(error, bucket) from error
         try:
             yield top
         finally:
@@ -397,7 +400,7 @@ class FilesystemObjects:
 
     @contextlib.contextmanager
     def _object(self, bucket: str, key: str) -> Iterator[int]:
-        with _translated(bucket, key), self._bucket(bucket) as top, tree.open_file(top, _utf8(key)) as file:
+        with translated(bucket, key), self._bucket(bucket) as top, tree.open_file(top, _utf8(key)) as file:
             yield file
 
     def _beside(self, bucket: str) -> Sidecars | None:
@@ -418,45 +421,10 @@ def _found(top: int, key: bytes) -> os.stat_result | None:
     return None
 
 
-# ---------------------------------------------------------------------------------------------------------------------
-# Files
-# ---------------------------------------------------------------------------------------------------------------------
-
-
-class _Reader:
-    """An object's open file."""
-
-    def __init__(self, what: str, key: bytes, file: int, beside: Sidecars | None) -> None:
-        self._what = what
-        self.file = file
-        self._info = _info(key, file, beside)
-
-    @property
-    def info(self) -> ObjectInfo:
-        if not self._info.etag:
-            with _translated(self._what):
-                self._info = _with_etag(self._info, self.file)
-        return self._info
-
-    def read(self, start: int = 0, length: int | None = None) -> Iterator[bytes]:
-        return _Pieces(self._what, os.dup(self.file), start, length)
-
-    def close(self) -> None:
-        file, self.file = self.file, -1
-        if file >= 0:
-            os.close(file)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
 class _Stage:
     """An object in the making: a temporary file. Once bytes came in by the kernel, the digest is of the whole file."""
 
-    def __init__(self, objects: FilesystemObjects, bucket: str, temporary: _Temporary) -> None:
+    def __init__(self, objects: FilesystemObjects, bucket: str, temporary: Temporary) -> None:
         self._objects = objects
         self._bucket = bucket
         self.temporary = temporary
@@ -466,22 +434,22 @@ class _Stage:
     def write(self, piece: bytes) -> None:
         if self._seen_all:
             self._md5.update(piece)
-        with _translated(self._bucket):
+        with translated(self._bucket):
             copying.write_all(self.temporary.file, piece)
 
     def append(self, source: ObjectReader, start: int = 0, length: int | None = None) -> None:
-        if not isinstance(source, _Reader):
+        if not isinstance(source, Reader):
             for piece in source.read(start, length):
                 self.write(piece)
             return
         self._seen_all = False
-        with _translated(self._bucket):
+        with translated(self._bucket):
             copying.append(source.file, self.temporary.file, start, length)
 
     def digest(self) -> str:
         if not self._seen_all:
-            with _translated(self._bucket):
-                self._md5 = _md5(self.temporary.file)
+            with translated(self._bucket):
+                self._md5 = md5_of(self.temporary.file)
             self._seen_all = True
         return self._md5.hexdigest()
 
@@ -506,85 +474,6 @@ class _Stage:
         self.close()
 
 
-class _Pieces:
-    """The bytes of an open file, which is closed at the end, or with this object.
-
-    A generator would do, but for the file that a generator which nobody starts never closes.
-    """
-
-    def __init__(self, what: str, file: int, start: int, length: int | None) -> None:
-        self._what = what
-        self._file = file
-        self._at = start
-        self._end = None if length is None else start + length
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        if self._file < 0:
-            raise StopIteration
-        wanted = copying.PIECE if self._end is None else min(copying.PIECE, self._end - self._at)
-        try:
-            piece = os.pread(self._file, wanted, self._at) if wanted > 0 else b""
-        except OSError as error:
-            raise ObjectError(f"{self._what} cannot be read: {error.strerror}.") from error
-        if not piece:
-            self.close()
-            raise StopIteration
-        self._at += len(piece)
-        return piece
-
-    def close(self) -> None:
-        file, self._file = self._file, -1
-        if file >= 0:
-            os.close(file)
-
-    def __del__(self) -> None:
-        self.close()
-
-
-@dataclass(slots=True)
-class _Temporary:
-    path: Path
-    file: int
-    settled: bool = False
-    """Whether it has been renamed into its place."""
-
-    def close(self) -> None:
-        file, self.file = self.file, -1
-        if file >= 0:
-            if not self.settled:
-                self.path.unlink(missing_ok=True)
-            os.close(file)
-
-
-def _new_temporary(workshop: Path) -> _Temporary:
-    while True:
-        path = workshop / secrets.token_hex(16)
-        try:
-            file = os.open(path, _CREATE, 0o666)
-        except FileNotFoundError:
-            workshop.mkdir(parents=True, exist_ok=True)
-            continue
-        fcntl.flock(file, fcntl.LOCK_EX)
-        if os.fstat(file).st_nlink:
-            return _Temporary(path, file)
-        os.close(file)  # a sweeper came between the two calls and took it for dead
-
-
-def _remove_dead(path: Path) -> bool:
-    file = os.open(path, tree.READ)
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        path.unlink()
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(file)
-    return True
-
-
 @contextlib.contextmanager
 def _locked(top: int, bucket: str) -> Iterator[None]:
     fcntl.flock(top, fcntl.LOCK_EX)
@@ -599,12 +488,12 @@ def _locked(top: int, bucket: str) -> Iterator[None]:
 def _created(path: Path) -> int:
     """Create a file in the place of what is there, never through a link. Its directory is made where it is missing."""
     try:
-        return os.open(path, _CREATE, 0o666)
+        return os.open(path, CREATE, 0o666)
     except FileNotFoundError:
         path.parent.mkdir(parents=True, exist_ok=True)
     except FileExistsError:
         path.unlink()
-    return os.open(path, _CREATE, 0o666)
+    return os.open(path, CREATE, 0o666)
 
 
 def _sync(directory: Path) -> None:
@@ -615,71 +504,8 @@ def _sync(directory: Path) -> None:
         os.close(file)
 
 
-def _info(key: bytes, file: int, beside: Sidecars | None) -> ObjectInfo:
-    found = os.fstat(file)
-    record = attached(file, found) or (beside and beside.find(key, found)) or Record(of="")
-    return ObjectInfo(key.decode(), found.st_size, found.st_mtime, record.etag, record.properties)
-
-
-def _with_etag(info: ObjectInfo, file: int) -> ObjectInfo:
-    found = os.fstat(file)
-    if found.st_size > _HASHED:
-        digest = hashlib.md5(state_of(found).encode(), usedforsecurity=False)
-        return ObjectInfo(info.key, found.st_size, found.st_mtime, f"{digest.hexdigest()}-1")
-    etag = _md5(file).hexdigest()
-    # A file that changed a moment ago may change again within the resolution of its time stamp.
-    if time.time() - found.st_mtime > 1:
-        remember(file, Record(of=state_of(found), etag=etag))
-    return ObjectInfo(info.key, found.st_size, found.st_mtime, etag)
-
-
-def _md5(file: int) -> Any:
-    digest = hashlib.md5(usedforsecurity=False)
-    at = 0
-    while piece := os.pread(file, copying.PIECE, at):
-        digest.update(piece)
-        at += len(piece)
-    return digest
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Errors
-# ---------------------------------------------------------------------------------------------------------------------
-
-
 def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError as error:
         raise ObjectError(f"{text!r} is no key for an object: it is not valid Unicode text.") from error
-
-
-@contextlib.contextmanager
-def _translated(bucket: str = "", key: str = "") -> Iterator[None]:
-    try:
-        yield
-    except FileNotFoundError as error:
-        if not key:
-            raise _object_error(error, bucket) from error
-        raise _no_object(bucket, key) from error
-    except OSError as error:
-        raise _object_error(error, bucket, key) from error
-
-
-@contextlib.contextmanager
-def _writing(what: str, to: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise ObjectError(f"{what} cannot be written to {to}: {error.strerror}.") from error
-
-
-def _no_object(bucket: str, key: str) -> ObjectNotFound:
-    return ObjectNotFound(f"There is no object s3://{bucket}/{key}.")
-
-
-def _object_error(error: OSError, bucket: str, key: str = "") -> ObjectError:
-    what = f"s3://{bucket}/{key}" if bucket else "The directory of the objects"
-    if error.errno in _FULL:
-        return NoRoom(f"There is no room left for {what}: {error.strerror}.")
-    return ObjectError(f"{what} cannot be read or written: {error.strerror or error}.")
