@@ -142,9 +142,12 @@ def test_errors_reach_boto3_by_their_names(endpoint: str) -> None:
     with pytest.raises(client.exceptions.ResourceInUse, match="must be unique") as taken:
         client.create_training_job(**_job("twice"))
     assert _code(taken) == ("ResourceInUse", 400)
+    # The member as the model has it, which is all that clients in Go and Rust read of a modelled error.
+    assert taken.value.response["Message"] == taken.value.response["Error"]["Message"]
     with pytest.raises(ClientError, match=r"Requested resource not found\.") as absent:
         client.describe_training_job(TrainingJobName="absent")
     assert _code(absent) == ("ValidationException", 400)
+    assert "Message" not in absent.value.response
 
 
 def test_a_wrong_request_is_told_every_fault(endpoint: str) -> None:

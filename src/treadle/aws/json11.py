@@ -73,9 +73,12 @@ def encode_answer(operation: Operation, output: Mapping[str, Any] | None) -> byt
     return _encode(operation.output.write(output or {}))
 
 
-def encode_error(code: str, message: str) -> bytes:
-    """Write the body of an error."""
-    return _encode({"__type": code, "message": message})
+def encode_error(code: str, message: str, *, modelled: bool = False) -> bytes:
+    """Write the body of an error; `modelled` for one whose text the model calls `Message`.
+
+    Clients that are generated from the model read it there alone (those for Go and Rust), all others in both places.
+    """
+    return _encode({"__type": code, "message": message} | ({"Message": message} if modelled else {}))
 
 
 # ---------------------------------------------------------------------------------------------------------------------

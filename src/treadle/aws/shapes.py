@@ -830,6 +830,11 @@ class ServiceModel:
         error = _definition_decoder.decode(self._raw[code]).error
         return error.status if error else 400
 
+    def errors_with(self, member: str) -> frozenset[str]:
+        """Give the errors of the model that have a member of that name."""
+        named = {each.shape for operation in self._operations.values() for each in operation.errors}
+        return frozenset(name for name in named if member in _definition_decoder.decode(self._raw[name]).members)
+
     def _structure(self, reference: _Reference | None) -> Structure | None:
         if reference is None:
             return None

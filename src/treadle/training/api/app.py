@@ -203,6 +203,7 @@ class _Json:
 
     def __init__(self, apis: Sequence[Api]) -> None:
         self.apis = {api.target_prefix: api for api in apis if api.target_prefix}
+        self._modelled = frozenset[str]().union(*(each.model.errors_with("Message") for each in self.apis.values()))
 
     def api(self, head: _Head) -> Api | None:
         return self.apis.get(json11.split_target(head.target)[0])
@@ -229,11 +230,12 @@ class _Json:
         return _Answer(200, json11.media_type(api.model), json11.encode_answer(operation, output))
 
     def error(self, error: ServiceError, request_id: str) -> _Answer:  # noqa: ARG002  (for the other protocol)
+        code, message = _clean(error.code), _clean(error.message)
         return _Answer(
             error.status,
             "application/x-amz-json-1.1",
-            json11.encode_error(_clean(error.code), _clean(error.message)),
-            ((b"x-amzn-errortype", _clean(error.code).encode("latin-1", "replace")),),
+            json11.encode_error(code, message, modelled=code in self._modelled),
+            ((b"x-amzn-errortype", code.encode("latin-1", "replace")),),
         )
 
 
