@@ -9,7 +9,8 @@ import pytest
 
 from treadle.errors import ImageError
 from treadle.training.algorithms.catalogue import framework
-from treadle.training.images import Containers, ImageRegistry, ResolvedImage, argv, read_image
+from treadle.training.image_toml import read_image
+from treadle.training.images import Containers, ImageRegistry, ResolvedImage, argv
 
 GOOD = 'name = "digits"\ncommand = ["python", "train.py"]\n'
 

@@ -11,7 +11,8 @@ from treadle.cli.options import examples, json_option
 from treadle.errors import LaunchError
 from treadle.home import Home
 from treadle.reporters.text import plain, table
-from treadle.training.images import ImageRegistry, LocalImage
+from treadle.training.image_toml import LocalImage
+from treadle.training.images import ImageRegistry
 
 __all__ = ["images"]
 
