@@ -25,6 +25,7 @@ from treadle.arazzo.machine import Turn
 from treadle.arazzo.plan import PlannedAction, PlannedStep
 from treadle.mock import xml
 from treadle.mock.described import Content, Described, described
+from treadle.mock.described import Response as DescribedResponse
 from treadle.mock.drafts import Draft, Solver
 from treadle.mock.hopes import Hopes, of_answer
 from treadle.mock.needs import Need
@@ -35,6 +36,7 @@ from treadle.mock.samples import Sampler, plausible
 from treadle.mock.values import is_bad
 from treadle.seams import MISSING, Json, Missing, Operation, Request, Response
 from treadle.sources.bodies import is_json
+from treadle.sources.walk import Node
 
 __all__ = ["Answered", "Answerer", "Goal"]
 
@@ -268,44 +270,56 @@ class Answerer:
         wanted = [each for each in needs if not each.header]
         structured = reads_body(condition) or any(each.path for each in wanted)
         content = _chosen(response.contents if response else (), request, condition, structured=structured)
-        headers: dict[str, str] = {}
-        for name, schema in response.headers.items() if response else ():
-            if response and name in response.required_headers and name.lower() != "content-type":
-                headers[name] = _header_text(self.sampler.sample(schema, name))
-        for need in needs:
-            if need.header and need.header.lower() not in {each.lower() for each in headers}:
-                headers[need.header] = self._header(need, response.headers if response else {})
-        draft = Draft(status, headers, MISSING, content.schema if content else None)
+        draft = Draft(status, self._headers(response, needs), MISSING, content.schema if content else None)
         if status in _BODILESS or request.method == "HEAD":
             yield draft
             return
         if content is None and not structured and not wanted:
             yield draft
             return
-        media_type = content.media_type if content else "application/json"
-        draft = replace(draft, media_type=media_type)
-        bodies: list[Json] = []
-        if content is not None and content.example is not MISSING and _carries(media_type, content.example):
-            bodies.append(content.example)
-        names = {each.path[0] for each in wanted if each.path and isinstance(each.path[0], str)}
-        if content is not None and content.schema is not None:
-            bodies.append(self.sampler.sample(content.schema, "body", wanted=names))
-        elif not bodies:
-            bodies.append({} if is_json(media_type) else "text")
-        for body in bodies:
+        draft = replace(draft, media_type=content.media_type if content else "application/json")
+        for body in self._bodies(content, draft.media_type, wanted):
             made = body
-            if is_json(media_type) or isinstance(made, (dict, list)):
-                for need in sorted(wanted, key=lambda each: len(each.path)):
-                    made = self.sampler.ensure(made, draft.schema, need.path, hint=need.hint)
-                for need in wanted:
-                    if need.must:
-                        made = forced(made, need.path)
+            if is_json(draft.media_type) or isinstance(made, (dict, list)):
+                made = self._having(made, wanted, draft.schema)
                 compared = made
                 for path in mentioned(condition):
                     compared = self.sampler.ensure(compared, draft.schema, path)
                 if compared != made:
                     yield replace(draft, body=compared)
             yield replace(draft, body=made)
+
+    def _bodies(self, content: Content | None, media_type: str, wanted: Sequence[Need]) -> list[Json]:
+        """Give the bodies to start from; there is at least one."""
+        bodies: list[Json] = []
+        if content is not None and content.example is not MISSING and _carries(media_type, content.example):
+            bodies.append(content.example)
+        if content is not None and content.schema is not None:
+            names = {each.path[0] for each in wanted if each.path and isinstance(each.path[0], str)}
+            bodies.append(self.sampler.sample(content.schema, "body", wanted=names))
+        return bodies or [{} if is_json(media_type) else "text"]
+
+    def _having(self, body: Json, wanted: Sequence[Need], schema: Node | None) -> Json:
+        """Give a body that has what outputs need to find in it."""
+        for need in sorted(wanted, key=lambda each: len(each.path)):
+            body = self.sampler.ensure(body, schema, need.path, hint=need.hint)
+        for need in wanted:
+            if need.must:
+                body = forced(body, need.path)
+        return body
+
+    def _headers(self, response: DescribedResponse | None, needs: Sequence[Need]) -> dict[str, str]:
+        """Give the headers that the description requires, and those that outputs need to find."""
+        known = response.headers if response else {}
+        headers = {
+            name: _header_text(self.sampler.sample(schema, name))
+            for name, schema in known.items()
+            if response and name in response.required_headers and name.lower() != "content-type"
+        }
+        for need in needs:
+            if need.header and need.header.lower() not in {each.lower() for each in headers}:
+                headers[need.header] = self._header(need, known)
+        return headers
 
     def _header(self, need: Need, known: Mapping[str, object]) -> str:
         name = next((each for each in known if each.lower() == need.header.lower()), "")

@@ -37,11 +37,8 @@ def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) 
     name, operation_id = part.qualified(written)
     if not name and written.startswith(("$sourceDescriptions.", "{$sourceDescriptions.")):
         return None  # there is no such source: a rule says so
-    if name:
-        candidates = [name]
-    else:
-        described = part.description.source_descriptions
-        candidates = [each.name for each in described if each.type not in {"arazzo", "asyncapi"}]
+    described = (each.name for each in part.description.source_descriptions if each.type not in {"arazzo", "asyncapi"})
+    candidates = [name] if name else list(described)
     found: list[Found] = [(each, opened) for each in candidates if (opened := part.source(each)) is not None]
     matches = [
         (each, opened, operation)
@@ -59,30 +56,21 @@ def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) 
         matches = matches[:1]
     if len(matches) > 1:
         places = ", ".join(f"{each}: {operation.method} {operation.path}" for each, _, operation in matches)
-        part.report(
-            "ambiguous-operation",
-            f"the operationId {operation_id!r} is not unique: {places}",
-            pointer,
-            hint=f"write $sourceDescriptions.<name>.{operation_id}, or mend the API description",
-        )
+        hint = f"write $sourceDescriptions.<name>.{operation_id}, or mend the API description"
+        message = f"the operationId {operation_id!r} is not unique: {places}"
+        part.report("ambiguous-operation", message, pointer, hint=hint)
         return None
     chosen, opened, operation = matches[0]
     if opened.problem is not None:
         return _spelled_out(part, step, parameters, (chosen, opened), operation)
+    taken = ""
     if not name and len(candidates) > 1:
-        part.lenient(
-            "unqualified-operation-id",
-            f"there are {len(candidates)} sources; {operation_id!r} was found in {chosen!r} only",
-            pointer,
-            hint=f"write $sourceDescriptions.{chosen}.{operation_id}",
-        )
+        taken = f"there are {len(candidates)} sources; {operation_id!r} was found in {chosen!r} only"
     elif name and not written.startswith("$"):
-        part.lenient(
-            "unqualified-operation-id",
-            f"{written!r} is taken as the operation {operation_id!r} of the source {name!r}",
-            pointer,
-            hint=f"write $sourceDescriptions.{name}.{operation_id}",
-        )
+        taken = f"{written!r} is taken as the operation {operation_id!r} of the source {name!r}"
+    if taken:
+        hint = f"write $sourceDescriptions.{chosen}.{operation_id}"
+        part.lenient("unqualified-operation-id", taken, pointer, hint=hint)
     return operation
 
 
