@@ -13,7 +13,18 @@ from typing import Final, NamedTuple
 from treadle.errors import Repair
 from treadle.seams import Json
 
-__all__ = ["Slip", "braced", "close_to", "component", "cut_off", "elsewhere", "in_list", "not_a_list", "not_a_map"]
+__all__ = [
+    "Slip",
+    "braced",
+    "close_to",
+    "component",
+    "cut_off",
+    "did_you_mean",
+    "elsewhere",
+    "in_list",
+    "not_a_list",
+    "not_a_map",
+]
 
 
 # Likeness costs a while for each name, and a hostile document has thousands of both.
@@ -32,6 +43,12 @@ def close_to(name: str, known: Iterable[str]) -> str:
     # Two letters in the wrong order make a short name two thirds like itself.
     cutoff = 0.6 if len(name) <= 5 else 0.7
     return alike or next(iter(difflib.get_close_matches(name[:200], names[:_MOST_COMPARED], n=1, cutoff=cutoff)), "")
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Suggest the known name that was probably meant, or ""."""
+    meant = close_to(word, known)
+    return f"did you mean {meant!r}?" if meant else ""
 
 
 class Slip(NamedTuple):

@@ -12,7 +12,7 @@ from typing import Final
 
 from treadle.arazzo.criteria.simple import compile_simple
 from treadle.arazzo.criteria.verdict import Broken, ConditionError, Criterion, Verdict, place
-from treadle.arazzo.expressions import Expression, ExpressionError, Note, Scope, compile_expression, did_you_mean
+from treadle.arazzo.expressions import Expression, ExpressionError, Note, Scope, compile_expression, suggestion
 from treadle.arazzo.expressions.selectors import VERSIONS
 
 __all__ = ["Criterion", "Verdict", "compile_criterion", "language_of"]
@@ -69,7 +69,7 @@ def _compile(condition: str, scope: Scope, kind: str, version: str | None, conte
     if kind == "simple":
         return compile_simple(condition, scope)
     if kind not in ("regex", "jsonpath", "xpath"):
-        hint = did_you_mean(kind, ("simple", "regex", "jsonpath", "xpath"))
+        hint = suggestion(kind, ("simple", "regex", "jsonpath", "xpath"))
         raise ConditionError(f"there is no criterion of type '{kind}'", hint=hint)
     chosen = _version(kind, version)
     subject = _context(kind, context, scope)

@@ -6,7 +6,7 @@
 
 from treadle.arazzo.expressions.nodes import Expression
 from treadle.arazzo.expressions.parse import compile_expression, meant, parse
-from treadle.arazzo.expressions.scope import Context, EvaluationError, ExpressionError, Note, Scope, did_you_mean
+from treadle.arazzo.expressions.scope import Context, EvaluationError, ExpressionError, Note, Scope, suggestion
 from treadle.arazzo.expressions.template import Kind, Template, compile_value
 from treadle.arazzo.expressions.text import text_of
 
@@ -21,8 +21,8 @@ __all__ = [
     "Template",
     "compile_expression",
     "compile_value",
-    "did_you_mean",
     "meant",
     "parse",
+    "suggestion",
     "text_of",
 ]

@@ -16,7 +16,7 @@ from typing import Final
 
 from treadle.arazzo.expressions import nodes, pointer
 from treadle.arazzo.expressions.nodes import MEMBER_CHARACTERS, Each, Expression, Index, Member, Pointer, Tail
-from treadle.arazzo.expressions.scope import Context, ExpressionError, Scope, did_you_mean
+from treadle.arazzo.expressions.scope import Context, ExpressionError, Scope, suggestion
 from treadle.arazzo.expressions.spelling import respelt
 from treadle.seams import MISSING, Json
 
@@ -149,7 +149,7 @@ def _parse(text: str, scope: Scope | None) -> tuple[Expression, list[str]]:
     end = next((index for index, each in enumerate(text) if each in ".#[" and index), len(text))
     read = _ROOTS.get(text[1:end])
     if read is None:
-        raise reading.fail(f"there is no '{_shown(text[:end])}'", 0, did_you_mean(text[1:end], _KNOWN))
+        raise reading.fail(f"there is no '{_shown(text[:end])}'", 0, suggestion(text[1:end], _KNOWN))
     return read(reading, end), reading.rules
 
 
@@ -272,9 +272,7 @@ def _part(reading: _Reading, at: int) -> tuple[str, int]:
 
 def _header(reading: _Reading, part: str, at: int) -> str:
     if part not in ("header", "headers"):
-        raise reading.fail(
-            f"there is no part '{part}' here", at, did_you_mean(part, ("body", "header", "query", "path"))
-        )
+        raise reading.fail(f"there is no part '{part}' here", at, suggestion(part, ("body", "header", "query", "path")))
     if part == "headers":
         reading.rules.append("plural-headers")
     name = _rest(reading, at)
@@ -437,14 +435,14 @@ def check(expression: Expression, scope: Scope, at: str = "") -> None:
         _check_name(expression, expression.name, scope.inputs, "input", "undeclared-input", scope, at)
     elif isinstance(expression, nodes.StepReference):
         if expression.step_id not in scope.steps:
-            hint = did_you_mean(expression.step_id, scope.steps)
+            hint = suggestion(expression.step_id, scope.steps)
             scope.note("unknown-step", f"'{expression}': there is no step '{expression.step_id}'", "error", at, hint)
         else:
             _check_output(expression, scope, at)
     elif isinstance(expression, nodes.WorkflowReference):
         _check_workflow(expression, scope, at)
     elif isinstance(expression, nodes.SourceReference) and expression.source not in scope.sources:
-        hint = did_you_mean(expression.source, scope.sources)
+        hint = suggestion(expression.source, scope.sources)
         message = f"'{expression}': there is no source description '{expression.source}'"
         scope.note("unknown-source", message, "error", at, hint)
     elif isinstance(expression, nodes.ComponentReference) and scope.components is not None:
@@ -478,7 +476,7 @@ def _check_component(
     part = components.get(expression.part)
     known = part if isinstance(part, Mapping) else {}
     whole = _longest(expression.key, 0, known)
-    hint = did_you_mean(expression.key, known)
+    hint = suggestion(expression.key, known)
     if whole:
         hint = f"'$components.{expression.part}.{whole}' is the whole component; no expression leads into it"
     message = f"'{expression}': there is no component '{expression.part}.{expression.key}'"
@@ -495,7 +493,7 @@ def _check_output(expression: nodes.StepReference, scope: Scope, at: str) -> Non
     if not name or name in known:
         return
     what = f"'{expression}': step '{step_id}' has no output '{name}'"
-    meant = did_you_mean(name, known)
+    meant = suggestion(name, known)
     if step_id not in scope.answering or meant.startswith("did you mean") or not _IDENTIFIER.fullmatch(name):
         scope.note("unknown-output", what, "warning", at, meant)
         return
@@ -514,7 +512,7 @@ def _check_workflow(expression: nodes.WorkflowReference, scope: Scope, at: str) 
         hint = "declare it as an output of the step that calls it: $outputs.<name>, then $steps.<stepId>.outputs.<name>"
         scope.dialect("foreign-workflow-name", message, at, hint)
     if known is None:
-        hint = did_you_mean(expression.workflow_id, scope.workflows)
+        hint = suggestion(expression.workflow_id, scope.workflows)
         message = f"'{expression}': there is no workflow '{expression.workflow_id}'"
         scope.note("unknown-workflow", message, "error", at, hint)
         return
@@ -529,4 +527,4 @@ def _check_name(
     if not name or name in known:
         return
     claim = "no such input is declared" if what == "input" else f"{what} '{name}'"
-    scope.note(rule, f"'{expression}': {claim}", "warning", at, did_you_mean(name, known))
+    scope.note(rule, f"'{expression}': {claim}", "warning", at, suggestion(name, known))

@@ -9,6 +9,7 @@ from typing import ClassVar, TypeAlias
 
 import msgspec
 
+from treadle.arazzo.slips import did_you_mean
 from treadle.errors import Severity, TreadleError
 from treadle.seams import MISSING, Answer, Json, Missing, Request
 
@@ -19,7 +20,7 @@ __all__ = [
     "Note",
     "Remarks",
     "Scope",
-    "did_you_mean",
+    "suggestion",
 ]
 
 Remarks: TypeAlias = "list[tuple[str, str]]"
@@ -145,16 +146,11 @@ class Scope:
         self.note(rule, message, severity if self.allows(rule) else "error", pointer, hint)
 
 
-def did_you_mean(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, known: Iterable[str]) -> str:
     """Suggest the likely name, or list the few that there are: "did you mean 'x'?", "known: 'a', 'b'", or ""."""
-    import difflib  # only on the way to a finding
-
-    # Likeness costs a while for each name, and a hostile document has thousands of both.
     names = sorted(islice(known, 200))
-    folded = {each.lower(): each for each in names}
-    near = [folded[name.lower()]] if name.lower() in folded else difflib.get_close_matches(name[:200], names, 1, 0.6)
-    if near:
-        return f"did you mean '{near[0]}'?"
+    if meant := did_you_mean(name, names):
+        return meant
     if names and len(names) <= 8:
         return "known: " + ", ".join(f"'{each}'" for each in names)
     return ""

@@ -8,8 +8,9 @@ from treadle.arazzo import model
 from treadle.arazzo.expressions import Template, nodes
 from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.location import join
-from treadle.arazzo.plan.documents import Part, did_you_mean
+from treadle.arazzo.plan.documents import Part
 from treadle.arazzo.plan.values import PlannedArgument
+from treadle.arazzo.slips import did_you_mean
 from treadle.seams import MISSING
 
 __all__ = ["check_called"]

@@ -10,9 +10,10 @@ from dataclasses import replace
 
 from treadle.arazzo import model
 from treadle.arazzo.expressions import Scope, compile_value
-from treadle.arazzo.plan.documents import Part, did_you_mean
+from treadle.arazzo.plan.documents import Part
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import path_source, source_name
+from treadle.arazzo.slips import did_you_mean
 from treadle.seams import ChannelOperation
 
 __all__ = ["plan_channel", "uses_channel"]

@@ -7,7 +7,7 @@ places for findings.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Unpack
@@ -18,11 +18,10 @@ from treadle.arazzo.inputs import Inputs
 from treadle.arazzo.location import Document, MoreOfFinding, join
 from treadle.arazzo.plan.values import PlanOptions
 from treadle.arazzo.rules import dialect
-from treadle.arazzo.slips import close_to
 from treadle.errors import Diagnostic
 from treadle.seams import ChannelSource, Json, Source
 
-__all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "as_written", "did_you_mean"]
+__all__ = ["Findings", "OpenedDescription", "OpenedSource", "Part", "as_written"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +183,6 @@ class Part:
             if rest.startswith(f"{name}."):
                 return name, rest[len(name) + 1 :]
         return "", written
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Suggest the known name that was probably meant, or ""."""
-    meant = close_to(word, known)
-    return f"did you mean {meant!r}?" if meant else ""
 
 
 def as_written(value: Json) -> Json:

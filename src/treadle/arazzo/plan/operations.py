@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Final
 
 from treadle.arazzo import model
-from treadle.arazzo.plan.documents import OpenedSource, Part, did_you_mean
+from treadle.arazzo.plan.documents import OpenedSource, Part
+from treadle.arazzo.slips import did_you_mean
 from treadle.errors import DescriptionError, Diagnostic
 from treadle.seams import Operation
 

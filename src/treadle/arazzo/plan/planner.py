@@ -21,7 +21,6 @@ from treadle.arazzo.plan.documents import (
     OpenedSource,
     Part,
     as_written,
-    did_you_mean,
 )
 from treadle.arazzo.plan.messages import PlannedChannel
 from treadle.arazzo.plan.operations import find_operation
@@ -41,6 +40,7 @@ from treadle.arazzo.plan.wanted import wanted
 from treadle.arazzo.plan.workflows import Parts
 from treadle.arazzo.readers import described
 from treadle.arazzo.replacements import Form, PlannedReplacement, TargetError, compile_target, form_of
+from treadle.arazzo.slips import did_you_mean
 from treadle.errors import Diagnostic
 from treadle.seams import MISSING, ArgumentLocation, Operation
 

@@ -12,9 +12,10 @@ from dataclasses import replace
 from typing import Final
 
 from treadle.arazzo import model
-from treadle.arazzo.plan.documents import Part, did_you_mean
+from treadle.arazzo.plan.documents import Part
 from treadle.arazzo.plan.values import PlannedArgument
 from treadle.arazzo.replacements import form_of
+from treadle.arazzo.slips import did_you_mean
 from treadle.seams import Operation, OperationParameter
 
 __all__ = ["check_media_type", "check_parameters", "check_path", "check_payload", "mended"]

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSource, Part, did_you_mean
+from treadle.arazzo.plan.documents import Findings, OpenedDescription, OpenedSource, Part
 from treadle.arazzo.plan.values import StepKey
 from treadle.arazzo.registry import base_uri
+from treadle.arazzo.slips import did_you_mean
 
 __all__ = ["Parts"]
 
