@@ -19,33 +19,8 @@ from treadle.home import Home
 
 ARN = "arn:aws:sagemaker:us-east-1:000000000000:training-job/churn-1"
 
-DOCUMENT = """\
-arazzo: 1.0.1
-info: {title: Train, version: 1.0.0}
-sourceDescriptions:
-- {name: trainer, url: ./not-there.yml, type: openapi}
-workflows:
-- workflowId: train
-  inputs:
-    type: object
-    required: [job, hosts]
-    properties:
-      job: {type: string, description: The name of the job.}
-      hosts: {type: integer}
-      token: {type: string, format: password}
-      mode: {type: string, default: File}
-  steps:
-  - stepId: create
-    operationId: CreateTrainingJob
-    parameters:
-    - {name: X-Amz-Target, in: header, value: SageMaker.CreateTrainingJob}
-    requestBody:
-      contentType: application/x-amz-json-1.1
-      payload:
-        TrainingJobName: $inputs.job
-        Token: $inputs.token
-        ResourceConfig: {InstanceType: ml.m5.large, InstanceCount: $inputs.hosts}
-        StoppingCondition: {MaxRuntimeInSeconds: 3600}
+# What follows the payload of a step `create`: it waits until the job has ended.
+WAITING = """\
     successCriteria:
     - condition: $statusCode == 200
     outputs:
@@ -72,6 +47,38 @@ workflows:
     arn: $steps.create.outputs.arn
     status: $steps.poll.outputs.status
 """
+
+DOCUMENT = (
+    """\
+arazzo: 1.0.1
+info: {title: Train, version: 1.0.0}
+sourceDescriptions:
+- {name: trainer, url: ./not-there.yml, type: openapi}
+workflows:
+- workflowId: train
+  inputs:
+    type: object
+    required: [job, hosts]
+    properties:
+      job: {type: string, description: The name of the job.}
+      hosts: {type: integer}
+      token: {type: string, format: password}
+      mode: {type: string, default: File}
+  steps:
+  - stepId: create
+    operationId: CreateTrainingJob
+    parameters:
+    - {name: X-Amz-Target, in: header, value: SageMaker.CreateTrainingJob}
+    requestBody:
+      contentType: application/x-amz-json-1.1
+      payload:
+        TrainingJobName: $inputs.job
+        Token: $inputs.token
+        ResourceConfig: {InstanceType: ml.m5.large, InstanceCount: $inputs.hosts}
+        StoppingCondition: {MaxRuntimeInSeconds: 3600}
+"""
+    + WAITING
+)
 
 Answer = tuple[int, dict[str, Any] | bytes]
 Said = Callable[..., tuple[int, str, str]]

@@ -12,13 +12,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.cli.conftest import WAITING
 
 from treadle.home import Home
 from treadle.objects.filesystem import FilesystemObjects
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-DOCUMENT = """\
+DOCUMENT = (
+    """\
 arazzo: 1.0.1
 info: {title: Train, version: 1.0.0}
 sourceDescriptions:
@@ -44,32 +46,9 @@ workflows:
         OutputDataConfig: {S3OutputPath: 's3://models/out'}
         ResourceConfig: {InstanceType: ml.m5.large, InstanceCount: 1, VolumeSizeInGB: 1}
         StoppingCondition: {MaxRuntimeInSeconds: 60}
-    successCriteria:
-    - condition: $statusCode == 200
-    outputs:
-      arn: $response.body#/TrainingJobArn
-  - stepId: poll
-    operationId: DescribeTrainingJob
-    parameters:
-    - {name: X-Amz-Target, in: header, value: SageMaker.DescribeTrainingJob}
-    requestBody:
-      contentType: application/x-amz-json-1.1
-      payload: {TrainingJobName: $inputs.job}
-    successCriteria:
-    - condition: $statusCode == 200
-    outputs:
-      status: $response.body#/TrainingJobStatus
-      secondaryStatus: $response.body#/SecondaryStatus
-    onSuccess:
-    - name: again
-      type: goto
-      stepId: poll
-      criteria:
-      - condition: $response.body#/TrainingJobStatus == 'InProgress'
-  outputs:
-    arn: $steps.create.outputs.arn
-    status: $steps.poll.outputs.status
 """
+    + WAITING
+)
 
 # Trains until it is let go, so a test decides when the job ends.
 TRAIN = """\
