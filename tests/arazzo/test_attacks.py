@@ -7,7 +7,6 @@ document should not see (a file, a secret) is in what is said.
 from __future__ import annotations
 
 import json
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +18,7 @@ from typing import Any
 
 import pytest
 
+from tests.counting import lines_run
 from treadle.arazzo.criteria import compile_criterion
 from treadle.arazzo.expressions import Context, Scope
 from treadle.arazzo.inputs import Inputs
@@ -188,26 +188,8 @@ def test_a_hostile_part_is_found(attack: Part, tmp_path: Path) -> None:
 )  # fmt: skip
 def test_what_grows_grows_evenly(make: Callable[[int], str], tmp_path: Path) -> None:
     """Four times as much takes some four times the steps, where the square would take sixteen times."""
-    few, many = (_lines_run(checked, tmp_path, make(size)) for size in (150, 600))
+    few, many = (lines_run(checked, tmp_path, make(size)) for size in (150, 600))
     assert many < 6 * few
-
-
-def _lines_run(work: Callable[..., object], *arguments: object) -> int:
-    """Count the lines of Python that a work runs, each as often as it runs: the same on any machine."""
-    count = 0
-
-    def trace(_frame: object, _event: str, _value: object) -> Any:
-        nonlocal count
-        count += 1
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        work(*arguments)
-    finally:
-        sys.settrace(before)
-    return count
 
 
 # ---------------------------------------------------------------------------------------------------------------------
