@@ -7,10 +7,9 @@ import json
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Any
 
 import pytest
 from aiohttp import web
@@ -22,8 +21,6 @@ from treadle.agent.sandbox import network
 from treadle.launchers import cgroups, processes
 from treadle.launchers.local import LAUNCH_FILE, LocalLauncher
 from treadle.seams import Capacity
-
-MakeCluster = Callable[..., Any]
 
 
 @pytest.fixture(scope="session")

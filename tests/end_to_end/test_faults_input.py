@@ -150,7 +150,6 @@ def test_an_image_that_has_gone_since_it_was_registered(world: World) -> None:
 # ---------------------------------------------------------------------------------------------------------------------
 
 CREATED = json.dumps({"TrainingJobArn": "arn:aws:sagemaker:us-east-1:000000000000:training-job/j"}).encode()
-ARTIFACTS = {"ModelArtifacts": {"S3ModelArtifacts": "s3://b/m"}}
 
 # What DescribeTrainingJob is answered, and what the run says of it.
 ANSWERS = {
