@@ -36,7 +36,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final, Literal, NoReturn, TypeAlias, cast, get_args
@@ -44,6 +44,7 @@ from typing import Any, Final, Literal, NoReturn, TypeAlias, cast, get_args
 import msgspec
 
 from treadle.errors import DescriptionError, Diagnostic, Place, Severity
+from treadle.toml import NotToml, Toml
 
 __all__ = ["NAME", "Level", "Others", "Settings", "TargetSettings", "find_settings", "read_settings", "weighed"]
 
@@ -169,8 +170,7 @@ class _Reader:
     """Reads one file and collects what is wrong; what is wrong is left out."""
 
     def __init__(self, text: str, label: str, base: Path, rules: set[str], dialect: set[str]) -> None:
-        self.text = text
-        self.label = label
+        self.toml = Toml(text, label)
         self.base = base
         self.known_rules = rules
         self.known_dialect = dialect
@@ -201,17 +201,10 @@ class _Reader:
 
     def parsed(self) -> dict[str, Any]:
         """Parse TOML. Raises `DescriptionError`."""
-        import tomllib  # only where there is a file
-
         try:
-            return tomllib.loads(self.text)
-        except tomllib.TOMLDecodeError as error:
-            message = str(error)
-            at = re.search(r" \(at line (\d+), column (\d+)\)", message)
-            end = self.text.splitlines()[-1:] or [""]
-            line, column = (int(at[1]), int(at[2])) if at else (len(self.text.splitlines()), len(end[0]) + 1)
-            message = re.sub(r" \(at .*\)\Z", "", message)
-            _fail(f"this is not TOML: {message[:1].lower()}{message[1:]}", self.place_at(line, column))
+            return self.toml.parsed()
+        except NotToml as error:
+            _fail(f"this is not TOML: {error.message[:1].lower()}{error.message[1:]}", error.place)
 
     def untrusted(self, settings: Settings) -> None:
         """Refuse what must not come with somebody else's document."""
@@ -221,7 +214,7 @@ class _Reader:
                     f"`{name}` decides where requests or secrets go, and this file is neither in the working directory "
                     "nor above it: it may have come with the document",
                     (name,),
-                    hint=f"if it is meant: --config {self.label}",
+                    hint=f"if it is meant: --config {self.toml.label}",
                 )
 
     # -- members ------------------------------------------------------------------------------------------------------
@@ -358,47 +351,4 @@ class _Reader:
 
     def report(self, message: str, at: tuple[str, ...], *, hint: str = "", quiet: bool = False) -> None:
         """Keep a finding; `quiet` leaves the line itself out of it, since it holds a secret."""
-        line, column, width = _position(self.text, at)
-        self.found.append(Diagnostic(_RULE, message, self.place_at(line, column, width, quiet=quiet), hint=hint))
-
-    def place_at(self, line: int, column: int, width: int = 1, *, quiet: bool = False) -> Place:
-        """Give a place in the file."""
-        lines = self.text.splitlines()
-        text = lines[line - 1] if 0 < line <= len(lines) and not quiet else ""
-        return Place(self.label, "", line, column, text, width)
-
-
-# ---------------------------------------------------------------------------------------------------------------------
-# Positions: tomllib does not keep them
-# ---------------------------------------------------------------------------------------------------------------------
-
-_HEADER: Final = re.compile(r"\s*\[\[?([^\]\n]*)\]")
-_KEY: Final = re.compile(
-    r"""\s*((?:[A-Za-z0-9_\-]+|"[^"\n]*"|'[^'\n]*')(?:\s*\.\s*(?:[A-Za-z0-9_\-]+|"[^"\n]*"|'[^'\n]*'))*)\s*="""
-)
-_PART: Final = re.compile(r"""[A-Za-z0-9_\-]+|"([^"\n]*)"|'([^'\n]*)'""")
-
-
-def _position(text: str, at: tuple[str, ...]) -> tuple[int, int, int]:
-    """Give line, column (both from 1) and width of a key; of what it is in, where it stands in an inline table."""
-    best, position = 0, (1, 1, 1)
-    for path, line, column, width in _keys(text):
-        if len(path) > best and at[: len(path)] == path:
-            best, position = len(path), (line, column, width)
-    return position
-
-
-def _keys(text: str) -> Iterator[tuple[tuple[str, ...], int, int, int]]:
-    """Give every key that stands at the beginning of a line, with the tables that it is in."""
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        header, key = _HEADER.match(line), _KEY.match(line)
-        if header:
-            table = _parts(header[1])
-            yield table, number, header.start(1) + 1, len(header[1])
-        elif key:
-            yield (*table, *_parts(key[1])), number, key.start(1) + 1, len(key[1])
-
-
-def _parts(dotted: str) -> tuple[str, ...]:
-    return tuple(each[1] or each[2] or each[0] for each in _PART.finditer(dotted))
+        self.found.append(Diagnostic(_RULE, message, self.toml.place(at, quiet=quiet), hint=hint))

@@ -303,7 +303,7 @@ def test_without_an_engine_the_reason_is_told(tmp_path: Path) -> None:
             "image.toml:4:1: error: the variable N must be a text", 'N = "2"', id="variable",
         ),
         pytest.param('name = "x"\ncommand = ["a"]\nenvironment = 1', "3:1: error: environment must be a table", "", id="table"),
-        pytest.param('name = "x"\ncommand = ["a"]\n[environment]\n"A-B" = ""', "4:2: error: 'A-B' is no name", "", id="variable name"),
+        pytest.param('name = "x"\ncommand = ["a"]\n[environment]\n"A-B" = ""', "4:1: error: 'A-B' is no name", "", id="variable name"),
         pytest.param("", "the member 'name' is missing", "", id="empty file"),
     ],
 )  # fmt: skip

@@ -16,13 +16,13 @@ from __future__ import annotations
 
 import difflib
 import re
-import tomllib
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
 from treadle.errors import Diagnostic, ImageError, Place
+from treadle.toml import NotToml, Toml
 
 __all__ = ["DESCRIPTION", "NAME", "PART", "LocalImage", "read_image"]
 
@@ -46,7 +46,6 @@ class LocalImage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _MEMBERS: Final = ("name", "command", "environment", "script_mode")
-_TOML_PLACE: Final = re.compile(r"(?P<what>.*?) \(at (?:line (?P<line>\d+), column (?P<column>\d+)|end of document)\)")
 
 
 def read_image(directory: Path) -> LocalImage:
@@ -69,17 +68,16 @@ class _Description:
     """An `image.toml` that has been read; its methods check the members and raise `ImageError` with their place."""
 
     def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        self._lines = text.splitlines()
+        self._toml = Toml(text, str(path))
         try:
-            self._values: dict[str, Any] = tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            raise self._syntax(error) from error
+            self._values = self._toml.parsed()
+        except NotToml as error:
+            raise _error(error.message, error.place) from error
         for member in self._values:
             if member not in _MEMBERS:
                 close = difflib.get_close_matches(member, _MEMBERS, n=1)
                 hint = f"Did you mean {close[0]}?" if close else f"The members are {', '.join(_MEMBERS)}."
-                raise self._wrong(member, f"there is no member {member!r}", hint)
+                raise self._wrong(f"there is no member {member!r}", hint, member)
 
     @classmethod
     def read(cls, path: Path) -> _Description:
@@ -99,7 +97,7 @@ class _Description:
         name = self._required("name", 'name = "my-image"')
         if not isinstance(name, str) or not NAME.fullmatch(name) or len(name) > _LONGEST_NAME:
             hint = "Lower-case letters and digits, separated by . _ - or /, and a :tag if wanted, as in Docker."
-            raise self._wrong("name", f"{name!r} is no name for an image", hint)
+            raise self._wrong(f"{name!r} is no name for an image", hint, "name")
         return name
 
     def command(self) -> tuple[str, ...]:
@@ -108,60 +106,42 @@ class _Description:
         example = 'command = ["python", "train.py"]'
         command = self._required("command", example)
         if not isinstance(command, list):
-            raise self._wrong("command", "command must be a list, one element for each argument", f"Write {example}.")
+            raise self._wrong("command must be a list, one element for each argument", f"Write {example}.", "command")
         if not command or not command[0]:
-            raise self._wrong("command", "command must name a program", f"Write {example}.")
+            raise self._wrong("command must name a program", f"Write {example}.", "command")
         for argument in command:
             if not isinstance(argument, str) or "\0" in argument:
-                raise self._wrong("command", f"{argument!r} in command is no text", f"Write it as {str(argument)!r}.")
+                raise self._wrong(f"{argument!r} in command is no text", f"Write it as {str(argument)!r}.", "command")
         return tuple(command)
 
     def script_mode(self) -> bool:
         value = self._values.get("script_mode", False)
         if not isinstance(value, bool):
-            raise self._wrong("script_mode", f"script_mode must be true or false, not {value!r}", "Write true.")
+            raise self._wrong(f"script_mode must be true or false, not {value!r}", "Write true.", "script_mode")
         return value
 
     def environment(self) -> dict[str, str]:
         environment = self._values.get("environment", {})
         if not isinstance(environment, dict):
-            raise self._wrong("environment", "environment must be a table", "Write [environment] and lines below it.")
+            raise self._wrong("environment must be a table", "Write [environment] and lines below it.", "environment")
         for name, value in environment.items():
             if not _VARIABLE.fullmatch(name):
-                raise self._wrong(name, f"{name!r} is no name for a variable", "Letters, digits and _ only.")
+                raise self._wrong(
+                    f"{name!r} is no name for a variable", "Letters, digits and _ only.", "environment", name
+                )
             if not isinstance(value, str) or "\0" in value:
-                raise self._wrong(name, f"the variable {name} must be a text", f'Write {name} = "{value}".')
+                hint = f'Write {name} = "{value}".'
+                raise self._wrong(f"the variable {name} must be a text", hint, "environment", name)
         return environment
 
     def _required(self, member: str, example: str) -> Any:
         if member not in self._values:
-            raise self._wrong("", f"the member {member!r} is missing", f"Add {example}.")
+            raise self._wrong(f"the member {member!r} is missing", f"Add {example}.")
         return self._values[member]
 
-    def _wrong(self, member: str, what: str, hint: str) -> ImageError:
-        line, column = self._find(member)
-        return self._error(what, line, column, hint, width=len(member))
+    def _wrong(self, what: str, hint: str, *at: str) -> ImageError:
+        return _error(what, self._toml.place(at), hint)
 
-    def _find(self, member: str) -> tuple[int, int]:
-        """Give line and column of a member. tomllib keeps no places; its name at the start of a line is one."""
-        pattern = re.compile(rf"\s*\[?\s*[\"']?(?P<name>{re.escape(member)})[\"']?\s*[=\].]")
-        for number, line in enumerate(self._lines, 1):
-            match = pattern.match(line) if member else None
-            if match:
-                return number, match.start("name") + 1
-        return 1, 1
 
-    def _syntax(self, error: tomllib.TOMLDecodeError) -> ImageError:
-        match = _TOML_PLACE.match(str(error))
-        if match is None:
-            return self._error(str(error), 1, 1, "")
-        if match["line"] is None:
-            return self._error(
-                match["what"], max(1, len(self._lines)), len(self._lines[-1]) + 1 if self._lines else 1, ""
-            )
-        return self._error(match["what"], int(match["line"]), int(match["column"]), "")
-
-    def _error(self, what: str, line: int, column: int, hint: str, *, width: int = 1) -> ImageError:
-        text = self._lines[line - 1] if line <= len(self._lines) else ""
-        place = Place(str(self._path), line=line, column=column, text=text, width=max(1, width))
-        return ImageError(Diagnostic("image", what, place).render(), hint=hint)
+def _error(what: str, place: Place, hint: str = "") -> ImageError:
+    return ImageError(Diagnostic("image", what, place).render(), hint=hint)
