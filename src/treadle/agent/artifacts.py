@@ -1,9 +1,9 @@
 """What the program leaves behind becomes objects: `model.tar.gz`, `output.tar.gz`, or plain files (§1.7).
 
-An archive is a stream: at no time does more of it exist than one piece, in memory or on disk. The same directory gives
-the same bytes, whoever packs it and in whatever order its files were written: members are sorted, nobody owns them.
-Members are named relative to the directory. Of links only those that stay inside the directory are kept, as links;
-nothing is followed out of it. What is neither file, directory nor link is left out, and said.
+An archive is a stream: at no time does more of it exist than some pieces, in memory or on disk. The same directory
+gives the same bytes, whoever packs it and in whatever order its files were written: members are sorted, nobody owns
+them. Members are named relative to the directory. Of links only those that stay inside the directory are kept, as
+links; nothing is followed out of it. What is neither file, directory nor link is left out, and said.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import os
 import posixpath
 import stat
 import tarfile
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,13 +19,11 @@ from pathlib import Path
 from treadle.agent.files import open_regular
 from treadle.errors import ObjectError
 from treadle.seams import HostObjects, HostSpec, StagedOutput
+from treadle.training.archives import packed
 
 __all__ = ["ArtifactError", "archive", "upload"]
 
 _PIECE = 1024 * 1024
-_GZIP = 16 + zlib.MAX_WBITS
-# Trained weights hardly compress: a higher level costs several times the time for a few per cent.
-_LEVEL = 1
 
 Say = Callable[[str], None]
 
@@ -121,11 +118,7 @@ class _Entry:
 
 def archive(root: Path, say: Say, *, seen_as: str) -> Iterator[bytes]:
     """Give the bytes of a `.tar.gz` of the directory; `seen_as` is the path under which the program knew it."""
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-    for piece in _tar(root, say, seen_as):
-        if packed := packer.compress(piece):
-            yield packed
-    yield packer.flush()
+    return packed(_tar(root, say, seen_as))
 
 
 def _tar(root: Path, say: Say, seen_as: str) -> Iterator[bytes]:

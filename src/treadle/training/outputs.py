@@ -19,15 +19,12 @@ from typing import Final, TypeAlias
 
 from treadle.errors import ObjectError, ObjectNotFound
 from treadle.seams import Objects, StagedOutput
-from treadle.training.archives import members
+from treadle.training.archives import members, packed
 from treadle.training.job import INTERNAL_ERROR
 
 __all__ = ["commit"]
 
 _PIECE: Final = 1 << 20
-_GZIP: Final = 16 + zlib.MAX_WBITS
-# As the agents pack: weights hardly compress.
-_LEVEL: Final = 1
 
 Say: TypeAlias = Callable[[str], None]
 
@@ -74,7 +71,7 @@ def _put(objects: Objects, parts: Sequence[StagedOutput], say: Say) -> Sequence[
     if len(parts) > 1 and last.target.endswith(".tar.gz"):
         full = [each for each in parts if _has_members(objects, each)]
         if len(full) > 1:
-            objects.write(last.bucket, last.target, _merged(objects, full, say))
+            objects.write(last.bucket, last.target, packed(_tar(objects, full, say)))
             return parts
         last = full[0] if full else last
     elif len(parts) > 1:
@@ -94,14 +91,6 @@ def _has_members(objects: Objects, output: StagedOutput) -> bool:
 # ---------------------------------------------------------------------------------------------------------------------
 # Archives
 # ---------------------------------------------------------------------------------------------------------------------
-
-
-def _merged(objects: Objects, parts: Sequence[StagedOutput], say: Say) -> Iterator[bytes]:
-    packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _GZIP)
-    for piece in _tar(objects, parts, say):
-        if packed := packer.compress(piece):
-            yield packed
-    yield packer.flush()
 
 
 def _tar(objects: Objects, parts: Sequence[StagedOutput], say: Say) -> Iterator[bytes]:
