@@ -918,6 +918,21 @@ class Mount:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlayered:
+    """What a command has instead where that layer of it cannot be made; always, if it is none of its layers.
+
+    `files` are written first, with these texts, and `links` made, with what they lead to; programs see them where the
+    names say.
+    """
+
+    argv: tuple[str, ...]
+    environment: Mapping[str, str]
+    files: Mapping[str, str]
+    links: Mapping[str, str]
+    layer: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class SandboxCommand:
     """The training program, as a sandbox starts it.
 
@@ -925,7 +940,7 @@ class SandboxCommand:
     `hosts` maps host names to addresses. `hidden` are paths that the program must not see. `readable` are further
     directories that it must be able to read (the image). `mounts` come on top of `ml`. `layers` are directories
     that the program may change for itself, each with an empty one that takes the changes; where a sandbox cannot do
-    that, they are as they are. `network_namespace` is a
+    that, they are as they are, and `unlayered` says what else is then different. `network_namespace` is a
     descriptor of the one that the program belongs in; without it, the machine's where `network` is, else an empty one.
     `cgroups` are directories of control groups that the program is put into. For a container, `argv` takes the place of
     the image's CMD and `directory` that of its WORKDIR, "" for the image's own.
@@ -942,6 +957,7 @@ class SandboxCommand:
     network: bool = True
     mounts: tuple[Mount, ...] = ()
     layers: tuple[tuple[Path, Path], ...] = ()
+    unlayered: Unlayered | None = None
     network_namespace: int | None = None
     cgroups: tuple[Path, ...] = ()
 

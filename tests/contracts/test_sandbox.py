@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from treadle.agent.sandbox.namespace import NamespaceSandbox
 from treadle.agent.sandbox.plain import PlainSandbox
 from treadle.errors import LaunchError
 from treadle.launchers import containers, processes
-from treadle.seams import Sandbox, SandboxCommand, SandboxProcess
+from treadle.seams import Sandbox, SandboxCommand, SandboxProcess, Unlayered
 
 SANDBOXES: list[Sandbox] = [PlainSandbox(), NamespaceSandbox()]
 NAMES = ["plain", "namespace", pytest.param("container", marks=pytest.mark.container)]
@@ -246,6 +247,25 @@ async def test_namespace_lets_a_program_change_its_image(namespace: NamespaceSan
     assert (image / "kept").read_text() == "kept\n"
 
 
+async def test_what_there_is_instead_of_a_layer(sandbox: Sandbox, place: Path, tmp_path: Path) -> None:
+    """Files and links are made, and the program is another, where the layer cannot be made; else nothing of that."""
+    if sandbox.name == "container":
+        pytest.skip("a container is changed as it is")
+    ml = place / "host/ml"
+    shown = "/opt/ml" if sandbox.name == "namespace" else str(ml)
+    sent = command(place, "echo as it was")
+    instead = Unlayered(
+        argv=("sh", "-c", 'cat "$WHERE/own/bin/link"'),
+        environment={**sent.environment, "WHERE": shown},
+        files={f"{shown}/own/bin/text": "another"},
+        links={f"{shown}/own/bin/link": "text"},
+        layer=place / "absent",
+    )
+    layers = ((place / "absent", tmp_path),)
+    code, said = await outcome(await sandbox.start(replace(sent, layers=layers, unlayered=instead)))
+    assert (code, said) == (0, "another")
+
+
 async def test_namespace_without_network(namespace: NamespaceSandbox, tmp_path: Path) -> None:
     """Without a network there is the loopback device and nothing else."""
     sent = command(tmp_path, "tail -n +3 /proc/net/dev | cut -d: -f1", network=False)
@@ -392,6 +412,7 @@ def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
             "readable": [],
             "mounts": [],
             "layers": [[f"{name}/image", f"{name}/changes"]],
+            "unlayered": None,
             "network": False,
             "network_namespace": None,
         }

@@ -26,7 +26,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from treadle.agent import artifacts, carried, contract, failure, trust, volume
+from treadle.agent import artifacts, carried, contract, failure, packages, trust, volume
 from treadle.agent.data import CHANGES, DIRECTORIES, IMAGE, Data, Staging
 from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
@@ -61,8 +61,6 @@ _AUTHORITIES = "input/config/ca-bundle.pem"
 # A look at the checkpoints may take one part of so many of the time.
 _LOOK_SHARE = 10
 
-# A Python that is the system's is its package manager's.
-_SYSTEM = {Path("/"), Path("/usr"), Path("/usr/local")}
 # Where the package is imported from: an editable installation is not below the interpreter's prefix.
 _TREADLE = Path(__file__).parents[1]
 
@@ -282,7 +280,7 @@ class Work:
         try:
             feeders.start()
             # Not in a thread: the program lives as long as the thread that starts it.
-            self._process = process = await around.sandbox.start(self._command(around, data))
+            self._process = process = await around.sandbox.start(await self._command(around, data))
             if identity := processes.identify(process.pid):
                 write_whole(self._place.directory / processes.PROGRAM_FILE, msgspec.json.encode(identity))
             pump = Pump(process.output, self._log)
@@ -313,7 +311,7 @@ class Work:
                 took += await _unbroken(asyncio.to_thread(each.sync))
             await asyncio.sleep(max(self._tools.measure_every, _LOOK_SHARE * took))
 
-    def _command(self, around: Surroundings, data: Data) -> SandboxCommand:
+    async def _command(self, around: Surroundings, data: Data) -> SandboxCommand:
         spec = self._spec
         image = spec.image.get("directory")
         hidden = (
@@ -330,7 +328,7 @@ class Work:
         environments = _environments(argv, hidden)
         # A program that has a /tmp of its own does not see the one that the machine's user chose.
         machine = {name: value for name, value in os.environ.items() if name != "TMPDIR" or around.shows == "nowhere"}
-        return SandboxCommand(
+        command = SandboxCommand(
             argv=argv,
             environment={
                 **around.variables,
@@ -346,16 +344,14 @@ class Work:
             readable=(*([Path(image)] if image else []), *within, *environments),
             network=around.network,
             mounts=data.mounts,
-            layers=self._layers(image, *environments) if around.shows == "covering" else (),
             network_namespace=around.namespace,
             cgroups=around.group.directories if around.group is not None else (),
         )
-
-    def _layers(self, image: str | None, *environments: Path) -> tuple[tuple[Path, Path], ...]:
-        """Give what the program may change for itself, as it may change a container: its image, what pip installs."""
-        own = {Path(sys.prefix), *environments, *([Path(image)] if image else [])} - _SYSTEM
-        outermost = sorted(each for each in own if own.isdisjoint(each.parents))
-        return tuple((each, self._place.directory / CHANGES / str(number)) for number, each in enumerate(outermost))
+        if contract.in_container(spec):
+            return command
+        own = [*environments, *([Path(image)] if image else [])]
+        changes, covering = self._place.directory / CHANGES, around.shows == "covering"
+        return await asyncio.to_thread(packages.with_own, command, changes, own, covering=covering)
 
     async def _watch(self, process: SandboxProcess, spoilt: _Spoilt) -> tuple[int, Cause, str]:
         """Wait for whatever comes first, and see to it that the program ends: exit code, cause, problem."""

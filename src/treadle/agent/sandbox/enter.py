@@ -37,7 +37,7 @@ import sys
 TYPE_CHECKING = False  # importing it from typing would be to import typing
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable
+    from collections.abc import Callable, Container
     from typing import Any, NoReturn
 else:
     import _signal as signal  # which `signal` wraps in enumerations: their import alone is a quarter of the start
@@ -146,6 +146,7 @@ def _carry_out(plan: dict[str, Any], status: int) -> int:
 def _plain(plan: dict[str, Any], status: int) -> int:
     _die_with_parent(plan["parent"], KILL_ALL)
     _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _do_without(plan, ())
     program = _spawn(plan, status)
     _let_go(status)
     code = _watch(program, _signal_descendants)
@@ -297,15 +298,16 @@ def _furnish(plan: dict[str, Any]) -> None:
         _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
     for opened, target, writable in mounts:
         (_bind if writable else _bind_read_only)(opened, target)
-    covers = []
+    covers, laid = [], set()
     # The outer first: what must be readable may lie in what is hidden, and what is hidden in what is readable.
     for path in sorted({*plan["hidden"], *readable, *layers}, key=lambda path: path.count("/")):
         if path in plan["hidden"]:
             covers.append(_cover(path))
         if path in readable:
             _bind_read_only(readable[path], path)
-        if path in layers:
-            _lay_over(*layers[path])
+        if path in layers and _lay_over(*layers[path]):
+            laid.add(path)
+    _do_without(plan, laid)
     for cover in filter(None, covers):
         _mount(None, cover, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | _MS_NOSUID | _MS_NODEV)
     if os.path.exists("/etc/hosts"):
@@ -372,7 +374,7 @@ def _layers(wanted: list[tuple[str, str]]) -> dict[str, tuple[str, int, int, int
     if not wanted:
         return {}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
-        mounted = [line.split(" ", 5)[4] for line in file]
+        mounted = [_plainly(line.split(" ", 5)[4]) for line in file]
     layers = {}
     for directory, changes in wanted:
         real = os.path.realpath(directory)
@@ -384,7 +386,14 @@ def _layers(wanted: list[tuple[str, str]]) -> dict[str, tuple[str, int, int, int
     return layers
 
 
-def _lay_over(directory: str, lower: int, upper: int, work: int) -> None:
+def _plainly(path: str) -> str:
+    """Give a path of mountinfo as it is: spaces and the like are written as octal numbers, proc(5)."""
+    for written, meant in ((r"\040", " "), (r"\011", "\t"), (r"\012", "\n"), (r"\134", "\\")):
+        path = path.replace(written, meant)
+    return path
+
+
+def _lay_over(directory: str, lower: int, upper: int, work: int) -> bool:
     """Let the program change a directory as it may change a container: for itself, and not for longer than it lives.
 
     Not every file system can be the upper layer, and kernels before 5.11 want root for it; then nothing is changed.
@@ -394,7 +403,23 @@ def _lay_over(directory: str, lower: int, upper: int, work: int) -> None:
     try:
         _mount("overlay", directory, "overlay", _MS_NOSUID | _MS_NODEV, options)
     except OSError:
-        pass
+        return False
+    return True
+
+
+def _do_without(plan: dict[str, Any], laid: Container[str]) -> None:
+    """Make what a program has instead of a layer that could not be made."""
+    told = plan["unlayered"]
+    if told is None or told["layer"] in laid:
+        return
+    for path, text in told["files"]:
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "w", encoding="utf-8", errors="surrogateescape") as file:
+            file.write(text)
+        os.chmod(path, 0o755)  # noqa: S103  (some are programs)
+    for path, target in told["links"]:
+        os.symlink(target, path)
+    plan.update(told["instead"])
 
 
 def _show_own_devices() -> None:

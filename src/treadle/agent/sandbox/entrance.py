@@ -49,6 +49,7 @@ TRIAL: Mapping[str, Any] = {
     "readable": (),
     "mounts": (),
     "layers": (),
+    "unlayered": None,
     "network": True,
     "network_namespace": None,
 }

@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 
 from treadle.agent.sandbox.entrance import TRIAL, Entrance
-from treadle.agent.sandbox.process import EnteredProcess, start
+from treadle.agent.sandbox.process import EnteredProcess, start, unlayered
 from treadle.seams import SandboxCommand
 
 __all__ = ["NamespaceSandbox"]
@@ -59,6 +59,7 @@ class NamespaceSandbox:
                 "readable": [str(path) for path in command.readable],
                 "mounts": [(str(each.source), each.target, each.writable) for each in command.mounts],
                 "layers": [(str(directory), str(changes)) for directory, changes in command.layers],
+                "unlayered": unlayered(command),
                 "network": command.network,
                 # It was up before there was a descriptor to inherit.
                 "network_namespace": None if held is None else f"/proc/{os.getpid()}/fd/{held}",

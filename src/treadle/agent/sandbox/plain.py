@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from treadle.agent.sandbox.entrance import Entrance
-from treadle.agent.sandbox.process import EnteredProcess, start
+from treadle.agent.sandbox.process import EnteredProcess, start, unlayered
 from treadle.errors import LaunchError
 from treadle.seams import SandboxCommand
 
@@ -35,14 +35,16 @@ class PlainSandbox:
         if problem := self.probe():
             raise LaunchError(problem)
         entrance, self._entrance = self._entrance, None
+        its = command.unlayered or command  # there are no layers
         return start(
             {
                 "kind": "plain",
-                "argv": [_relocated(each, command.ml) for each in command.argv],
+                "argv": [_relocated(each, command.ml) for each in its.argv],
                 "environment": {
-                    **{name: _relocated(value, command.ml) for name, value in command.environment.items()},
+                    **{name: _relocated(value, command.ml) for name, value in its.environment.items()},
                     "SAGEMAKER_BASE_DIR": str(command.ml),
                 },
+                "unlayered": unlayered(command, instead=False),
                 "directory": _relocated(command.directory, command.ml),
             },
             cgroups=command.cgroups,

@@ -1,8 +1,9 @@
 """A training program behind an `enter` process, as the agent holds it; both sandboxes give this.
 
 The plan that `enter` reads is a marshalled dictionary: `kind`, `parent` (who must be alive), `argv`, `environment`,
-`directory`; for a namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts` (source, target,
-writable), `network`, `network_namespace` (a file, or None).
+`directory`, `unlayered` (None, or where `layer` is not made: `files` and `links` to make, and what the plan has
+`instead`); for a namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts` (source, target,
+writable), `layers` (directory, changes), `network`, `network_namespace` (a file, or None).
 """
 
 from __future__ import annotations
@@ -19,9 +20,9 @@ from treadle.agent.sandbox import enter
 from treadle.agent.sandbox.entrance import Entrance
 from treadle.errors import LaunchError
 from treadle.launchers.marking import MARKER
-from treadle.seams import Json
+from treadle.seams import Json, SandboxCommand
 
-__all__ = ["EnteredProcess", "start"]
+__all__ = ["EnteredProcess", "start", "unlayered"]
 
 
 class EnteredProcess:
@@ -75,6 +76,18 @@ def start(
     if refusal := entrance.start(plan, cgroups):
         raise LaunchError(refusal)
     return EnteredProcess(entrance.popen, entrance.output)
+
+
+def unlayered(command: SandboxCommand, *, instead: bool = True) -> dict[str, Json] | None:
+    """Give the member of a plan; without `instead` for one that has that already."""
+    if (its := command.unlayered) is None:
+        return None
+    return {
+        "layer": str(its.layer) if its.layer else None,
+        "instead": {"argv": its.argv, "environment": dict(its.environment)} if instead else {},
+        "files": list(its.files.items()),
+        "links": list(its.links.items()),
+    }
 
 
 async def _ended(pid: int) -> None:

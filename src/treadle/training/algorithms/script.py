@@ -7,8 +7,8 @@ there here, where channels are seen. The program gets its hyperparameters as arg
 `files.py`, `mapping.py`, `params.py`, `errors.py`). What fails is told in the failure file in the toolkit's words, and
 the exit code then is 1 whatever the program's was.
 
-Two things differ. What `requirements.txt` names is installed for this job alone, not into the interpreter that others
-use, too. And SIGTERM, which reaches every process of the job here, does not end this one before the program has ended.
+One thing differs: SIGTERM, which reaches every process of the job here, does not end this one before the program has
+ended. What `requirements.txt` names is for the job alone, because its Python is (see `agent.packages`).
 """
 
 from __future__ import annotations
@@ -281,11 +281,10 @@ def _train(job: Job, interpreter: Sequence[str]) -> None:
         **variables(job),
     }
     launcher = distribution.launcher(job.framework, facts)
-    path = [str(job.code)]
     if (job.code / "requirements.txt").is_file():
-        path.append(str(_requirements(job, interpreter, environment)))
+        _install_requirements(job, interpreter, environment)
     inherited = [os.environ["PYTHONPATH"]] if os.environ.get("PYTHONPATH") else []
-    environment["PYTHONPATH"] = os.pathsep.join([*path, *inherited])
+    environment["PYTHONPATH"] = os.pathsep.join([str(job.code), *inherited])
     command = _command(job, interpreter, launcher)
     log(f"Invoking user script\n\n{' '.join(command)}\n")
     code, said = _run(command, job.code, environment)
@@ -326,15 +325,13 @@ def _command(job: Job, interpreter: Sequence[str], launcher: Sequence[str]) -> l
     return ["/bin/sh", "-c", f"./{program} {' '.join(own)}"]
 
 
-def _requirements(job: Job, interpreter: Sequence[str], environment: Mapping[str, str]) -> Path:
-    """Install what requirements.txt names, for this job alone. Raises `AlgorithmError`."""
-    target = job.base / "code.requirements"
-    command = [*interpreter, "-m", "pip", "install", "--target", str(target), "-r", "requirements.txt"]
+def _install_requirements(job: Job, interpreter: Sequence[str], environment: Mapping[str, str]) -> None:
+    """Install what requirements.txt names. Raises `AlgorithmError`."""
+    command = [*interpreter, "-m", "pip", "install", "-r", "requirements.txt"]
     log(f"Installing dependencies from requirements.txt:\n{' '.join(command)}")
     code, said = _run(command, job.code, environment)
     if code:
         raise _failed("InstallRequirementsError", code, said)
-    return target
 
 
 def _failed(what: str, code: int, said: str, command: str = "") -> AlgorithmError:
