@@ -18,12 +18,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeGuard
 
+from treadle.arazzo.input_schemas import kind_of
 from treadle.errors import DescriptionError
 from treadle.mock.patterns import matching
 from treadle.seams import MISSING, Json, Missing
 from treadle.sources.walk import Node
 
-__all__ = ["EACH", "Path", "Sampler", "kind_of", "plausible"]
+__all__ = ["EACH", "Each", "Path", "Sampler", "is_number", "plausible"]
 
 
 class Each:
@@ -395,14 +396,6 @@ def _kinds(shape: _Shape) -> list[str]:
     return list(dict.fromkeys(kind_of(each) for each in values))
 
 
-def kind_of(value: Json) -> str:
-    """Give the JSON type of a value; whole numbers are integers."""
-    if isinstance(value, bool):
-        return "boolean"
-    kinds = {str: "string", int: "integer", float: "number", list: "array", dict: "object"}
-    return kinds.get(type(value), "null")
-
-
 def _offered(shape: _Shape, kinds: Sequence[str]) -> Json | Missing:
     """Give what the schema itself offers, if it is of the type that the schema wants; examples often are not."""
     constant = shape.first("const")
@@ -491,7 +484,7 @@ def _text(shape: _Shape, name: str) -> str:
 
 def _number(kind: str, shape: _Shape) -> int | float:
     low, high, over, under = (
-        found if _is_number(found := shape.first(word)) or isinstance(found, bool) else None
+        found if is_number(found := shape.first(word)) or isinstance(found, bool) else None
         for word in ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
     )
     # OpenAPI 3.0: the exclusive words are flags.
@@ -507,12 +500,13 @@ def _number(kind: str, shape: _Shape) -> int | float:
     if under is not None and value >= under:
         value = math.ceil(under) - 1 if kind == "integer" or over is None else (over + under) / 2
     step = shape.first("multipleOf")
-    if _is_number(step) and step > 0:
+    if is_number(step) and step > 0:
         value = math.ceil(value / step) * step
     return int(value) if kind == "integer" and math.isfinite(value) else value
 
 
-def _is_number(value: Json | Missing) -> TypeGuard[float]:
+def is_number(value: Json | Missing) -> TypeGuard[float]:
+    """Tell whether a value is a number; a truth value is none."""
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 

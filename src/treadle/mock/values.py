@@ -8,6 +8,7 @@ from typing import Final
 
 from treadle.arazzo.criteria import outline as asks
 from treadle.arazzo.criteria.outline import Outline
+from treadle.mock.samples import is_number
 from treadle.seams import MISSING, Json, Missing
 
 __all__ = ["is_bad", "others"]
@@ -54,7 +55,7 @@ def others(
         if value is MISSING or value is None:
             yield MISSING
             yield None
-        elif isinstance(value, str) and _is_number(current) and re.fullmatch(r"-?\d+(\.\d+)?", value):
+        elif isinstance(value, str) and is_number(current) and re.fullmatch(r"-?\d+(\.\d+)?", value):
             yield float(value) if "." in value else int(value)
             yield value
         else:
@@ -71,15 +72,11 @@ def others(
         yield from sorted((each for each in alike if each != value), key=_rank)
         yield from _different(value)
         return
-    if _is_number(value):
+    if is_number(value):
         offset = {"<": -1, "<=": 0, ">": 1, ">=": 0}[operator]
-        yield value + offset  # type: ignore[operator]
+        yield value + offset
     elif isinstance(value, str):
         yield {"<": "", "<=": value, ">": value + "a", ">=": value}[operator]
-
-
-def _is_number(value: Json | Missing) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
 def _different(value: Json) -> Iterator[Json]:

@@ -12,8 +12,9 @@ from functools import partial
 from pathlib import Path
 from typing import Self
 
-from treadle.errors import BucketNotEmpty, BucketNotFound, ObjectError, ObjectNotFound
+from treadle.errors import BucketNotEmpty, BucketNotFound, ObjectError
 from treadle.objects.browsing import grouped
+from treadle.objects.faults import no_object
 from treadle.objects.uri import check_bucket, check_key
 from treadle.seams import CommonPrefix, Deletion, ObjectCheck, ObjectInfo, ObjectProperties, ObjectReader
 
@@ -130,7 +131,7 @@ class MemoryObjects:
         with self._lock:
             objects = self._bucket(bucket)
             if source not in objects:
-                raise _no_object(bucket, source)
+                raise no_object(bucket, source)
             stored = objects.pop(source)
             objects[target] = _Stored(replace(stored.info, key=target), stored.content)
 
@@ -182,7 +183,7 @@ class MemoryObjects:
         with self._lock:
             stored = self._bucket(bucket).get(key)
         if stored is None:
-            raise _no_object(bucket, key)
+            raise no_object(bucket, key)
         return stored
 
     def _bucket(self, bucket: str) -> dict[str, _Stored]:
@@ -227,7 +228,3 @@ class _Stage:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-
-def _no_object(bucket: str, key: str) -> ObjectNotFound:
-    return ObjectNotFound(f"There is no object s3://{bucket}/{key}.")
