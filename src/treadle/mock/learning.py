@@ -69,7 +69,7 @@ def fit(position: Position, request: Request) -> Fit:
         expected = position.step.bound.request(position.call(inputs))
     except CallError:
         return Fit(position, 0, 1)
-    found = _Comparison(marks)
+    found = _Comparison()
     found.requests(expected, request, position)
     if not found.learned:
         return Fit(position, found.conflicts, found.extras)
@@ -103,7 +103,6 @@ def _like(before: Json, value: Json) -> Json:
 
 @dataclass(slots=True)
 class _Comparison:
-    marks: _Marks
     learned: dict[int, Json | Missing] = field(default_factory=dict)
     conflicts: int = 0
     extras: int = 0
