@@ -620,6 +620,15 @@ def test_signatures_are_refused_in_the_words_of_s3(s3: World) -> None:
     assert (nobody.status, nobody.code) == (403, "AccessDenied")
     old = s3.exchange(b"GET /data/a HTTP/1.1\r\nHost: h\r\nAuthorization: AWS AKIAEXAMPLE:x\r\n\r\n")
     assert (old.status, old.code) == (400, "InvalidRequest")
+    # As older versions of curl sign it.
+    without = s3.exchange(
+        b"GET /data/a HTTP/1.1\r\nHost: h\r\nX-Amz-Date: 20261126T000000Z\r\nAuthorization: AWS4-HMAC-SHA256 Credential="
+        b"AKIAEXAMPLE/20261126/us-east-1/s3/aws4_request, SignedHeaders=host;x-amz-date, Signature="
+        + b"0" * 64
+        + b"\r\n\r\n"
+    )
+    missing = "Missing required header for this request: x-amz-content-sha256"
+    assert (without.status, without.code, without.told("Message")) == (400, "InvalidRequest", missing)
     assert (
         s3.ask("PUT", "/data/x", b"", headers={"X-Amz-Expected-Bucket-Owner": "1"}).code
         == "InvalidBucketOwnerAWSAccountID"

@@ -54,12 +54,7 @@ class Gate:
         """Tell who sent a request. Raises `S3Error`."""
         identity = self._verified(request) if self.authenticate else self._believed(request)
         payload = request.header("x-amz-content-sha256")
-        if payload is None:
-            if self.authenticate and not identity.presigned:
-                message = "Missing required header for this request: x-amz-content-sha256"
-                raise refusal("InvalidRequest", message)
-            payload = UNSIGNED_PAYLOAD
-        return self._admitted(identity, payload)
+        return self._admitted(identity, UNSIGNED_PAYLOAD if payload is None else payload)
 
     def _admitted(self, identity: Identity, payload: str) -> Admitted:
         key = self._identified(identity)
@@ -102,6 +97,9 @@ class Gate:
         if request.named.get("authorization", "").startswith("AWS "):
             message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
             raise refusal("InvalidRequest", message)
+        # Before the signature: clients that leave it out (curl) sign the hash of the body.
+        if "authorization" in request.named and "x-amz-content-sha256" not in request.named:
+            raise refusal("InvalidRequest", "Missing required header for this request: x-amz-content-sha256")
         try:
             old = "AWSAccessKeyId" in request.query and "authorization" not in request.named
             identity = self._old(request) if old else self._current(request)
