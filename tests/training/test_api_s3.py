@@ -85,6 +85,7 @@ def test_a_missing_bucket_is_not_found(client: Any) -> None:
         client.list_objects,
         client.get_bucket_location,
         client.get_bucket_versioning,
+        client.list_object_versions,
         client.list_multipart_uploads,
     ):
         with pytest.raises(ClientError) as caught:
@@ -650,7 +651,6 @@ def test_what_is_not_here_says_so_by_name(s3: World, client: Any) -> None:
         "GetBucketAcl": (client.get_bucket_acl, {}),
         "PutObjectTagging": (client.put_object_tagging, {"Key": "a", "Tagging": {"TagSet": []}}),
         "PutBucketVersioning": (client.put_bucket_versioning, {"VersioningConfiguration": {"Status": "Enabled"}}),
-        "ListObjectVersions": (client.list_object_versions, {}),
         "GetObjectAttributes": (client.get_object_attributes, {"Key": "a", "ObjectAttributes": ["ETag"]}),
         "DeleteBucketPolicy": (client.delete_bucket_policy, {}),
     }
@@ -682,20 +682,49 @@ def test_what_is_not_here_says_so_by_name(s3: World, client: Any) -> None:
     client.delete_object(Bucket="data", Key="a", VersionId="null")
 
 
-def test_nothing_has_tags_or_versions(client: Any) -> None:
+def test_nothing_has_tags_or_versions(s3: World, client: Any) -> None:
     """Who copies asks for tags first (the AWS CLI does), and may say what to do with them."""
-    client.put_object(Bucket="data", Key="a", Body=b"x", Tagging="")
-    assert client.get_object_tagging(Bucket="data", Key="a")["TagSet"] == []
+    s3.objects.create_bucket("untagged")
+    client.put_object(Bucket="untagged", Key="a", Body=b"x", Tagging="")
+    assert client.get_object_tagging(Bucket="untagged", Key="a")["TagSet"] == []
     for directive in ("COPY", "REPLACE"):
-        client.copy_object(Bucket="data", Key=directive, CopySource="data/a", TaggingDirective=directive)
-        assert client.get_object_tagging(Bucket="data", Key=directive)["TagSet"] == []
+        client.copy_object(Bucket="untagged", Key=directive, CopySource="untagged/a", TaggingDirective=directive)
+        assert client.get_object_tagging(Bucket="untagged", Key=directive)["TagSet"] == []
     with pytest.raises(ClientError) as caught:
-        client.get_object_tagging(Bucket="data", Key="b")
+        client.get_object_tagging(Bucket="untagged", Key="b")
     assert refused(caught) == ("NoSuchKey", 404)
     with pytest.raises(ClientError) as caught:
-        client.copy_object(Bucket="data", Key="b", CopySource="data/a", TaggingDirective="REPLACE", Tagging="k=v")
+        client.copy_object(
+            Bucket="untagged", Key="b", CopySource="untagged/a", TaggingDirective="REPLACE", Tagging="k=v"
+        )
     assert refused(caught) == ("NotImplemented", 501)
-    assert "Status" not in client.get_bucket_versioning(Bucket="data")
+    assert "Status" not in client.get_bucket_versioning(Bucket="untagged")
+
+
+def test_a_bucket_is_emptied_by_its_versions(s3: World, client: Any) -> None:
+    """Every object has one version; `bucket.object_versions.delete()` removes them all."""
+    s3.objects.create_bucket("emptied")
+    keys = ["a/1", "a/2", "b+ ü", "c"]
+    for key in keys:
+        s3.objects.write("emptied", key, iter([b"x"]))
+    pages = client.get_paginator("list_object_versions").paginate
+    shown = [each for page in pages(Bucket="emptied", PaginationConfig={"PageSize": 3}) for each in page["Versions"]]
+    assert [(each["Key"], each["VersionId"], each["IsLatest"], each["Size"]) for each in shown] == [
+        (key, "null", True, 1) for key in keys
+    ]
+    rolled = list(pages(Bucket="emptied", Delimiter="/", PaginationConfig={"PageSize": 1}))
+    assert [each.get("CommonPrefixes") or each["Versions"][0]["Key"] for each in rolled] == [
+        [{"Prefix": "a/"}],
+        "b+ ü",
+        "c",
+    ]
+    with pytest.raises(ClientError) as caught:
+        client.list_object_versions(Bucket="emptied", VersionIdMarker="null")
+    assert refused(caught) == ("InvalidArgument", 400)
+    gone = [{"Key": each["Key"], "VersionId": each["VersionId"]} for each in shown]
+    client.delete_objects(Bucket="emptied", Delete={"Objects": gone})
+    assert "Versions" not in client.list_object_versions(Bucket="emptied")
+    client.delete_bucket(Bucket="emptied")
 
 
 def test_without_authentication(tmp_path: Path) -> None:

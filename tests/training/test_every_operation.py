@@ -154,6 +154,8 @@ def buckets(call: Client, bucket: str) -> None:
     upload["UploadId"] = call("s3", "CreateMultipartUpload", Bucket=bucket, Key="a/3")["UploadId"]
     assert call("s3", "UploadPart", **upload, PartNumber=1, Body=b"part")["ETag"] == part != copied
     call("s3", "CompleteMultipartUpload", **upload, MultipartUpload={"Parts": [{"PartNumber": 1, "ETag": part}]})
+    versions = call("s3", "ListObjectVersions", Bucket=bucket)["Versions"]
+    assert [each["Key"] for each in versions] == ["a/1", "a/2", "a/3"]
     for operation in ("ListObjects", "ListObjectsV2"):
         assert [each["Key"] for each in call("s3", operation, Bucket=bucket)["Contents"]] == ["a/1", "a/2", "a/3"]
     call("s3", "DeleteObject", Bucket=bucket, Key="a/1")

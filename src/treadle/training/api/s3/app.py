@@ -145,6 +145,7 @@ OPERATIONS: Final[Mapping[str, _Operation]] = {
     "DeleteBucket": _Operation(_plain(buckets.delete_bucket), "s3:DeleteBucket"),
     "ListObjects": _Operation(_plain(listing.list_objects), "s3:ListBucket"),
     "ListObjectsV2": _Operation(_plain(listing.list_objects_v2), "s3:ListBucket"),
+    "ListObjectVersions": _Operation(_plain(listing.list_object_versions), "s3:ListBucket"),
     "GetObject": _Operation(_plain(reading.get_object), "s3:GetObject"),
     "HeadObject": _Operation(_plain(reading.head_object), "s3:GetObject"),
     "GetObjectTagging": _Operation(_plain(reading.get_object_tagging), "s3:GetObject"),

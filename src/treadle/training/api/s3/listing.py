@@ -1,4 +1,4 @@
-"""Listings of objects, both versions, page by page.
+"""Listings of objects, in both forms, and of their versions, page by page.
 
 A page ends after so many entries, an entry being an object or a common prefix. Where the next one begins is told by the
 last entry; version 2 wraps it in a token that means nothing to anybody else. After a common prefix all keys that start
@@ -22,7 +22,15 @@ from treadle.training.api.s3.headers import iso_date, quoted, url_encoded
 from treadle.training.api.s3.request import S3Request
 from treadle.training.api.s3.store import Store
 
-__all__ = ["list_objects", "list_objects_v2", "naming", "token_of", "token_read", "whole_number"]
+__all__ = [
+    "list_object_versions",
+    "list_objects",
+    "list_objects_v2",
+    "naming",
+    "token_of",
+    "token_read",
+    "whole_number",
+]
 
 Entry: TypeAlias = ObjectInfo | CommonPrefix
 
@@ -100,22 +108,48 @@ def list_objects_v2(store: Store, request: S3Request) -> Answer:
 
 
 def list_objects(store: Store, request: S3Request) -> Answer:
-    """ListObjects, the first version. A marker that is a common prefix of this listing stands for all of it."""
+    """ListObjects, the first form."""
     query = request.query
-    marker = query.get("marker", "")
-    delimiter, prefix = query.get("delimiter", ""), query.get("prefix", "")
-    skip = bool(delimiter) and marker.endswith(delimiter) and len(marker) > len(prefix) and marker.startswith(prefix)
     limit = min(whole_number(query, "max-keys", _LARGEST_PAGE), _LARGEST_PAGE)
     name = naming(query)
-    page = _page(store.objects, request, marker, skip=skip, limit=limit)
+    marker = query.get("marker", "")
+    page = _marked(store.objects, request, marker, limit)
     content = [
         *_head(request, name, limit, truncated=page.truncated),
         xml.element("Marker", name(marker)),
         # Without a delimiter the last key of the page is the marker, and S3 does not repeat it.
-        *([xml.element("NextMarker", name(_last(page)[0]))] if page.truncated and delimiter else []),
+        *([xml.element("NextMarker", name(_last(page)[0]))] if page.truncated and query.get("delimiter") else []),
         *_contents(page, name, store.owner()),
     ]
     return of_xml("ListBucketResult", content)
+
+
+def list_object_versions(store: Store, request: S3Request) -> Answer:
+    """ListObjectVersions: every object has one version, which is called null. Who empties a bucket asks for them."""
+    query = request.query
+    limit = min(whole_number(query, "max-keys", _LARGEST_PAGE), _LARGEST_PAGE)
+    name = naming(query)
+    marker, version = query.get("key-marker", ""), query.get("version-id-marker", "")
+    if version and not marker:
+        raise _wrong("version-id-marker", version, "A version-id marker cannot be specified without a key marker.")
+    page = _marked(store.objects, request, marker, limit)
+    following = _last(page)[0] if page.truncated else ""
+    content = [
+        *_head(request, name, limit, truncated=page.truncated),
+        xml.element("KeyMarker", name(marker)),
+        xml.element("VersionIdMarker", version),
+        *([xml.element("NextKeyMarker", name(following))] if following else []),
+        *([xml.element("NextVersionIdMarker", "null")] if following else []),
+        *_contents(page, name, store.owner(), "Version"),
+    ]
+    return of_xml("ListVersionsResult", content)
+
+
+def _marked(objects: Objects, request: S3Request, marker: str, limit: int) -> _Page:
+    """Give the page after a marker; one that is a common prefix of this listing stands for all of it."""
+    delimiter, prefix = request.query.get("delimiter", ""), request.query.get("prefix", "")
+    skip = bool(delimiter) and marker.endswith(delimiter) and len(marker) > len(prefix) and marker.startswith(prefix)
+    return _page(objects, request, marker, skip=skip, limit=limit)
 
 
 def _head(request: S3Request, name: Callable[[str], str], limit: int, *, truncated: bool) -> list[str]:
@@ -130,13 +164,15 @@ def _head(request: S3Request, name: Callable[[str], str], limit: int, *, truncat
     ]
 
 
-def _contents(page: _Page, name: Callable[[str], str], owner: str) -> Iterator[str]:
+def _contents(page: _Page, name: Callable[[str], str], owner: str, kind: str = "Contents") -> Iterator[str]:
+    version = [xml.element("VersionId", "null"), xml.element("IsLatest", "true")] if kind == "Version" else []
     for info in page.objects:
         storage = dict(info.properties.headers).get("x-amz-storage-class", "STANDARD")
         yield xml.element(
-            "Contents",
+            kind,
             [
                 xml.element("Key", name(info.key)),
+                *version,
                 xml.element("LastModified", iso_date(info.modified_at)),
                 xml.element("ETag", quoted(info.etag)),
                 *[xml.element("ChecksumAlgorithm", each) for each, _ in info.properties.checksums],

@@ -20,6 +20,7 @@ ROUTES: Final[Mapping[tuple[Level, str, str], str]] = {
     ("bucket", "GET", "location"): "GetBucketLocation",
     ("bucket", "GET", "uploads"): "ListMultipartUploads",
     ("bucket", "GET", "versioning"): "GetBucketVersioning",
+    ("bucket", "GET", "versions"): "ListObjectVersions",
     ("bucket", "PUT", ""): "CreateBucket",
     ("bucket", "HEAD", ""): "HeadBucket",
     ("bucket", "DELETE", ""): "DeleteBucket",
