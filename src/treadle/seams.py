@@ -896,6 +896,13 @@ class Launcher(Protocol):
         """Tell whether that very agent still runs; a process that only has its number again is not it."""
         ...
 
+    async def launch_again(self, handle: str) -> str:
+        """End what is left of a host, and start another agent in its directory, which goes on as well as it can.
+
+        Gives the handle that takes the place of the other one. Raises `LaunchError`, also where it is not possible.
+        """
+        ...
+
     async def kill(self, handle: str) -> None:
         """End the agent and all that it started, at once; no error when it is gone."""
         ...
@@ -942,8 +949,9 @@ class SandboxCommand:
     that the program may change for itself, each with an empty one that takes the changes; where a sandbox cannot do
     that, they are as they are, and `unlayered` says what else is then different. `network_namespace` is a
     descriptor of the one that the program belongs in; without it, the machine's where `network` is, else an empty one.
-    `cgroups` are directories of control groups that the program is put into. For a container, `argv` takes the place of
-    the image's CMD and `directory` that of its WORKDIR, "" for the image's own.
+    `cgroups` are directories of control groups that the program is put into. `rest` is a file for what nobody has
+    read of the output when the agent dies; who gives it reads to the end, and the sandbox waits for that. For a
+    container, `argv` takes the place of the image's CMD and `directory` that of its WORKDIR, "" for the image's own.
     """
 
     argv: tuple[str, ...]
@@ -960,6 +968,7 @@ class SandboxCommand:
     unlayered: Unlayered | None = None
     network_namespace: int | None = None
     cgroups: tuple[Path, ...] = ()
+    rest: Path | None = None
 
 
 class SandboxProcess(Protocol):
@@ -1073,9 +1082,10 @@ class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
     spec: HostSpec
 
 
-HostEventKind = Literal["downloading", "image", "ready", "training", "uploading", "ended"]
+HostEventKind = Literal["downloading", "image", "ready", "training", "stopping", "uploading", "ended"]
 """`image` is said while the image is fetched, with how far that is as its `note`. `ready` is said by a host of several:
-it begins to train when it is told to `start`, with all the others."""
+it begins to train when it is told to `start`, with all the others. `stopping` is said before the program gets SIGTERM.
+From `stopping` and `uploading` on it is known how the host will end, and they say it as `ended` does."""
 
 
 class StagedOutput(msgspec.Struct, frozen=True, kw_only=True):
@@ -1091,8 +1101,9 @@ class StagedOutput(msgspec.Struct, frozen=True, kw_only=True):
 class HostEvent(msgspec.Struct, frozen=True, kw_only=True):
     """What happened on a host. `seq` counts from 1 within an attempt's host; a repeat changes nothing.
 
-    `ended` is the last one. Its `outcome`: "completed" (exit code 0), "failed" (`failure_reason` in AWS's form),
-    "stopped" (a Stop command), "max-runtime", "interrupted" (an Interrupt command; nothing but checkpoints is kept).
+    `ended` is the last one, and has the outputs. Its `outcome`: "completed" (exit code 0), "failed" (`failure_reason`
+    in AWS's form), "stopped" (a Stop command), "max-runtime", "interrupted" (an Interrupt command; nothing but
+    checkpoints is kept).
     `trained_for` is the seconds spent in Training.
     """
 

@@ -18,6 +18,7 @@ from treadle.agent.main import open_objects
 from treadle.agent.sandbox import network
 from treadle.agent.sandbox.choice import choose
 from treadle.agent.work import Tools
+from treadle.errors import LaunchError
 from treadle.home import Home
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.seams import Capacity, HostLaunch, Launcher, Room
@@ -58,6 +59,9 @@ class TaskLauncher:
         agent = Host(host, Tools(open_objects, choose, measure_every=0.05, private=self._private))
         self.agents[handle] = asyncio.create_task(agent.run())
         return handle
+
+    async def launch_again(self, handle: str) -> str:
+        raise LaunchError(f"The agent {handle} was a task, which leaves nothing for another one.")
 
     async def alive(self, handle: str) -> bool:
         return handle in self.agents and not self.agents[handle].done()

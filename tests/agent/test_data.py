@@ -526,7 +526,11 @@ async def test_interruption(make_plane: MakePlane, run_agent: RunAgent, sandbox:
     await plane.command("interrupt")
     await agent
     ended = plane.events[-1]
-    assert (plane.kinds, ended.outcome, ended.outputs) == (["downloading", "training", "ended"], "interrupted", [])
+    assert (plane.kinds, ended.outcome, ended.outputs) == (
+        ["downloading", "training", "stopping", "ended"],
+        "interrupted",
+        [],
+    )
     assert checkpoints(plane) == {"c": b"saved\n"}
 
 

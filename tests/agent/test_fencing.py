@@ -13,6 +13,7 @@ import pytest
 
 from tests.agent.cluster import Cluster
 from tests.agent.plane import gone
+from treadle.errors import LaunchError
 from treadle.launchers import processes
 from treadle.launchers.local import LocalLauncher
 
@@ -43,6 +44,11 @@ class CutOff(LocalLauncher):
     async def kill(self, handle: str) -> None:
         if handle not in self.lost:
             await super().kill(handle)
+
+    async def launch_again(self, handle: str) -> str:
+        if handle in self.lost:
+            raise LaunchError("The machine cannot be reached.")
+        return await super().launch_again(handle)
 
 
 def agent_of(handle: str) -> int:

@@ -255,7 +255,7 @@ async def test_second_agent(make_plane: MakePlane, run_agent: RunAgent, tmp_path
     plane.agent = "the first one"
     await run_agent(plane)
     assert plane.kinds == []
-    assert not (tmp_path / "host").exists()
+    assert [each.name for each in (tmp_path / "host").iterdir()] == ["agent.json"]
 
 
 # The control plane is away

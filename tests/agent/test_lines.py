@@ -13,7 +13,7 @@ from treadle.agent.lines import LineSplitter
 
 def split(pieces: list[bytes], limit: int = 8) -> list[str]:
     splitter = LineSplitter(limit)
-    return [line for piece in pieces for line in splitter.feed(piece)] + splitter.finish()
+    return [line for line, _ in [*(each for piece in pieces for each in splitter.feed(piece)), *splitter.finish()]]
 
 
 @pytest.mark.parametrize(
@@ -48,3 +48,15 @@ def test_any_cut_gives_the_same(text: str, cuts: list[int]) -> None:
     assert split(pieces) == split([data])
     assert "".join(split(pieces)) == text.replace("\n", "")
     assert all(len(line.encode()) <= 8 for line in split(pieces))
+
+
+@given(st.binary(max_size=60), st.integers(0, 60), st.data())
+def test_who_goes_on_from_a_position_gives_the_rest(data: bytes, cut: int, choice: st.DataObject) -> None:
+    """Each line comes with the number of the byte after it; split from there, the other lines are the same."""
+    splitter = LineSplitter(8, position=100)
+    whole = [*splitter.feed(data[:cut]), *splitter.feed(data[cut:]), *splitter.finish()]
+    taken = choice.draw(st.integers(0, len(whole)))
+    position = whole[taken - 1][1] if taken else 100
+    another = LineSplitter(8, position=position)
+    assert [*another.feed(data[position - 100 :]), *another.finish()] == whole[taken:]
+    assert not whole or whole[-1][1] == 100 + len(data)

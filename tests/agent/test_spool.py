@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -96,7 +97,68 @@ def test_on_disk(tmp_path: Path) -> None:
     spool.acknowledge(0, 3)
     assert [each.name for each in tmp_path.glob("log-*.jsonl")] == ["log-000000000002.jsonl"]
     spool.acknowledge(0, 4)
-    assert not list(tmp_path.glob("log-*.jsonl"))
+    assert spool.batch() is None
+    spool.close()
+
+
+def taken_over(spool: Spool, directory: Path) -> Spool:
+    """Give what the next agent has when the one that had the spool is killed."""
+    spool.close()
+    return Spool(directory, segment_size=40)
+
+
+def test_the_next_agent_goes_on(tmp_path: Path) -> None:
+    """It tells again what it cannot know to be told, under the same numbers; what follows has the next ones."""
+    spool = Spool(tmp_path, segment_size=40)
+    spool.add_event(event(spool))
+    for number in range(6):
+        spool.add_lines([(number, f"line {number}")], [10 * number])
+    spool.acknowledge(1, 3)
+    spool = taken_over(spool, tmp_path)
+    assert (spool.next_seq, spool.position) == (2, 50)
+    spool.add_lines([(6, "of its own")])
+    batch = spool.batch()
+    assert batch is not None
+    assert batch.first <= 3
+    told: dict[int, str] = {}
+    while (batch := spool.batch()) is not None:
+        told |= {batch.first + at: text for at, (_, text) in enumerate(batch.lines)}
+        spool.acknowledge(1, batch.first + len(batch.lines))
+    assert list(told.items())[-4:] == [(3, "line 3"), (4, "line 4"), (5, "line 5"), (6, "of its own")]
+    assert (spool.pending, taken_over(spool, tmp_path).position) == (False, 50)
+
+
+def test_the_next_agent_counts_what_was_lost(tmp_path: Path) -> None:
+    """Lines that the control plane has lost do not count between it and the next agent, either."""
+    spool = Spool(tmp_path)
+    spool.add_lines([(1, "a"), (2, "b")])
+    spool.acknowledge(0, 2)
+    spool.go_on_from(0, 3)
+    spool = taken_over(spool, tmp_path)
+    batch = spool.batch()
+    assert batch is not None
+    assert (batch.first, len(batch.lines)) == (-2, 3)
+    spool.acknowledge(0, 0)
+    batch = spool.batch()
+    assert batch is not None
+    assert (batch.first, batch.lines[0][1][:12]) == (0, "… 2 lines th")
+    spool.close()
+
+
+@pytest.mark.parametrize("torn", [b"[3,", b'[3,"c",', b"\0\0\0\0\0\n", b'[3,1]\n[4,"d",0]\n'])
+def test_what_a_crash_has_torn(tmp_path: Path, torn: bytes) -> None:
+    """Half a line is as if it had not been written, in the log and among the events."""
+    spool = Spool(tmp_path)
+    spool.add_event(event(spool))
+    spool.add_lines([(1, "a"), (2, "b")], [2, 4])
+    for each in ("events.jsonl", "log-000000000000.jsonl"):
+        with (tmp_path / each).open("ab") as file:
+            file.write(torn)
+    spool = taken_over(spool, tmp_path)
+    spool.add_lines([(3, "c")])
+    told = texts(spool)
+    spool.acknowledge(0, 2)
+    assert (told + texts(spool), len(spool.events()), spool.position) == (["a", "b", "c"], 1, 4)
     spool.close()
 
 

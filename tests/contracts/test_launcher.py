@@ -32,6 +32,7 @@ async def launcher(request: pytest.FixtureRequest) -> AsyncIterator[Launcher]:
         yield LocalLauncher()
     elif request.param == "scripted":
         scripted = ScriptedLauncher(_for_ever, handler=_nobody)
+        scripted.again = _for_ever
         yield scripted
         await scripted.close()
     else:
@@ -73,6 +74,16 @@ async def test_life_and_death(launcher: Launcher, tmp_path: Path) -> None:
     await launcher.kill(handle)
 
 
+async def test_an_agent_takes_the_place_of_another(launcher: Launcher, tmp_path: Path) -> None:
+    """Of one that lives, too, which ends; the handle that is given is that of the new one."""
+    (handle,) = await launched(launcher, tmp_path, "algo-1")
+    again = await launcher.launch_again(handle)
+    assert await launcher.alive(again)
+    assert again == handle or not await launcher.alive(handle)
+    await launcher.kill(again)
+    assert not await launcher.alive(again)
+
+
 async def test_hosts_are_their_own(launcher: Launcher, tmp_path: Path) -> None:
     """Killing one host leaves the others alone."""
     one, two = await launched(launcher, tmp_path, "algo-1", "algo-2")
@@ -88,8 +99,9 @@ async def test_a_host_of_another_launcher(launcher: Launcher, foreign: str) -> N
     if isinstance(launcher, ScriptedLauncher):
         pytest.skip("a scripted host lives in its launcher, which a service is never started without")
     assert await launcher.alive(foreign)
-    with pytest.raises(LaunchError, match="The host was not launched on this"):
-        await launcher.kill(foreign)
+    for what in (launcher.kill, launcher.launch_again):
+        with pytest.raises(LaunchError, match="The host was not launched on this"):
+            await what(foreign)
 
 
 async def test_capacity(launcher: Launcher) -> None:

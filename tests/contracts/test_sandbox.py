@@ -369,9 +369,10 @@ def test_choice(problems: dict[str, str]) -> None:
 _UNPRIVILEGED = """
 import json, marshal, os, subprocess, sys
 status, end = os.pipe()
+output, _ = os.pipe()
 plan = json.loads(sys.argv[2]) | {"parent": os.getpid()}
-argv = [sys.executable, "-I", "-S", sys.argv[1], str(end)]
-with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=(end,)) as process:
+argv = [sys.executable, "-I", "-S", sys.argv[1], str(end), str(output)]
+with subprocess.Popen(argv, stdin=subprocess.PIPE, pass_fds=(end, output)) as process:
     os.close(end)
     process.communicate(marshal.dumps(plan))
 print(os.read(status, 1000).decode(), process.returncode)
@@ -415,6 +416,7 @@ def test_namespace_without_privileges(namespace: NamespaceSandbox) -> None:
             "unlayered": None,
             "network": False,
             "network_namespace": None,
+            "rest": "",
         }
         done = subprocess.run(
             [python, "-I", "-c", _UNPRIVILEGED, str(directory / "enter.py"), json.dumps(plan)],

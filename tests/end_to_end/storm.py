@@ -5,9 +5,11 @@ and starts the service, and the main one creates, stops, interrupts, deletes and
 and fills the disk. Then it is calm, everything must come to its end, and this must hold:
 
 * what was answered is so, for ever: jobs that were created are there, those that were deleted are gone, no others are;
-* each job has ended as what was done to it allows, with contiguous transitions that have only ever grown;
-* its outputs are whole and its own; without success there is no model;
-* the log of each attempt has every line once and in order, to the last one where the attempt came to its end;
+* each job has ended as what was done to it allows, with contiguous transitions that have only ever grown; one that was
+  told to stop has stopped, whoever was killed then;
+* its outputs are whole and its own; without success there is no model, and what was stopped while it trained has one;
+* the log of each attempt has every line once and in order, to the last one that its program had said, which its agent
+  need not have lived to tell;
 * nothing is left: processes, mounts, control groups, networks, directories, what outputs wait in; the machine is free.
 
 Whatever chance decides comes from the seed; what the kernel decides does not, so a storm cannot be played again.
@@ -53,21 +55,22 @@ _REPOSITORY = Path(__file__).parents[2]
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
-# The line before a checkpoint is said before the checkpoint is there: it can be behind, never ahead.
+# The line before a checkpoint is said before the checkpoint is there: it can be behind, never ahead. So it is with what
+# `said` counts.
 _STEPS = """
 import json
 count = int(json.loads((ML / "input/config/hyperparameters.json").read_text())["count"])
 name = os.environ["TRAINING_JOB_NAME"]
+said = os.open(ML / "said", os.O_WRONLY | os.O_CREAT)
 def steps(begin=0, after=lambda done: None):
     for number in range(begin, count):
         say(f"line {number}")
+        os.pwrite(said, b"%d" % (number + 1), 0)
         after(number + 1)
         time.sleep(0.01)
 """
-PROGRAMS = {
-    "quick": _STEPS + '(MODEL / "m").write_text(f"{name} 0 {count}")\nsteps()\nsay("done")\n',
-    "fails": _STEPS + '(MODEL / "m").write_text(f"{name} 0 {count}")\nsteps()\nsys.exit(3)\n',
-    "waits": _STEPS
+_WAITS = (
+    _STEPS
     + """
 def stop(*_):
     (MODEL / "m").write_text(f"{name} 0 {count}")
@@ -77,7 +80,13 @@ signal.signal(signal.SIGTERM, stop)
 steps()
 while True:
     signal.pause()
-""",
+"""
+)
+PROGRAMS = {
+    "quick": _STEPS + '(MODEL / "m").write_text(f"{name} 0 {count}")\nsteps()\nsay("done")\n',
+    "fails": _STEPS + '(MODEL / "m").write_text(f"{name} 0 {count}")\nsteps()\nsys.exit(3)\n',
+    "waits": _WAITS,
+    "late": _WAITS,
     "spot": _STEPS
     + """
 kept, new = ML / "checkpoints" / "done", ML / "checkpoints" / ".new"
@@ -126,6 +135,8 @@ class Entry:
     agents_killed: int = 0
     programs_killed: int = 0
     disk_was_full: bool = False
+    said: dict[tuple[int, str], int] = field(default_factory=dict)
+    """How many lines an attempt's host had said when its agent was killed."""
     deleted: str = ""
     """`asked`, or `answered`."""
     seen: list[dict[str, Any]] = field(default_factory=list, repr=False)
@@ -141,6 +152,8 @@ class Entry:
         members["ResourceConfig"] = {"InstanceType": "ml.t3.medium", "InstanceCount": count, "VolumeSizeInGB": 1}
         if self.retries:
             members["RetryStrategy"] = {"MaximumRetryAttempts": self.retries}
+        if self.kind == "late":
+            members["StoppingCondition"] = {"MaxRuntimeInSeconds": 1}
         if self.kind == "spot":
             members["EnableManagedSpotTraining"] = True
             members["StoppingCondition"] = {"MaxRuntimeInSeconds": 600, "MaxWaitTimeInSeconds": 3600}
@@ -151,7 +164,7 @@ class Entry:
         """Give the statuses that it may end with."""
         if self.disk_was_full:
             return set(FINAL)
-        found = {"fails": {"Failed"}, "waits": set()}.get(self.kind, {"Completed"})
+        found = {"fails": {"Failed"}, "waits": set(), "late": {"Stopped"}}.get(self.kind, {"Completed"})
         found |= {"Stopped"} if self.stopped else set()
         # What is lost when the job has been told to stop is no failure.
         lost = self.agents_killed > self.retries
@@ -234,6 +247,7 @@ class Storm:
         acts: dict[Callable[[], None], float] = {
             self._create: 12,
             self._stop: 3,
+            self._stop_and_kill: 3,
             self._interrupt: 3,
             self._kill_agent: 3,
             self._kill_program: 1,
@@ -270,7 +284,7 @@ class Storm:
         if len(self._living()) >= 8:
             return
         self._numbers += 1
-        kind = self._chance.choice(["quick", "quick", "fails", "waits", "spot", "spot", *self._pairs])
+        kind = self._chance.choice(["quick", "quick", "fails", "waits", "late", "spot", "spot", *self._pairs])
         entry = Entry(f"{kind}-{self._numbers}", kind, self._chance.randrange(1, 80), self._chance.choice([0, 0, 1, 3]))
         self.entries[entry.name] = entry
         entry.created = self._ask("create", lambda: self.world.create(entry.name, kind, **entry.request))
@@ -283,6 +297,18 @@ class Storm:
         entry.stopped = True
         with _unless_gone(entry):
             self._ask("stop", lambda: self.world.stop(entry.name))
+
+    def _stop_and_kill(self) -> None:
+        """Stop a job, and right after that kill its agent, and perhaps the service as well."""
+        if living := self._living():
+            entry = self._chance.choice(living)
+            self._stop_one(entry)
+            time.sleep(self._chance.choice([0, 0.01, self._chance.uniform(0, 0.5)]))
+            if self._chance.random() < 0.3 and self._service is not None:
+                self._service.signal(signal.SIGKILL)
+            for agent in self.world.processes("treadle.agent\0", f"/jobs/{entry.name}/"):
+                self._kill(agent, "agent")
+                self.done["agent killed while its job stops"] += 1
 
     def _interrupt(self) -> None:
         if living := self._living("spot"):
@@ -304,11 +330,19 @@ class Storm:
         with contextlib.suppress(OSError):
             variables = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
             marker = next((each for each in variables if each.startswith(b"TREADLE_ATTEMPT=")), b"").decode()
-            if entry := self.entries.get(marker.partition("=")[2].partition("/")[0]):
+            name, *place = marker.partition("=")[2].split("/")
+            if entry := self.entries.get(name):
+                if what == "agent":
+                    self._note_what_was_said(entry, *place[:2])
                 entry.agents_killed += what == "agent"
                 entry.programs_killed += what == "program"
                 os.kill(pid, signal.SIGKILL)
                 self.done[f"{what} killed"] += 1
+
+    def _note_what_was_said(self, entry: Entry, attempt: str, host: str) -> None:
+        said = self.world.home.jobs / entry.name / attempt / host / "ml/said"
+        with contextlib.suppress(OSError):  # it has not begun
+            entry.said[int(attempt), host] = int(said.read_text() or 0)
 
     def _delete(self) -> None:
         ended = [each for each in self.entries.values() if each.final and not each.deleted]
@@ -416,6 +450,7 @@ class Storm:
         status = entry.final["TrainingJobStatus"]
         self.done[f"{status}, {entry.kind}"] += 1
         assert status in entry.allowed(), (entry, status, entry.final.get("FailureReason"), entry.seen)
+        self._check_stop(entry, status)
         self._check_model(entry, status)
         self.world.clean(entry.name, logs=False)
         if entry.deleted:
@@ -424,6 +459,18 @@ class Storm:
             assert self.world.describe(entry.name) == entry.final
             if not half_deleted:
                 self._check_log(entry, status)
+
+    def _check_stop(self, entry: Entry, status: str) -> None:
+        """A stop that is seen is kept: only the program itself can fail after it. What it had saved is kept, too."""
+        path = [each["Status"] for each in entry.seen]
+        assert entry.final is not None
+        if "Stopping" not in path or entry.disk_was_full:
+            return
+        reason = entry.final.get("FailureReason", "AlgorithmError")
+        assert status == "Stopped" or (status == "Failed" and reason.startswith("AlgorithmError")), (entry, reason)
+        # A host may have three agents.
+        if status == "Stopped" and path[-3] == "Training" and entry.agents_killed < 3:
+            assert self.world.model(entry.name) is not None, entry
 
     def _check_model(self, entry: Entry, status: str) -> None:
         model = self.world.model(entry.name)
@@ -444,8 +491,8 @@ class Storm:
             assert int(kept) == entry.count, (entry, kept)
 
     def _check_log(self, entry: Entry, status: str) -> None:
-        # What an agent had not told yet goes with it: an earlier attempt may have gone on unheard.
-        unheard = entry.kind == "spot" and entry.agents_killed > 0
+        # A program's keeper saves what its agent has not read; a keeper that is killed as well cannot.
+        unheard = entry.agents_killed > 0 and entry.programs_killed > 0
         hurt = entry.stopped or entry.programs_killed or entry.disk_was_full
         ends = {}
         before: dict[str, int] = {}
@@ -461,7 +508,12 @@ class Storm:
             assert not dropped or entry.disk_was_full, (entry, stream, said)
             assert said.count("done") <= 1, (entry, stream, said)
             assert unheard or begin <= before.get(host, 0) + sum(dropped), (entry, stream, said)
-            before[host] = max(before.get(host, 0), told[-1] + 1 if told else begin)
+            last = told[-1] + 1 if told else begin
+            if not unheard and not entry.disk_was_full:
+                attempt = self._attempt_of(stream)
+                assert last >= entry.said.get((attempt, host), 0), (entry, stream, said)
+                self.done["lines that an agent left"] += (attempt, host) in entry.said
+            before[host] = max(before.get(host, 0), last)
             ends[host] = (said[-1:] == ["done"], unheard or before[host] == entry.count)
         if status == "Completed" and not entry.disk_was_full:
             assert set(ends.values()) == {(True, True)}, (entry, ends)
@@ -469,6 +521,11 @@ class Storm:
             assert ends["algo-1"] == (False, True), (entry, ends)
             assert entry.final is not None
             assert entry.final["FailureReason"].startswith("AlgorithmError: , exit code: 3"), entry.final
+
+    def _attempt_of(self, stream: str) -> int:
+        """Give the attempt that a stream belongs to, which only its file says."""
+        with (self.world.home.logs / f"{stream}.log").open() as file:
+            return int(file.readline().partition("#")[2])
 
     def _lines(self, stream: str) -> Iterator[str]:
         token: str | None = None

@@ -86,22 +86,59 @@ def test_a_program_that_is_killed_fails_with_a_reason_that_says_so(boxed: World,
 # ---------------------------------------------------------------------------------------------------------------------
 
 
-@IN_EACH_PHASE
-def test_a_job_whose_agent_is_killed_fails_as_the_platforms_fault(patient: World, phase: str) -> None:
+@pytest.mark.parametrize("boxed", ["auto", "plain"], indirect=True)
+def test_a_job_whose_agent_is_killed_fails_as_the_platforms_fault(patient: World) -> None:
     """It is settled within seconds; the program dies with its agent; nothing is published."""
     patient.serve()
     create(patient, "lost")
-    with patient.held("lost", phase) as agent:
-        programs = patient.programs("lost")
-        assert bool(programs) == (phase == "Training")
+    with patient.held("lost", "Training") as agent:
+        assert patient.programs("lost")
         os.kill(agent, signal.SIGKILL)
         until(lambda: not patient.programs("lost"), what="the program has died with its agent")
-        job = patient.ended("lost")
+    job = patient.ended("lost")
     assert job["TrainingJobStatus"] == "Failed"
-    assert job["FailureReason"].startswith(LOST)
-    assert steps(job) == [*WHOLE[: WHOLE.index(phase) + 1], "Failed"]
+    assert job["FailureReason"] == f"{LOST}: its agent is gone."
+    assert steps(job) == [*WHOLE[:3], "Failed"]
     assert patient.model("lost") is None
-    patient.clean("lost", logs=phase in {"Training", "Uploading"})
+    assert patient.log("lost") == ["begun"]
+    patient.clean("lost")
+
+
+@pytest.mark.parametrize("phase", ["Starting", "Downloading", "Uploading"])
+@IN_ONE
+def test_an_agent_that_is_killed_while_no_program_runs_is_replaced(patient: World, phase: str) -> None:
+    """Nothing is lost that could not be done again: the job goes on, and does not even use up a retry."""
+    patient.serve()
+    create(patient, "goes-on")
+    with patient.held("goes-on", phase) as agent:
+        assert not patient.programs("goes-on")
+        os.kill(agent, signal.SIGKILL)
+    if phase != "Uploading":
+        gate(patient).open()
+    job = patient.ended("goes-on")
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert steps(job) == WHOLE
+    assert patient.model("goes-on") == MODEL
+    assert patient.log("goes-on") == ["begun", "done"]
+    patient.clean("goes-on")
+
+
+@IN_ONE
+def test_what_a_program_said_while_there_was_no_service_outlives_its_agent(boxed: World) -> None:
+    """All of it is in the log, in order, though the agent is killed before there is a service again."""
+    boxed.image(
+        "talks", "for number in range(3000):\n    say(f'line {number}')\n(ML / 'said').touch()\ntime.sleep(600)\n"
+    )
+    service = boxed.serve()
+    boxed.create("talks", "talks")
+    until(lambda: boxed.log("talks"), what="it talks")
+    service.kill()
+    until((boxed.home.jobs / "talks/1/algo-1/ml/said").exists, what="it has said all that it has to say")
+    os.kill(boxed.agent("talks"), signal.SIGKILL)
+    boxed.serve()
+    assert boxed.ended("talks")["TrainingJobStatus"] == "Failed"
+    assert boxed.log("talks") == [f"line {number}" for number in range(3000)]
+    boxed.clean("talks")
 
 
 @IN_ONE

@@ -143,19 +143,44 @@ def test_a_stop_outlives_the_service(boxed: World) -> None:
 
 
 @IN_ONE
-def test_an_agent_that_is_killed_while_its_job_stops(boxed: World) -> None:
-    """The stop was promised, so the job ends Stopped; what it was saving is lost."""
+@pytest.mark.parametrize("service_too", [False, True], ids=["agent", "everybody"])
+def test_an_agent_that_is_killed_while_its_job_stops(boxed: World, service_too: bool) -> None:
+    """The stop was promised, so the job ends Stopped, with what there was of a model; as it does after the grace."""
     boxed.image("stubborn", STUBBORN)
-    boxed.serve()
+    service = boxed.serve()
     boxed.create("stubborn", "stubborn")
     until(lambda: "begun" in boxed.log("stubborn"), what="the program has begun")
     boxed.stop("stubborn")
     until(lambda: any("SIGTERM" in line for line in boxed.log("stubborn", own=True)), what="SIGTERM was sent")
-    os.kill(boxed.agent("stubborn"), signal.SIGKILL)
+    agent = boxed.agent("stubborn")
+    if service_too:
+        service.kill()
+    os.kill(agent, signal.SIGKILL)
+    if service_too:
+        boxed.serve()
     job = boxed.ended("stubborn")
     assert steps(job) == ["Starting", "Downloading", "Training", "Stopping", "Stopped"]
     assert "FailureReason" not in job
-    assert boxed.model("stubborn") is None
+    assert boxed.model("stubborn") == {"model.txt": b"half"}
+    boxed.clean("stubborn")
+
+
+@IN_ONE
+def test_everybody_is_killed_when_a_stop_has_just_been_answered(boxed: World) -> None:
+    """The agent never hears of it; the next one does what it would have done."""
+    boxed.image("stubborn", STUBBORN)
+    service = boxed.serve()
+    boxed.create("stubborn", "stubborn", RetryStrategy={"MaximumRetryAttempts": 3})
+    until(lambda: "begun" in boxed.log("stubborn"), what="the program has begun")
+    agent = boxed.agent("stubborn")
+    os.kill(agent, signal.SIGSTOP)
+    boxed.stop("stubborn")
+    service.kill()
+    os.kill(agent, signal.SIGKILL)
+    boxed.serve()
+    job = boxed.ended("stubborn")
+    assert steps(job) == ["Starting", "Downloading", "Training", "Stopping", "Stopped"]
+    assert boxed.model("stubborn") == {"model.txt": b"half"}
     boxed.clean("stubborn")
 
 

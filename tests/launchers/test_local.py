@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -242,3 +243,13 @@ async def test_launch_that_fails(tmp_path: Path) -> None:
     (tmp_path / "host").write_text("a file")
     with pytest.raises(LaunchError, match="host"):
         await LocalLauncher().launch(unreachable(tmp_path))
+
+
+async def test_nothing_is_left_of_a_host(tmp_path: Path) -> None:
+    """Without its directory there is nothing that another agent could go on with."""
+    launcher = LocalLauncher()
+    handle = await launcher.launch(unreachable(tmp_path))
+    await launcher.kill(handle)
+    shutil.rmtree(tmp_path / "host")
+    with pytest.raises(LaunchError, match="No other agent can be started in"):
+        await launcher.launch_again(handle)

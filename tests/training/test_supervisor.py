@@ -278,6 +278,62 @@ async def test_an_agent_that_dies_is_noticed(control: Control) -> None:
     assert path_of(job) == ["Starting", "Downloading", "Failed"]
 
 
+async def test_an_agent_that_dies_is_replaced(control: Control) -> None:
+    """By one that goes on as the same agent, in the same attempt; so the job need not be tried again."""
+
+    async def dies(host: ScriptedHost) -> None:
+        await host.claim()
+        await host.happened("downloading")
+        await host.happened("training")
+        await host.log("one")
+
+    async def goes_on(host: ScriptedHost) -> None:
+        await host.claim()
+        await host.log("two")
+        await host.happened("uploading")
+        await host.ended("completed")
+
+    control.script, control.launcher.again = dies, goes_on
+    async with control.supervised() as supervisor:
+        await supervisor.add(new_job(RetryStrategy={"MaximumRetryAttempts": 1}))
+        job = await control.ended()
+    assert (job.status, job.attempt, job.hosts[0].agents, job.retries_left) == ("Completed", 1, 2, 1)
+    assert texts(control)[1:] == ["one", "two"]
+
+
+async def test_agents_that_die_again_and_again_are_given_up(control: Control) -> None:
+    """Two more are tried, then the host is lost; a stop that was asked for is kept all the same."""
+
+    async def dies(host: ScriptedHost) -> None:
+        await host.claim()
+        await host.happened("training")
+
+    control.script = control.launcher.again = dies
+    async with control.supervised() as supervisor:
+        await supervisor.add(new_job("lost"))
+        await supervisor.add(new_job("stopped"))
+        await supervisor.request_stop("stopped")
+        lost, stopped = await control.ended("lost"), await control.ended("stopped")
+    assert lost.failure_reason == f"{INTERNAL_ERROR} The host algo-1 is lost: its agent is gone."
+    assert (stopped.status, stopped.failure_reason) == ("Stopped", "")
+
+
+async def test_an_agent_whose_job_has_ended_is_not_replaced(control: Control) -> None:
+    """It is gone because it has nothing more to do."""
+    again = 0
+
+    async def too_late(_: ScriptedHost) -> None:
+        nonlocal again
+        again += 1
+
+    control.launcher.again = too_late
+    async with control.supervised() as supervisor:
+        await supervisor.add(new_job())
+        await control.ended()
+        await supervisor.quiet()
+    assert again == 0
+
+
 async def test_an_agent_that_says_nothing_is_given_up(control: Control) -> None:
     """It lives and is silent: it is killed."""
 

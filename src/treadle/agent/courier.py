@@ -56,7 +56,10 @@ class News:
 
 
 class Courier:
-    """Runs until it is cancelled, or raises `OverError` when the attempt is over. `commanded` gets the commands."""
+    """Runs until it is cancelled, or raises `OverError` when the attempt is over. `commanded` gets the commands.
+
+    `beat` is called again and again, as a sign of life.
+    """
 
     def __init__(
         self,
@@ -68,6 +71,7 @@ class Courier:
         commanded: Callable[[Sequence[Command]], None],
         *,
         stream_epoch: int,
+        beat: Callable[[], None],
     ) -> None:
         self._launch = launch
         self._agent = agent
@@ -76,6 +80,7 @@ class Courier:
         self._news = news
         self._commanded = commanded
         self._stream_epoch = stream_epoch
+        self._beat = beat
         self._all_told = asyncio.Event()
 
     async def run(self) -> None:
@@ -104,6 +109,7 @@ class Courier:
                 try:
                     answer = await self._control.report(report)
                 except UnreachableError:
+                    self._spool.sync()  # nobody else has it now
                     await backoff.wait()
                     continue
                 self._take(answer)
@@ -126,6 +132,7 @@ class Courier:
         clock = asyncio.get_running_loop().time
         while True:
             asked = clock()
+            self._beat()
             try:
                 self._take(await self._control.report(self._report(wait=_HELD)))
                 backoff.reset()

@@ -82,6 +82,14 @@ class Staging:
                 (ml / each.target.removeprefix(_ML)).mkdir(parents=True, exist_ok=True)
         return Data(tuple(mounts), tuple(plan.streams), tuple(mirror for _, mirror, _ in followed))
 
+    def mirrors(self) -> list[Mirror]:
+        """Give what is kept in S3, for a program that has ended: what is there already need not be uploaded again."""
+        followed = contract.followed(self.spec.request)
+        found = [self._mirror(each, self.directory / "ml")[0] for each in followed]
+        for each in found:
+            each.go_on()
+        return found
+
     def _tmp(self) -> list[Mount]:
         """Give the program a /tmp of its own; it comes before what is mounted below it. A container has one."""
         if self.shows != "covering":

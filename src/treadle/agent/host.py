@@ -3,6 +3,9 @@
 The attempt can be over at any moment: another agent has claimed it (409), the control plane abandons it, or somebody
 sends SIGTERM to the agent. Then the program is killed, nothing is uploaded and nothing more is told. Whatever way it
 ends, no process of the job is left and the job's copy of the data is gone.
+
+Only an agent that is told to leave, or fails, leaves the directory as it is, as one that is killed does: for the agent
+that may come after it (`heir`).
 """
 
 from __future__ import annotations
@@ -10,16 +13,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import shutil
-import time
-import uuid
 from collections.abc import Coroutine, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from treadle.agent import heir
 from treadle.agent.control import ControlPlane, OverError, UnreachableError
 from treadle.agent.courier import Backoff, Courier, News
-from treadle.agent.data import DIRECTORIES
 from treadle.agent.orders import Orders
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place
@@ -44,27 +45,47 @@ class Host:
         self._launch = launch
         self._tools = tools
         self._directory = Path(launch.directory)
+        self._place = Place(
+            self._directory,
+            processes.marker(launch),
+            launch.token,
+            hidden=tuple(Path(each) for each in launch.hidden),
+            gpus=tuple(launch.gpus),
+            claims=tuple(launch.claims),
+            certificate=launch.certificate,
+        )
         self._orders = Orders()
         self._over = asyncio.Event()
+        self._leaving = False
 
     def leave(self) -> None:
         """End the program, tell nothing more, and go."""
+        self._leaving = True
         self._over.set()
 
     async def run(self) -> None:
         """Do everything; returns when the control plane has all there is to tell, or the attempt is over."""
-        agent = uuid.uuid4().hex
-        async with ControlPlane(self._launch, agent) as control:
+        its, last_seen = heir.known(self._directory)
+        async with ControlPlane(self._launch, its.agent) as control:
             spec = await self._unless_over(_patiently(self._claimed(control)))
             if spec is None:
                 return
             news = News()
-            spool = Spool(self._directory / "spool", arrived=news.note)
-            epoch = int(time.time())
-            courier = Courier(self._launch, agent, control, spool, news, self._commanded, stream_epoch=epoch)
+            spool = Spool(self._place.spool, arrived=news.note)
+            courier = Courier(
+                self._launch,
+                its.agent,
+                control,
+                spool,
+                news,
+                self._commanded,
+                stream_epoch=its.stream_epoch,
+                beat=partial(heir.live, self._directory),
+            )
+            work = Work(spec, self._place, spool, self._tools, self._orders, last_seen)
             carrying = asyncio.create_task(self._carry(courier))
             try:
-                await self._unless_over(self._work(spec, spool, courier))
+                await self._unless_over(self._work(work, courier))
             finally:
                 carrying.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
@@ -90,25 +111,19 @@ class Host:
         finally:
             self._over.set()
 
-    async def _work(self, spec: HostSpec, spool: Spool, courier: Courier) -> None:
-        launch = self._launch
-        place = Place(
-            self._directory,
-            processes.marker(launch),
-            launch.token,
-            hidden=tuple(Path(each) for each in launch.hidden),
-            gpus=tuple(launch.gpus),
-            claims=tuple(launch.claims),
-            certificate=launch.certificate,
-        )
-        work = Work(spec, place, spool, self._tools, self._orders)
+    async def _work(self, work: Work, courier: Courier) -> None:
+        over = False
         try:
             await work.run()
             await _patiently(courier.told())
+            over = True
+        except asyncio.CancelledError:
+            over = not self._leaving
+            raise
         finally:
             await work.end()
-            for each in DIRECTORIES:
-                await asyncio.to_thread(shutil.rmtree, self._directory / each, ignore_errors=True)
+            if over:
+                await work.clear()
 
     def _commanded(self, commands: Sequence[Command]) -> None:
         if "abandon" in commands:

@@ -70,6 +70,19 @@ class Mirror:
         self._kept = self._look()
         self._seen = dict(self._kept)
 
+    def go_on(self) -> None:
+        """Take what S3 has as it is here for kept by an earlier agent. What was deleted meanwhile stays in S3.
+
+        Raises `ObjectError`.
+        """
+        self.begin()
+        there = {info.key: info for info in self._objects.list(self._bucket, self._prefix)}
+        for name, signature in self._look().items():
+            _, size, changed = signature
+            info = there.get(self._prefix + name)
+            if info is not None and info.size == size and info.modified_at > changed / 1e9:
+                self._kept[name] = signature
+
     def sync(self, *, last: bool = False) -> float:
         """Upload and delete what there is to; the seconds that the look took. `last` leaves nothing for later.
 

@@ -14,15 +14,20 @@ Ending: TypeAlias = Literal["", "stop", "interrupt"]
 
 
 class Orders:
-    """`start` is set when all hosts may begin to train, `end` when the host is to end; `ending` says how."""
+    """`start` is set when all hosts may begin to train, `end` when the host is to end; `ending` says how.
+
+    `heard` is set when there has been an answer, with commands or without.
+    """
 
     def __init__(self) -> None:
         self.start = asyncio.Event()
         self.end = asyncio.Event()
+        self.heard = asyncio.Event()
         self.ending: Ending = ""
 
     def take(self, commands: Sequence[Command]) -> None:
         """Take notice. A stop outranks an interruption, also one that has begun: then outputs are kept."""
+        self.heard.set()
         if "start" in commands:
             self.start.set()
         if "stop" in commands or ("interrupt" in commands and not self.ending):

@@ -1,33 +1,43 @@
 """What the agent has to tell, on disk until the control plane has it.
 
 `events.jsonl` holds every event, each on the disk before anything follows from it. Log lines go to segments,
-`log-<number of the first line>.jsonl`, each line `[milliseconds, text]`; a segment whose lines have all been
-acknowledged is removed. So a control plane that is away costs disk and no memory, and disk only up to a limit: beyond
-it, and when the disk has no room, lines are dropped, and a line in the log says how many.
+`log-<number of the first line>.jsonl`, each line `[milliseconds, text, position]`; a segment whose lines have all been
+acknowledged is removed, but for the last one. So a control plane that is away costs disk and no memory, and disk only
+up to a limit: beyond it, and when the disk has no room, lines are dropped, and a line in the log says how many.
 
 The control plane acknowledges by number: events by `seq`, lines by how many it has. What is not acknowledged is given
 out again, so nothing depends on a request having arrived.
+
+An agent that is killed leaves its spool to the next one, which goes on with it. `position` says how far the program's
+output (`tape`) has become lines.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 import msgspec
 
+from treadle.agent.files import write_whole
 from treadle.seams import HostEvent, LogBatch
 
 __all__ = ["Spool"]
 
 _log = logging.getLogger(__name__)
 
+_T = TypeVar("_T")
+
 _BATCH_LINES = 2000
 _BATCH_BYTES = 256 * 1024
+# How many lines the control plane has lost: they are not counted between it and us.
+_LOST = "lost"
 
 
 @dataclass(slots=True)
@@ -47,7 +57,10 @@ class Arrived(Protocol):
 
 
 class Spool:
-    """Events and log lines of one host. `arrived` is called when there is something new to tell."""
+    """Events and log lines of one host, and those that are in the directory already.
+
+    `arrived` is called when there is something new to tell.
+    """
 
     def __init__(
         self,
@@ -67,12 +80,35 @@ class Spool:
         self._segments: list[_Segment] = []
         self._end: int | None = None  # descriptor of the last segment
         self._lines = 0
-        self._held = 0  # bytes in segments
+        self._held = 0  # bytes in segments, those of lines that were acknowledged included
         self._dropped = 0
         self._why = ""  # they were
         self._told = 0  # lines acknowledged
         self._lost = 0  # lines that were acknowledged and that the control plane has no more
         self._offset = 0  # where the first line not acknowledged begins in its segment
+        self._position = 0
+        self._take_over()
+        self.inherited: Sequence[HostEvent] = tuple(self._events)
+        """The events of the agent that had the spool before."""
+        if self.pending:
+            self._arrived(urgent=True)
+
+    def _take_over(self) -> None:
+        """Read what an earlier agent has left. What was taken is not known: all of it is told again."""
+        self._events = _whole(self._directory / "events.jsonl", _events)
+        self._seq = self._events[-1].seq if self._events else 0
+        with contextlib.suppress(FileNotFoundError):
+            self._lost = int((self._directory / _LOST).read_text())
+        for path in sorted(self._directory.glob("log-*.jsonl")):
+            if lines := _whole(path, _lines):
+                segment = _Segment(path, int(path.stem.partition("-")[2]), len(lines), path.stat().st_size)
+                self._segments.append(segment)
+                self._held += segment.size
+                self._lines = segment.first + segment.lines
+                self._position = lines[-1][2]
+            else:
+                path.unlink()
+        self._told = self._segments[0].first if self._segments else 0
 
     # Events
 
@@ -81,9 +117,14 @@ class Spool:
         """The number of the next event."""
         return self._seq + 1
 
+    @property
+    def position(self) -> int:
+        """How many bytes of the program's output have become lines; -1 when no more of them do."""
+        return self._position
+
     def add_event(self, event: HostEvent) -> None:
         """Keep an event; it is on the disk on return. The log lines before it are, too."""
-        self._sync_log()
+        self.sync()
         with (self._directory / "events.jsonl").open("ab") as file:
             file.write(msgspec.json.encode(event) + b"\n")
             file.flush()
@@ -99,18 +140,23 @@ class Spool:
 
     # Log lines
 
-    def add_lines(self, lines: Sequence[tuple[int, str]]) -> None:
-        """Keep lines, each [milliseconds, text]; where there is no room for them they are counted instead."""
-        kept = self._keep(lines) if lines and (not self._dropped or self._room_again(lines[0][0])) else 0
-        self._dropped += len(lines) - kept
+    def add_lines(self, lines: Sequence[tuple[int, str]], positions: Sequence[int] = ()) -> None:
+        """Keep lines, each [milliseconds, text]; where there is no room for them they are counted instead.
+
+        `positions` are those in the program's output after each of them; a line of the agent's own leaves it as it is.
+        """
+        given = [(*line, after) for line, after in zip(lines, positions or repeat(self._position), strict=False)]
+        kept = self._keep(given) if given and (not self._dropped or self._room_again(given[0][0])) else 0
+        self._dropped += len(given) - kept
+        self._position = given[-1][2] if given else self._position
         self._arrived(urgent=False)
 
-    def _keep(self, lines: Sequence[tuple[int, str]]) -> int:
+    def _keep(self, lines: Sequence[_Line]) -> int:
         """Write lines as long as there is room; how many were written."""
-        encoded = [msgspec.json.encode(line) + b"\n" for line in lines]
+        encoded = [_encode(line) + b"\n" for line in lines]
         kept = 0
         while kept < len(encoded):
-            if self._held >= self._limit:
+            if self._waiting >= self._limit:
                 self._why = "the control plane did not take them as fast as they were written"
                 break
             try:
@@ -122,21 +168,26 @@ class Spool:
 
     def _room_again(self, at: int) -> bool:
         """Tell whether there is room after lines were dropped; then a line stands for them."""
-        if self._held >= self._limit // 2 or not self._keep([self._gap(at)]):
+        if self._waiting >= self._limit // 2 or not self._keep([self._gap(at)]):
             return False
         self._dropped = 0
         return True
+
+    @property
+    def _waiting(self) -> int:
+        """How many bytes the lines have that the control plane lacks."""
+        return self._held - self._offset
 
     def close_log(self, at: int) -> None:
         """No more lines follow: if some were dropped last, say so. `at` in milliseconds."""
         if self._dropped:
             try:
-                self._append([msgspec.json.encode(self._gap(at)) + b"\n"])
+                self._append([_encode(self._gap(at)) + b"\n"])
             except OSError as error:
                 # The end of the job must be told all the same.
                 _log.warning("%d lines of the log are lost: %s", self._dropped, error.strerror)
             self._dropped = 0
-        self._sync_log()
+        self.sync()
         self._arrived(urgent=False)
 
     def batch(self) -> LogBatch | None:
@@ -148,7 +199,7 @@ class Spool:
         with self._segments[0].path.open("rb") as file:
             file.seek(self._offset)
             while len(lines) < _BATCH_LINES and size < _BATCH_BYTES and (raw := file.readline()):
-                lines.append(_decoder.decode(raw))
+                lines.append(_lines.decode(raw)[:2])
                 size += len(raw)
         return LogBatch(first=self._told - self._lost, lines=lines)
 
@@ -176,19 +227,15 @@ class Spool:
         missing = self._told - self._lost - log_to
         if missing > 0:
             self._lost += missing
+            write_whole(self._directory / _LOST, b"%d" % self._lost)
             self.add_lines([(at, f"… {missing} lines that stood before are lost: the control plane has them no more")])
 
     def _forget(self, log_to: int) -> None:
         """Move past the acknowledged lines of the first segment, and remove it when nothing is left in it."""
         segment = self._segments[0]
         if log_to >= segment.first + segment.lines:
-            self._told, self._offset = segment.first + segment.lines, 0
-            self._held -= segment.size
-            self._segments.pop(0)
-            if not self._segments and self._end is not None:
-                os.close(self._end)
-                self._end = None
-            segment.path.unlink()
+            self._told, self._offset = segment.first + segment.lines, segment.size
+            self._remove_taken()
             return
         with segment.path.open("rb") as file:
             file.seek(self._offset)
@@ -196,9 +243,17 @@ class Spool:
                 self._offset += len(file.readline())
         self._told = log_to
 
-    def _gap(self, at: int) -> tuple[int, str]:
+    def _remove_taken(self) -> None:
+        """Remove the first segment if all of it was taken. The last line stays, for how far it was; see `position`."""
+        if len(self._segments) > 1 and self._segments[1].lines and self._offset == self._segments[0].size:
+            taken = self._segments.pop(0)
+            self._held -= taken.size
+            self._offset = 0
+            taken.path.unlink()
+
+    def _gap(self, at: int) -> _Line:
         """Give the line that stands for those dropped."""
-        return at, f"… {self._dropped} lines dropped: {self._why}"
+        return at, f"… {self._dropped} lines dropped: {self._why}", self._position
 
     def _append(self, lines: Sequence[bytes]) -> int:
         """Write lines to the last segment, a new one when that is full; how many were written."""
@@ -216,6 +271,7 @@ class Spool:
         segment.size += size
         self._lines += count
         self._held += size
+        self._remove_taken()
         return count
 
     def _write(self, data: memoryview, position: int) -> None:
@@ -231,7 +287,7 @@ class Spool:
             raise
 
     def _begin_segment(self) -> None:
-        self._sync_log()
+        self.sync()
         path = self._directory / f"log-{self._lines:012d}.jsonl"
         end = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND | os.O_CLOEXEC, 0o600)
         if self._end is not None:
@@ -239,7 +295,8 @@ class Spool:
         self._end = end
         self._segments.append(_Segment(path, self._lines))
 
-    def _sync_log(self) -> None:
+    def sync(self) -> None:
+        """See that the lines are on the disk, should the machine go down."""
         if self._end is not None:
             os.fsync(self._end)
 
@@ -250,4 +307,24 @@ class Spool:
             self._end = None
 
 
-_decoder = msgspec.json.Decoder(tuple[int, str])
+_Line: TypeAlias = tuple[int, str, int]
+
+_encode = msgspec.json.Encoder().encode
+_lines = msgspec.json.Decoder(_Line)
+_events = msgspec.json.Decoder(HostEvent)
+
+
+def _whole(path: Path, decoder: msgspec.json.Decoder[_T]) -> list[_T]:
+    """Read the values of a file, one a line. What a crash has torn is cut off, and so is what comes after it."""
+    values: list[_T] = []
+    size = 0
+    try:
+        with path.open("r+b") as file:
+            with contextlib.suppress(msgspec.DecodeError):
+                while (line := file.readline()).endswith(b"\n"):
+                    values.append(decoder.decode(line))
+                    size += len(line)
+            file.truncate(size)
+    except FileNotFoundError:
+        return []
+    return values

@@ -46,6 +46,11 @@ class Place:
     claims: tuple[int, ...] = ()
     certificate: str = ""
 
+    @property
+    def spool(self) -> Path:
+        """Where what is to be told is kept until it has been."""
+        return self.directory / "spool"
+
 
 class Image(Protocol):
     """The image that a container is to have; `containment.ContainerImage`."""

@@ -7,6 +7,8 @@ that way, too, and only checkpoints are kept. A program that outgrows its volume
 filling the disk.
 
 A host of several says `ready` after Downloading and waits for the word to start: so all programs find each other.
+
+Work that an agent that is gone had begun is gone on with: see `heir`.
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import shutil
 import sys
 import threading
 import time
@@ -26,7 +29,7 @@ from typing import Any, Literal, TypeVar
 
 import msgspec
 
-from treadle.agent import artifacts, carried, contract, failure, packages, trust, volume
+from treadle.agent import artifacts, carried, contract, failure, heir, packages, trust, volume
 from treadle.agent.data import CHANGES, DIRECTORIES, IMAGE, Data, Staging
 from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
@@ -40,6 +43,7 @@ from treadle.agent.sandbox.enter import OWN
 from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place, Surroundings, arranged
+from treadle.agent.tape import REST, Tape
 from treadle.errors import ObjectError, TreadleError
 from treadle.launchers import gpus, processes
 from treadle.launchers.engine import Engine
@@ -68,7 +72,7 @@ _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
-Cause = Literal["exit", "stop", "interrupt", "max-runtime", "volume", "data"]
+Cause = Literal["exit", "stop", "interrupt", "", "volume", "data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +96,10 @@ class Tools:
 
 @dataclass(frozen=True, slots=True)
 class Trained:
-    """How the program ended: exit code, what made it end, seconds that it ran, and what the problem was if not its."""
+    """How the program ended: exit code, what made it end, seconds that it ran, and what the problem was if not its.
+
+    MaxRuntimeInSeconds is the cause that has no name, as in `orders`.
+    """
 
     exit_code: int
     cause: Cause
@@ -104,13 +111,18 @@ class Trained:
         """The outcome of the host, if its outputs can be kept."""
         if self.cause == "exit":
             return "completed" if self.exit_code == 0 else "failed"
-        return {"stop": "stopped", "interrupt": "interrupted", "max-runtime": "max-runtime"}.get(self.cause, "failed")
+        return heir.ENDS.get(self.cause, "failed")
 
 
 class Work:
-    """The work of one host. It tells through the spool, and hears through `orders`. Build it in the event loop."""
+    """The work of one host. It tells through the spool, and hears through `orders`. Build it in the event loop.
 
-    def __init__(self, spec: HostSpec, place: Place, spool: Spool, tools: Tools, orders: Orders) -> None:
+    `last_seen` is when the agent was alive that this one comes after, None for the first one.
+    """
+
+    def __init__(
+        self, spec: HostSpec, place: Place, spool: Spool, tools: Tools, orders: Orders, last_seen: float | None
+    ) -> None:
         self._spec = spec
         self._place = place
         self._ml = place.directory / "ml"
@@ -118,20 +130,26 @@ class Work:
         self._spool = spool
         self._tools = tools
         self._orders = orders
+        self._last_seen = last_seen
         self._metrics = Metrics(spec.request.get("AlgorithmSpecification", {}).get("MetricDefinitions") or ())
-        self._log = JobLog(spool, self._metrics, spec.log_bytes)
+        self._log = JobLog(place.spool, spool, self._metrics, spec.log_bytes)
         self._loop = asyncio.get_running_loop()
         self._process: SandboxProcess | None = None
 
     async def run(self) -> None:
         """Do the work; on return `ended` is in the spool, and all log lines before it."""
+        left = self._spool.inherited
+        if left and left[-1].kind == "ended":
+            return
         try:
             if self._place.gpus:
                 numbers = carried.gpu_numbers(self._place.gpus, gpus.devices())
                 self._spec = msgspec.structs.replace(self._spec, gpus=numbers)
-            if contract.in_container(self._spec):
+            objects = self._tools.objects(self._spec.objects)
+            since = heir.trained_since(left)
+            if since is None and contract.in_container(self._spec):
                 await self._settle()
-            ended = await self._phases(self._tools.objects(self._spec.objects))
+            ended = await (self._phases(objects) if since is None else self._go_on(objects, since))
         except (OSError, TreadleError) as error:
             _log.exception("the work cannot go on")
             await self.end()
@@ -158,12 +176,24 @@ class Work:
         if self._process is not None:
             await self._killed(self._process, asyncio.ensure_future(self._process.wait()))
         await self._end_marked()
+        if self._tools.entrance is not None:
+            self._tools.entrance.close()  # of no effect when a program has been started
+        self._log.let_go()
+
+    async def clear(self) -> None:
+        """Remove what the program could write, and what was brought for it."""
+        for each in (*DIRECTORIES, IMAGE):
+            await asyncio.to_thread(shutil.rmtree, self._place.directory / each, ignore_errors=True)
 
     def _happened(self, kind: HostEventKind, **members: Any) -> None:
         self._spool.add_event(HostEvent(seq=self._spool.next_seq, kind=kind, at=time.time(), **members))
 
     async def _phases(self, objects: HostObjects) -> dict[str, Any]:
         """Give the members of `ended`."""
+        if self._last_seen is not None:
+            if self._spec.gpus:  # they were given back with the agent that had them
+                return self._lost(0.0)
+            await self.clear()
         self._happened("downloading")
         for refused in self._metrics.refused:
             self._log.say(f"metric definition left out: {refused}")
@@ -177,33 +207,55 @@ class Work:
                 data = await self._bring(objects, around)
                 await self._together()
                 if data is None or self._orders.ending:
-                    return {"outcome": _ENDS[self._orders.ending or "stop"]}
+                    return {"outcome": heir.ENDS[self._orders.ending or "stop"]}
                 trained = await self._train(around, data)
             except DataError as error:
                 return _failed(failure.client_error("Data download failed", str(error)))
             except PullError as error:
                 return _failed(f"{error.message} {error.hint}")
-        return await self._outcome(objects, trained, data)
+        reason = self._failure_reason(trained) if trained.outcome == "failed" else ""
+        how = {
+            "outcome": trained.outcome,
+            "exit_code": trained.exit_code,
+            "trained_for": trained.seconds,
+            "failure_reason": reason,
+        }
+        return await self._kept(objects, how, data.mirrors)
 
-    async def _outcome(self, objects: HostObjects, trained: Trained, data: Data) -> dict[str, Any]:
-        """Keep what is to be kept, and give the members of `ended`."""
-        how = {"exit_code": trained.exit_code, "trained_for": trained.seconds}
-        if trained.cause != "interrupt":
-            self._happened("uploading")
-        for mirror in data.mirrors:
+    async def _go_on(self, objects: HostObjects, since: float) -> dict[str, Any]:
+        """Finish what an agent that is gone had begun, without its program; give the members of `ended`."""
+        self._log.recover()
+        self._log.say(f"the agent of {self._spec.host} was lost, and its program with it; another agent goes on")
+        await self._orders.heard.wait()
+        trained_for = max(0.0, (self._last_seen or since) - since)
+        how = heir.how_it_ends(self._spool.inherited, self._orders.ending, trained_for)
+        if how is None:
+            return self._lost(trained_for)
+        never = threading.Event()
+        staging = Staging(self._spec, self._place.directory, objects, self._say_later, never, "anywhere")
+        return await self._kept(objects, how, await asyncio.to_thread(staging.mirrors))
+
+    def _lost(self, trained_for: float) -> dict[str, Any]:
+        reason = f"{_PLATFORM_ERROR} The host {self._spec.host} is lost: its agent is gone."
+        return _failed(reason) | {"trained_for": trained_for}
+
+    async def _kept(self, objects: HostObjects, how: dict[str, Any], mirrors: Sequence[Mirror]) -> dict[str, Any]:
+        """Keep what is to be kept of a program that has ended, and give the members of `ended`."""
+        if how["outcome"] != "interrupted":
+            self._happened("uploading", **how)
+        for mirror in mirrors:
             try:
                 await asyncio.to_thread(mirror.sync, last=True)
             except ObjectError as error:
                 what = f"{mirror.what[0].upper()}{mirror.what[1:]} upload failed"
-                return _failed(failure.client_error(what, error.message)) | how
-        if trained.cause == "interrupt":
-            return {"outcome": trained.outcome} | how
+                return how | _failed(failure.client_error(what, error.message))
+        if how["outcome"] == "interrupted":
+            return how
         try:
-            outputs = await self._upload(objects, model=trained.outcome != "failed")
+            outputs = await self._upload(objects, model=how["outcome"] != "failed")
         except artifacts.ArtifactError as error:
-            return _failed(failure.client_error("Artifact upload failed", str(error))) | how
-        reason = self._failure_reason(trained) if trained.outcome == "failed" else ""
-        return {"outcome": trained.outcome, "failure_reason": reason, "outputs": outputs} | how
+            return how | _failed(failure.client_error("Artifact upload failed", str(error)))
+        return how | {"outputs": outputs}
 
     def _failure_reason(self, trained: Trained) -> str:
         if trained.cause == "data":
@@ -281,11 +333,11 @@ class Work:
             feeders.start()
             # Not in a thread: the program lives as long as the thread that starts it.
             self._process = process = await around.sandbox.start(await self._command(around, data))
-            if identity := processes.identify(process.pid):
-                write_whole(self._place.directory / processes.PROGRAM_FILE, msgspec.json.encode(identity))
-            pump = Pump(process.output, self._log)
+            pump = Pump(process.output, self._log, Tape(self._place.spool))
             try:
-                code, cause, problem = await self._watch(process, spoilt)
+                if identity := processes.identify(process.pid):
+                    write_whole(self._place.directory / processes.PROGRAM_FILE, msgspec.json.encode(identity))
+                code, cause, problem = await self._watch(process, spoilt, began)
                 seconds = time.monotonic() - began
                 await self._finish(pump)
             except BaseException:
@@ -346,6 +398,7 @@ class Work:
             mounts=data.mounts,
             network_namespace=around.namespace,
             cgroups=around.group.directories if around.group is not None else (),
+            rest=self._place.spool / REST,
         )
         if contract.in_container(spec):
             return command
@@ -353,7 +406,7 @@ class Work:
         changes, covering = self._place.directory / CHANGES, around.shows == "covering"
         return await asyncio.to_thread(packages.with_own, command, changes, own, covering=covering)
 
-    async def _watch(self, process: SandboxProcess, spoilt: _Spoilt) -> tuple[int, Cause, str]:
+    async def _watch(self, process: SandboxProcess, spoilt: _Spoilt, began: float) -> tuple[int, Cause, str]:
         """Wait for whatever comes first, and see to it that the program ends: exit code, cause, problem."""
         exited = asyncio.ensure_future(process.wait())
         ordered = asyncio.ensure_future(self._orders.end.wait())
@@ -368,11 +421,12 @@ class Work:
                 return await self._killed(process, exited), "data", spoilt.problem
             if full.done():
                 return await self._killed(process, exited), "volume", f"{full.result()}; the program was ended"
-            why = _WHY[self._orders.ending]
-            self._log.say(f"SIGTERM: {why}; {self._spec.stop_grace:g} s until SIGKILL")
+            cause = self._orders.ending
+            self._log.say(f"SIGTERM: {_WHY[cause]}; {self._spec.stop_grace:g} s until SIGKILL")
+            self._happened("stopping", outcome=heir.ENDS[cause], trained_for=time.monotonic() - began)
             process.terminate()
             await asyncio.wait({exited, full}, timeout=self._spec.stop_grace, return_when=asyncio.FIRST_COMPLETED)
-            return await self._killed(process, exited), self._orders.ending or "max-runtime", ""
+            return await self._killed(process, exited), self._orders.ending or cause, ""
         finally:
             for each in (exited, ordered, late, full, bad):
                 each.cancel()
@@ -425,7 +479,6 @@ _WHY: Mapping[Ending, str] = {
     "interrupt": "the instance is taken away",
     "": "MaxRuntimeInSeconds is over",
 }
-_ENDS: Mapping[Ending, str] = {"stop": "stopped", "interrupt": "interrupted"}
 
 
 def _environments(argv: Sequence[str], hidden: Sequence[Path]) -> list[Path]:

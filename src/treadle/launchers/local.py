@@ -124,15 +124,28 @@ class LocalLauncher:
 
     async def launch(self, host: HostLaunch) -> str:
         """Start an agent in a session of its own. Raises `LaunchError`."""
+        try:
+            return self._launched(host, await self._claims(host))
+        except OSError as error:
+            raise LaunchError(f"The agent of {host.job}/{host.host} cannot be started: {error}.") from error
+
+    async def launch_again(self, handle: str) -> str:
+        """Start another agent from the launch file that the first one had, without its GPUs. Raises `LaunchError`."""
+        await self.kill(handle)
+        directory = Path(_Handle.read(handle).directory)
+        try:
+            launch = msgspec.json.decode((directory / LAUNCH_FILE).read_bytes(), type=HostLaunch)
+            return self._launched(launch, ())
+        except (OSError, msgspec.DecodeError) as error:
+            raise LaunchError(f"No other agent can be started in {directory}: {error}.") from error
+
+    def _launched(self, host: HostLaunch, claims: Sequence[Claim]) -> str:
+        """Start an agent that has claims from then on; give its handle. Raises `LaunchError`, `OSError`."""
         if sys.platform != "linux":
             raise LaunchError(f"Agents run on Linux; this is {sys.platform}.")
         directory = Path(host.directory)
         with contextlib.ExitStack() as ours:
-            try:
-                claims = [ours.enter_context(each) for each in await self._claims(host)]
-                popen = self._start(host, directory, [each.fileno() for each in claims])
-            except OSError as error:
-                raise LaunchError(f"The agent of {host.job}/{host.host} cannot be started: {error}.") from error
+            popen = self._start(host, directory, [ours.enter_context(each).fileno() for each in claims])
         identity = processes.identify(popen.pid)
         self._reap(popen)
         if identity is None:

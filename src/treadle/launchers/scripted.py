@@ -128,6 +128,7 @@ class ScriptedLauncher:
     """`seams.Launcher` whose hosts are tasks of this event loop.
 
     `launched` holds every `HostLaunch` in order; `refusal` makes the next launches fail; a handle is the host's number.
+    `again` is the script of an agent that is launched again; without one, that is not possible.
     With a `capacity` that has `machines` it is a cluster. `room` says whether there is room, `kept` has who has some.
     A script that ends with `Refused` has been told that its attempt is over; other exceptions come out of `finished`.
     """
@@ -136,12 +137,14 @@ class ScriptedLauncher:
         self.script = script
         self.launched: list[HostLaunch] = []
         self.refusal = ""
+        self.again: Script | None = None
         self.room: Callable[[Mapping[str, Capacity]], bool] = lambda _needs: True
         self.kept: dict[str, int] = {}
         self._capacity = capacity or Capacity(cpus=8, memory=32 << 30)
         self._handler = handler
         self._gpus: dict[str, set[int]] = {}
         self._hosts: dict[str, asyncio.Task[None]] = {}
+        self._said: dict[str, ScriptedHost] = {}
         self._numbers = itertools.count(1)
 
     def connect(self, handler: Handler) -> None:
@@ -179,13 +182,24 @@ class ScriptedLauncher:
         if self.refusal or self._handler is None:
             raise LaunchError(self.refusal or "The scripted launcher is not connected to a control plane.")
         self.launched.append(host)
+        return self._begin(ScriptedHost(host, self._handler), self.script)
+
+    async def launch_again(self, handle: str) -> str:
+        """Start the other script for a host, as the same agent: it goes on with what that has said."""
+        await self.kill(handle)
+        if self.again is None:
+            raise LaunchError("There is no script for an agent that is launched again.")
+        return self._begin(self._said[handle], self.again)
+
+    def _begin(self, host: ScriptedHost, script: Script) -> str:
         handle = str(next(self._numbers))
-        self._hosts[handle] = asyncio.create_task(self._run(ScriptedHost(host, self._handler)))
+        self._said[handle] = host
+        self._hosts[handle] = asyncio.create_task(self._run(host, script))
         return handle
 
-    async def _run(self, host: ScriptedHost) -> None:
+    async def _run(self, host: ScriptedHost, script: Script) -> None:
         with contextlib.suppress(Refused):
-            await self.script(host)
+            await script(host)
 
     async def alive(self, handle: str) -> bool:
         """Tell whether the script still runs."""

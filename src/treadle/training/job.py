@@ -41,6 +41,7 @@ __all__ = [
     "Job",
     "LaunchFailed",
     "Launched",
+    "LaunchedAgain",
     "LimitReached",
     "Placed",
     "Settled",
@@ -126,8 +127,8 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `handle` is the launcher's; `agent` the id that claimed the host first, "" again when the host is lost; `seq` the
     last event taken; `reached` the furthest phase reported; `trained_for` the seconds in Training, when that is over;
-    `outcome` is set when it has ended; `gpus` are the machine's that only it uses. `address` is that of its machine, on
-    a cluster.
+    `stopping` how it will end when its program has been told to; `outcome` is set when it has ended; `gpus` are the
+    machine's that only it uses. `address` is that of its machine, on a cluster. `agents` counts those it has had.
     """
 
     name: str
@@ -137,12 +138,14 @@ class Host(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     reached: Phase = "placed"
     training_since: float | None = None
     trained_for: float | None = None
+    stopping: HostOutcome = ""
     outcome: HostOutcome = ""
     exit_code: int | None = None
     failure_reason: str = ""
     ended_at: float = 0.0
     gpus: tuple[int, ...] = ()
     address: str = ""
+    agents: int = 1
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -393,6 +396,17 @@ class Launched:
 
 
 @dataclass(frozen=True, slots=True)
+class LaunchedAgain:
+    """The launcher has started another agent in the place of one that was lost, whose handle was `before`."""
+
+    at: float
+    attempt: int
+    host: str
+    before: str
+    handle: str
+
+
+@dataclass(frozen=True, slots=True)
 class Claimed:
     """An agent asked for its host; the first one has it."""
 
@@ -490,6 +504,7 @@ Event: TypeAlias = (
     Waiting
     | Placed
     | Launched
+    | LaunchedAgain
     | Claimed
     | HostReported
     | StopRequested
@@ -609,6 +624,13 @@ def _launched(job: Job, event: Launched) -> Job:
     return _replace_host(job, msgspec.structs.replace(host, handle=event.handle))
 
 
+def _launched_again(job: Job, event: LaunchedAgain) -> Job:
+    host = _current(job, event.attempt, event.host)
+    if host is None or host.handle != event.before:
+        return job
+    return _replace_host(job, msgspec.structs.replace(host, handle=event.handle, agents=host.agents + 1))
+
+
 def _claimed(job: Job, event: Claimed) -> Job:
     host = _current(job, event.attempt, event.host)
     if host is None or host.agent:
@@ -633,6 +655,9 @@ def _reported(job: Job, report: HostReported) -> Job:
         return _host_ended(job, host, event, at)
     if event.kind == "image":
         return _pulling(_replace_host(job, host), event.note)
+    if event.kind == "stopping":
+        ends: HostOutcome = _OUTCOMES.get(event.outcome, "failed")
+        return _replace_host(job, msgspec.structs.replace(host, stopping=ends, trained_for=event.trained_for))
     return _host_reached(job, host, event.kind, at)
 
 
@@ -670,6 +695,8 @@ def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
     outcome: HostOutcome = _OUTCOMES.get(event.outcome, "failed")
     reason = event.failure_reason if outcome == "failed" else ""
     if outcome == "failed" and reason.startswith("InternalServerError") and not job.interrupting:
+        if host.trained_for is None and event.trained_for:
+            host = msgspec.structs.replace(host, trained_for=event.trained_for)
         return _host_broken(job, host, at, reason)
     host = msgspec.structs.replace(host, outcome=outcome, exit_code=event.exit_code, failure_reason=reason, ended_at=at)
     metrics = dict(job.metrics)
@@ -770,6 +797,7 @@ def _launch_failed(job: Job, event: LaunchFailed) -> Job:
 def _host_broken(job: Job, host: Host, at: float, reason: str) -> Job:
     """End a host that the platform failed. One that was to end anyway has ended; else it takes the attempt with it."""
     used_up = host.trained_for is not None and host.trained_for >= job.runtime_left
+    used_up = used_up or host.stopping == "max-runtime"
     end: HostOutcome = "stopped" if job.ending else "max-runtime" if used_up else ""
     if job.interrupting or not end:
         return _broken(_replace_host(job, host), at, reason)
@@ -843,6 +871,7 @@ _FOLDS: Mapping[type[Event], Callable[[Job, Any], Job]] = {
     Waiting: _waiting,
     Placed: _placed,
     Launched: _launched,
+    LaunchedAgain: _launched_again,
     Claimed: _claimed,
     HostReported: _reported,
     StopRequested: _stop,

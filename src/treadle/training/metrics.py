@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from treadle.seams import Json
@@ -42,10 +42,15 @@ class Metrics:
             else:
                 self.refused.append(f"{each['Name']}: the expression has no group to take the value from")
 
-    def observe(self, line: str, at: float) -> None:
-        """Take the values that the line holds. `at` in Unix seconds; AWS gives whole ones."""
-        for name, value in self.found(line):
-            self._values[name] = [value, float(int(at))]
+    def observe(self, line: str, at: float) -> bool:
+        """Take the values that the line holds, if there are some. `at` in Unix seconds; AWS gives whole ones."""
+        found = [(name, [value, float(int(at))]) for name, value in self.found(line)]
+        self._values.update(found)
+        return bool(found)
+
+    def go_on_from(self, values: Mapping[str, list[float]]) -> None:
+        """Take the values that were found so far, as `last` gave them."""
+        self._values.update(values)
 
     def found(self, line: str) -> Iterator[tuple[str, float]]:
         """Give the names and values that the line holds."""

@@ -59,6 +59,7 @@ from treadle.training.job import (
     HostReported,
     Job,
     Launched,
+    LaunchedAgain,
     LaunchFailed,
     Limit,
     LimitReached,
@@ -85,6 +86,9 @@ _SILENCE: Final = 600.0
 _LEAVE: Final = 10.0
 # A report is not held longer than this, so that a connection that died is noticed.
 _LONGEST_HOLD: Final = 60.0
+# So many agents may a host have, one after the other: those after the first tell what it had left to tell, and finish
+# what can be finished without its program.
+_AGENTS: Final = 3
 # Between two answers to the same agent that carry the same commands: the first one may have been lost.
 _REMIND: Final = 2.0
 
@@ -181,6 +185,8 @@ class _Leaving:
     """Keys in staging that are not removed: those of outputs that could not be put in their places."""
     uploads: frozenset[str] = frozenset()
     """Keys of which an upload may have been killed: to remove them removes the directories that it had made."""
+    outlived: bool = False
+    """Whether a container may have outlived an agent that was lost, unseen."""
 
     @classmethod
     def of(cls, job: Job, deadline: float) -> _Leaving:
@@ -190,7 +196,9 @@ class _Leaving:
         bucket, prefix = spec.staging(job)
         hosts = host_names(job.request)
         uploads = {f"{prefix}{attempt}/{host}/model.tar.gz" for attempt in range(1, job.attempt + 1) for host in hosts}
-        return cls(job.name, deadline, handles, (bucket, prefix), kept, frozenset(uploads))
+        lost = bool(job.abandoned) or any(each.agents > 1 for each in job.hosts)
+        outlived = lost and job.image.get("kind") == "container"
+        return cls(job.name, deadline, handles, (bucket, prefix), kept, frozenset(uploads), outlived)
 
 
 class Supervisor:
@@ -771,7 +779,7 @@ class Supervisor:
 
     async def _look_at_host(self, live: _Live, attempt: int, host: Host) -> None:
         now = time.monotonic()
-        known = (attempt, host.name) in live.seen
+        heard = live.seen.get((attempt, host.name))
         silent = now - live.seen.setdefault((attempt, host.name), now)
         if host.handle and not await self._launcher.alive(host.handle):
             reason = f"The host {host.name} is lost: its agent is gone."
@@ -779,8 +787,26 @@ class Supervisor:
             reason = f"The host {host.name} is lost: its agent has said nothing for {silent:.0f} seconds."
         else:
             return
+        if host.handle and host.agents < _AGENTS and await self._launched_again(live, attempt, host):
+            return
         at = self._clock()
-        await self._apply(live, HostLost(at, attempt, host.name, reason, heard=at - silent if known else None))
+        await self._apply(live, HostLost(at, attempt, host.name, reason, heard=None if heard is None else at - silent))
+
+    async def _launched_again(self, live: _Live, attempt: int, host: Host) -> bool:
+        """Let another agent take the place of one that is lost; False where that is not possible."""
+        if live.job.host(host.name) != host or live.job.attempt != attempt:
+            return True  # it has ended, or said something, meanwhile
+        try:
+            handle = await self._launcher.launch_again(host.handle)
+        except LaunchError as error:
+            _log.warning("%s/%s: %s", live.job.name, host.name, error.message)
+            return False
+        live.seen[attempt, host.name] = time.monotonic()
+        job = await self._apply(live, LaunchedAgain(self._clock(), attempt, host.name, host.handle, handle))
+        its = job.host(host.name) if job.attempt == attempt else None
+        if its is None or its.handle != handle:
+            await self._kill([handle])
+        return True
 
     async def _limited(self, live: _Live, limit: Limit) -> None:
         await self._apply(live, LimitReached(self._clock(), limit))
@@ -804,6 +830,8 @@ class Supervisor:
             await self._launcher.release(leaving.name)
         except LaunchError as error:
             _log.warning("%s: the room that was kept for it stays kept for now: %s", leaving.name, error.message)
+        if leaving.outlived:
+            await self._launcher.sweep(str(self._place.home.jobs), self._living)
         await asyncio.to_thread(self._clean, leaving)
         self._leaving.remove(leaving)
         self._update_quiet()

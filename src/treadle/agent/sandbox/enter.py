@@ -4,10 +4,11 @@ It is run by `python -I -S`, and imports little: every program waits for it. Wit
 typing it would take twice as long to start. And what happens between `fork` and `exec` happens in a process that has
 one thread and no event loop.
 
-It reads its plan (marshalled by the same interpreter, see `treadle.agent.sandbox.process`) from standard input; its
-only argument is the number of a file descriptor to which it writes why it could not start. End of file there means: the
-program has been started. Before its plan it can be given another one as a trial: that runs to its end in a child, and
-what is written ends with a zero byte, and is nothing else when the program succeeded.
+It reads its plan (marshalled by the same interpreter, see `treadle.agent.sandbox.process`) from standard input. Its
+first argument is the number of a file descriptor to which it writes why it could not start. End of file there means:
+the program has been started. The second one is that of the pipe that the agent reads the output from. Before its plan
+it can be given another one as a trial: that runs to its end in a child, and what is written ends with a zero byte, and
+is nothing else when the program succeeded.
 
 Two shapes::
 
@@ -18,7 +19,8 @@ and two rules:
 
 * When the program ends, everything that it started ends before this process does; the exit code is the program's,
   128 + n when signal n ended it.
-* When the agent dies, everything dies. The kernel tells this process (`PR_SET_PDEATHSIG`), and init likewise.
+* When the agent dies, everything dies. The kernel tells this process (`PR_SET_PDEATHSIG`), and init likewise. What the
+  agent had not read of the output then goes to the file `rest` of the plan: the last lines are those that matter most.
 
 Signals: SIGTERM is passed on to every process of the job; SIGUSR1 ends every process of the job at once.
 """
@@ -89,6 +91,10 @@ _SIOCGIFFLAGS = 0x8913
 _SIOCSIFFLAGS = 0x8914
 _IFF_UP = 1
 
+_FIONREAD = 0x541B  # asm-generic/ioctls.h: how many bytes there are to read
+_PIECE = 64 * 1024
+_LOOK, _LONGEST_LOOK = 0.0005, 0.1
+
 OWN: tuple[str, ...] = ("/tmp", "/dev/shm")
 """What every program has for itself, as in a container: `/tmp` among its mounts, `/dev/shm` as memory."""
 
@@ -97,8 +103,9 @@ _libc = ctypes.CDLL(None, use_errno=True)
 
 def main() -> int:
     """Read the plan and carry it out; the exit code of the program."""
-    status = int(sys.argv[1])
-    os.set_inheritable(status, False)  # noqa: FBT003  (it takes no keyword)
+    status, output = int(sys.argv[1]), int(sys.argv[2])
+    for each in (status, output):
+        os.set_inheritable(each, False)  # noqa: FBT003  (it takes no keyword)
     signal.pthread_sigmask(signal.SIG_BLOCK, _BLOCKED)
     try:
         plan = _told()
@@ -107,7 +114,12 @@ def main() -> int:
             plan = _told()
     except EOFError:  # nothing is to be run
         return 0
-    return _carry_out(plan, status)
+    if not plan["rest"]:
+        return _carry_out(plan, status)
+    rest = os.open(plan["rest"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # before the program's mounts hide it
+    code = _carry_out({**plan, "ours": (output, rest)}, status)
+    _hand_over(output, rest, plan["parent"])
+    return code
 
 
 def _told() -> dict[str, Any]:
@@ -136,6 +148,22 @@ def _carry_out(plan: dict[str, Any], status: int) -> int:
         return _namespace(plan, status) if plan["kind"] == "namespace" else _plain(plan, status)
     except OSError as error:
         return _refuse(status, f"{error.strerror} ({error.filename or 'system call'})")
+
+
+def _hand_over(output: int, rest: int, agent: int) -> None:
+    """Stay until the agent has read all of the output; what one that dies meanwhile has not, save."""
+    wait = _LOOK
+    while struct.unpack("i", fcntl.ioctl(output, _FIONREAD, bytes(4)))[0]:
+        if os.getppid() == agent:
+            signal.sigtimedwait(_WATCHED, wait)
+            wait = min(2 * wait, _LONGEST_LOOK)
+            continue
+        os.set_blocking(output, False)
+        try:
+            while data := os.read(output, _PIECE):
+                os.write(rest, data)
+        except OSError:  # that was all, or there is no room for it
+            return
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -200,7 +228,7 @@ def _stat(pid: str) -> list[bytes]:
 
 
 def _namespace(plan: dict[str, Any], status: int) -> int:
-    _die_with_parent(plan["parent"], signal.SIGKILL)
+    _die_with_parent(plan["parent"], KILL_ALL)
     _unshare(plan["network"], plan["network_namespace"])
     alive, held = os.pipe()
     init = os.fork()
@@ -270,6 +298,8 @@ def _write(path: str, text: str) -> None:
 def _init(plan: dict[str, Any], status: int, alive: int) -> int:
     """Be process 1: furnish the namespaces, start the program, reap, and end with the program's exit code."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    for each in plan.get("ours", ()):
+        os.close(each)
     os.set_blocking(alive, False)
     try:
         if not os.read(alive, 1):  # the process outside died before the kernel could be told to watch it

@@ -39,6 +39,7 @@ _KEPT = ("LD_LIBRARY_PATH", MARKER)
 
 TRIAL: Mapping[str, Any] = {
     "kind": "namespace",
+    "rest": "",
     "argv": ("/bin/sh", "-c", "test -d /opt/ml/bin && test $$ -lt 9"),
     "environment": {"PATH": "/usr/bin:/bin"},
     "directory": "/",
@@ -65,11 +66,11 @@ class Entrance:
         self._status, status_end = os.pipe()
         try:
             self.popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", "-c", _ENTER, enter.__file__, str(status_end)],
+                [sys.executable, "-I", "-S", "-c", _ENTER, enter.__file__, str(status_end), str(self.output)],
                 stdin=subprocess.PIPE,
                 stdout=output_end,
                 stderr=subprocess.STDOUT,
-                pass_fds=(status_end,),
+                pass_fds=(status_end, self.output),
                 start_new_session=True,
                 cwd="/",
                 env={name: environment[name] for name in _KEPT if name in environment},

@@ -49,6 +49,7 @@ class NamespaceSandbox:
         return start(
             {
                 "kind": "namespace",
+                "rest": str(command.rest or ""),
                 "argv": command.argv,
                 "environment": command.environment,
                 "directory": command.directory,

@@ -39,6 +39,7 @@ class PlainSandbox:
         return start(
             {
                 "kind": "plain",
+                "rest": str(command.rest or ""),
                 "argv": [_relocated(each, command.ml) for each in its.argv],
                 "environment": {
                     **{name: _relocated(value, command.ml) for name, value in its.environment.items()},

@@ -1,9 +1,9 @@
 """A training program behind an `enter` process, as the agent holds it; both sandboxes give this.
 
 The plan that `enter` reads is a marshalled dictionary: `kind`, `parent` (who must be alive), `argv`, `environment`,
-`directory`, `unlayered` (None, or where `layer` is not made: `files` and `links` to make, and what the plan has
-`instead`); for a namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts` (source, target,
-writable), `layers` (directory, changes), `network`, `network_namespace` (a file, or None).
+`directory`, `rest` (a file, or ""), `unlayered` (None, or where `layer` is not made: `files` and `links` to make, and
+what the plan has `instead`); for a namespace also `ml`, `host`, `etc_hosts` (a file), `hidden`, `readable`, `mounts`
+(source, target, writable), `layers` (directory, changes), `network`, `network_namespace` (a file, or None).
 """
 
 from __future__ import annotations

@@ -129,6 +129,16 @@ class Clerk:
             raise ProblemError(problem)
         self._actors[name] = actor
 
+    def launch_again(self, name: str) -> None:
+        """Let an actor start another agent in the place of the one that it had. Raises `ProblemError`."""
+        actor = self._actor(name)
+        try:
+            problem = "its actor is gone" if actor is None else ray.get(actor.start_again.remote(), timeout=_START)
+        except (exceptions.GetTimeoutError, exceptions.RayError) as error:
+            problem = _plainly(error)
+        if problem:
+            raise ProblemError(problem)
+
     def alive(self, name: str) -> bool:
         """Tell whether the agent of an actor runs; True where nobody can know at this moment."""
         actor = self._actor(name)
@@ -203,9 +213,8 @@ def _plainly(error: Exception) -> str:
 
 def serve(questions: Iterable[str], answer: Callable[[Mapping[str, Any]], None], clerk: Clerk) -> None:
     """Answer every question, side by side; returns at the end of the questions."""
-    calls = {
-        name: getattr(clerk, name) for name in ("nodes", "reserve", "release", "reserved", "launch", "alive", "kill")
-    }
+    names = ("nodes", "reserve", "release", "reserved", "launch", "launch_again", "alive", "kill")
+    calls = {name: getattr(clerk, name) for name in names}
 
     def do(question: Mapping[str, Any]) -> None:
         try:

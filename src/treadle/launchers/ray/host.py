@@ -76,6 +76,14 @@ class HostActor:
             return error.message
         return ""
 
+    async def start_again(self) -> str:
+        """Start another agent in the place of the one that has been started; "" or why that is not possible."""
+        try:
+            self._handle = await self._launcher.launch_again(self._handle)
+        except LaunchError as error:
+            return error.message
+        return ""
+
     async def alive(self) -> bool:
         """Tell whether the agent runs."""
         return bool(self._handle) and await self._launcher.alive(self._handle)

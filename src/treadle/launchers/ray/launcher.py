@@ -229,6 +229,11 @@ class RayLauncher:
         if said:
             await asyncio.to_thread(_keep, Path(its.directory), said)
 
+    async def launch_again(self, handle: str) -> str:
+        """Have the actor start another agent, where that is not lost as well. Raises `LaunchError`."""
+        await self._clerk.ask("launch_again", _START, name=_Handle.read(handle).name)
+        return handle
+
     async def sweep(self, directory: str, live: Callable[[], Collection[str]]) -> None:
         """Give back what is kept for jobs that nobody knows any more."""
         try:
