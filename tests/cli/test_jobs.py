@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -248,6 +249,29 @@ def test_env(treadle: Run, service: Service, home: Home) -> None:
     back = treadle("env", "--unset").stdout.splitlines()
     assert back[0] == "unset AWS_ENDPOINT_URL"
     assert len(back) == 6
+
+
+def test_env_as_a_profile(treadle: Run, service: Service, home: Home, tmp_path: Path) -> None:
+    """boto3 finds everything in it, while the variables of the shell are those of AWS."""
+    written = treadle("env", "--profile", "local").stdout
+    (tmp_path / "config").write_text(f"[default]\nregion = eu-west-1\n\n{written}")
+    environment = {
+        "AWS_CONFIG_FILE": str(tmp_path / "config"),
+        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
+        "AWS_ACCESS_KEY_ID": "AKIAAWS",
+        "AWS_SECRET_ACCESS_KEY": "aws",
+    }
+    script = (
+        "import boto3; client = boto3.Session(profile_name='local').client('sagemaker');"
+        "print(client.describe_training_job(TrainingJobName='churn-1')['TrainingJobStatus'], client.meta.region_name)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "Completed us-east-1\n"
+    assert service.calls[-1] == ("DescribeTrainingJob", {"TrainingJobName": "churn-1"})
+    assert treadle("env", "--profile", "default").stdout.startswith("[default]\nregion = ")
+    assert home.credentials()[1] in written
+    assert "cannot be the name of a profile" in treadle("env", "--profile", "a]b").stderr
+    assert "--profile stands alone" in treadle("env", "--profile", "a", "--unset").stderr
 
 
 def test_env_of_the_sdks(treadle: Run, service: Service, home: Home) -> None:

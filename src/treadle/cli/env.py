@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from typing import Final
@@ -43,11 +44,18 @@ SageMaker:
 _UNWANTED: Final = "AWS_SESSION_TOKEN"
 
 
+def _checked_profile(_context: click.Context, _parameter: click.Parameter, value: str) -> str:
+    if value and not re.fullmatch(r"[A-Za-z0-9_.@+-]+", value):
+        raise click.BadParameter(f"'{value}' cannot be the name of a profile.")
+    return value
+
+
 @click.command(
     epilog=examples(
         'eval "$(treadle env)"                  # bash, zsh',
         "treadle env --shell fish | source      # fish",
         'eval "$(treadle env --unset)"          # back to AWS',
+        "treadle env --profile treadle >> ~/.aws/config    # aws --profile treadle …",
     )
 )
 @click.option(
@@ -57,13 +65,25 @@ _UNWANTED: Final = "AWS_SESSION_TOKEN"
     show_default=True,
     help="The shell that reads it; sh is right for bash and zsh.",
 )
+@click.option(
+    "--profile",
+    metavar="NAME",
+    default="",
+    callback=_checked_profile,
+    help="Print a profile for ~/.aws/config instead: the shell and its other profiles stay with AWS.",
+)
 @click.option("--unset", is_flag=True, help="Print what takes the settings back.")
 @json_option
-def env(shell: str, unset: bool, as_json: bool) -> None:
+def env(shell: str, profile: str, unset: bool, as_json: bool) -> None:
     """Print settings that point boto3, the AWS CLI and the SageMaker SDK at the training service.
 
     The service is started in the background when it does not run, and stays until treadle serve --stop.
     """
+    if profile:
+        if unset or as_json:
+            raise click.UsageError("--profile stands alone.")
+        click.echo("\n".join(_profile(profile)))
+        return
     if unset:
         ours = (_SDK,) if _sdk_is_ours() else ()
         click.echo("\n".join(_unset(shell, name) for name in (*NAMES, *ours, _UNWANTED)))
@@ -76,6 +96,19 @@ def env(shell: str, unset: bool, as_json: bool) -> None:
         click.echo(line)
     click.echo(f"# Take it back with:  {_undo(shell)}")
     click.echo("# The service stays until:  treadle serve --stop")
+
+
+def _profile(name: str) -> list[str]:
+    """Give a section of AWS's configuration file. Clients read its `endpoint_url` since the middle of 2023."""
+    endpoint = local.stay()
+    key, secret = Home.find().credentials()
+    return [
+        "[default]" if name == "default" else f"[profile {name}]",
+        f"region = {endpoint.region}",
+        f"endpoint_url = {endpoint.url}",
+        f"aws_access_key_id = {key}",
+        f"aws_secret_access_key = {secret}",
+    ]
 
 
 def _settings() -> Mapping[str, str]:
