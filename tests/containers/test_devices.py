@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import uuid
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from treadle.agent.sandbox.container_process import Keeper
 from treadle.agent.sandbox.devices import request
 from treadle.errors import LaunchError
+from treadle.launchers import gpus
 from treadle.launchers.engine import Engine
 from treadle.launchers.gpus import Gpu
 
@@ -71,3 +74,15 @@ def test_refused(tmp_path: Path, its: Engine, numbers: list[int], said: str) -> 
     """GPUs that are asked for and not there are refused."""
     with pytest.raises(LaunchError, match=said):
         request(its, numbers, GPUS, described(tmp_path))
+
+
+def test_a_container_has_its_gpus_until_it_is_gone(tmp_path: Path) -> None:
+    """Its keeper outlives an agent that is killed, and has the claims until nothing is left to be removed."""
+    unique = Gpu(0, f"GPU-{uuid.uuid4()}")
+    with gpus.claim(unique) or pytest.fail("it is free") as claim:
+        keeper = Keeper.of(tmp_path, [claim.fileno()])
+    assert gpus.claim(unique) is None
+    keeper.dismiss()
+    again = gpus.claim(unique)
+    assert again is not None
+    again.close()

@@ -64,7 +64,9 @@ class Pretended:
 
     def world(self, root: Path) -> World:
         """Give a home whose service has them."""
-        made = World(root, more={"PATH": self.path}, within=self.within)
+        # What this machine says of its own is not meant.
+        others = {"CUDA_VISIBLE_DEVICES": "0,1", "NVIDIA_VISIBLE_DEVICES": "all"}
+        made = World(root, more={"PATH": self.path, **others}, within=self.within)
         made.home.prepare()
         FilesystemObjects(made.home.s3).create_bucket(BUCKET)
         return made

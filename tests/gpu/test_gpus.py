@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.end_to_end.test_main_job import DOCUMENTS
+from tests.end_to_end.test_pip import wheel
 from tests.end_to_end.world import BUCKET, World, steps
 from tests.gpu import machine
 from tests.gpu.conftest import Imaged
@@ -222,6 +223,29 @@ def test_the_main_job(world: World, torch_python: str, gpus: dict[int, str], doc
     assert done.outputs["trainingJobStatus"] == "Completed"
     assert done.outputs["modelArtifacts"] == "s3://data/out/main/output/model.tar.gz"
     check_learnt(world.model("main"), torch_python, None, gpus)
+
+
+INSTALLS = """
+source = next((ML / "input/data/wheels").iterdir())
+subprocess.run(["pip", "install", "--no-index", source], check=True)
+import fresh, torch
+(MODEL / "found").write_text(f"{subprocess.check_output(['fresh'], text=True)}{torch.ones(3, device='cuda').sum().item()}")
+"""
+
+
+def test_pip_beside_pytorch(boxed: World, torch_python: str, tmp_path: Path) -> None:
+    """What a program installs is its job's; it still sees PyTorch, whose environment stays as it is."""
+    wheel(tmp_path, "fresh", "1.0", "def main():\n    print('fresh')\n", "fresh")
+    [made] = tmp_path.glob("*.whl")
+    boxed.put(f"wheels/{made.name}", made.read_bytes())
+    boxed.image("installs", INSTALLS, PATH=f"{Path(torch_python).parent}:/usr/bin:/bin")
+    boxed.serve()
+    boxed.create("installs", "installs", InputDataConfig=[boxed.channel("wheels/", "wheels")], ResourceConfig=ONE_GPU)
+    job = boxed.ended("installs", PATIENCE)
+    assert (job["TrainingJobStatus"], job.get("FailureReason")) == ("Completed", None), boxed.log("installs")
+    assert boxed.model("installs") == {"found": b"fresh\n3.0"}
+    assert subprocess.run([torch_python, "-c", "import fresh"], capture_output=True, check=False).returncode == 1
+    assert not Path(torch_python).with_name("fresh").exists()
 
 
 KERNEL = r"""

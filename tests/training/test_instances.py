@@ -11,7 +11,7 @@ import pytest
 
 from treadle.errors import ServiceError
 from treadle.seams import Capacity
-from treadle.training.instances import Instance, instance, need, needs
+from treadle.training.instances import Instance, Need, instance, need, needs
 
 GIB = 1 << 30
 LAPTOP = Capacity(2, 8 * GIB)
@@ -81,6 +81,8 @@ NONE_LEFT = Capacity(64, 512 * GIB, withheld="CUDA_VISIBLE_DEVICES is ''")
     [
         ("ml.p3.2xlarge", LAPTOP, "It needs 1 GPU, and this machine has none that NVIDIA's driver shows."),
         ("ml.local.gpu", LAPTOP, "It needs at least one GPU, and this machine has none that NVIDIA's driver shows."),
+        ("ml.p99.48xlarge", LAPTOP, "It needs at least one GPU, and this machine has none that NVIDIA's driver shows."),
+        ("ml.trn99.48xlarge", WORKSTATION, "It needs NeuronCores, and there are none."),
         ("ml.trn1.2xlarge", WORKSTATION, "It needs 2 NeuronCores, and this machine has none."),
         ("ml.p4d.24xlarge", WORKSTATION, "It needs 8 GPUs, and this machine has 1: ask for ml.local.gpu."),
         (
@@ -117,6 +119,9 @@ def test_local_and_unknown_types_mean_the_machine() -> None:
     assert need("ml.local.cpu", BIG).notices == ()
     assert need("ml.z9.xlarge", BIG).capacity == Capacity(64, 512 * GIB)
     assert "does not know how large ml.z9.xlarge is" in need("ml.z9.xlarge", BIG).notices[0]
+    assert need("ml.g99.xlarge", BIG) == Need(
+        BIG, ("Treadle does not know how large ml.g99.xlarge is: the job gets the whole machine, GPUs included.",)
+    )
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -145,6 +150,7 @@ SMALL, GPU = Capacity(2, int(5.4 * GIB)), Capacity(8, 42 * GIB, 1)
         ("ml.p3.2xlarge", Capacity(8, 42 * GIB, 1), "ml.p3.2xlarge has 61 GiB; the cluster's machines offer 42.0 GiB"),
         ("ml.local.cpu", Capacity(2, SMALL.memory), ""),
         ("ml.local.gpu", GPU, ""),
+        ("ml.g99.xlarge", GPU, "does not know how large ml.g99.xlarge is"),
         ("ml.z9.xlarge", Capacity(2, SMALL.memory), "does not know how large ml.z9.xlarge is"),
     ],
 )
@@ -160,6 +166,7 @@ def test_what_an_instance_takes_of_a_machine_of_a_cluster(name: str, want: Capac
     ("types", "what"),
     [
         (["ml.m5.24xlarge"], "96 vCPU, 384 GiB on one machine"),
+        (["ml.trn99.48xlarge"], "NeuronCores"),
         (["ml.g5.12xlarge"], "48 vCPU, 192 GiB, 4 GPUs on one machine"),
         (["ml.r5.2xlarge"], "8 vCPU, 64 GiB on one machine"),
         (["ml.trn1.2xlarge"], "2 NeuronCores"),

@@ -85,6 +85,7 @@ async def contained(
         joined=joined,
         endpoints=await _relayed(stack, spec, joined),
         limits=limits,
+        claims=place.claims,
     )
     brought = ContainerImage(its, spec.image["name"], sandbox, spec.image.get("hint", ""))
     return Surroundings(sandbox, joined.addresses, network=joined.mode != "none", image=brought)

@@ -1,7 +1,8 @@
 """Instance types: vCPU, memory and accelerators, as AWS lists them for SageMaker training.
 
 A family gives memory and accelerators per size; most sizes follow one rule (`xlarge` has 4 vCPU, `Nxlarge` N times
-that), the others stand in the table. A type that is not here, and `ml.local.cpu`, means the whole machine.
+that), the others stand in the table. A type that is not here, and `ml.local.cpu`, means the whole machine; its GPUs are
+only for `ml.local.gpu`, and for new types of families that have some.
 
 On one machine a job that asks for more than there is gets what there is. On a cluster each host must fit on a machine
 of it, as it is, and all hosts of a job at the same time: a job that never could is refused.
@@ -162,7 +163,7 @@ def need(name: str, machine: Capacity) -> Need:
         return Need(machine if name == "ml.local.gpu" else whole)
     wanted = instance(name)
     if wanted is None:
-        return Need(whole, (f"Treadle does not know how large {name} is: the job gets the whole machine.",))
+        return _unknown(name, machine)
     if wanted.neurons:
         raise _absent(name, f"It needs {wanted.neurons} NeuronCores, and this machine has none.", 1)
     if wanted.gpus > machine.gpus:
@@ -178,20 +179,39 @@ def need(name: str, machine: Capacity) -> Need:
     return Need(given, (notice,))
 
 
+# AWS's names of families (g5, p4d, trn1, inf2) whose new types have accelerators, too.
+_ACCELERATED: Final = re.compile(r"ml\.(?:(?P<gpu>[gp])|trn|inf)\d")
+
+
+def _unknown(name: str, machine: Capacity) -> Need:
+    """Say what a type that is newer than the table takes: the machine; its GPUs only if it is of a family with some."""
+    family = _ACCELERATED.match(name)
+    if family and not family["gpu"]:
+        raise _absent(name, "It needs NeuronCores, and there are none.", 1)
+    if family and not machine.gpus:
+        raise _refused(name, "at least one GPU", machine)
+    whole = "the whole machine" + (", GPUs included" if family else "")
+    said = f"Treadle does not know how large {name} is: the job gets {whole}."
+    return Need(Capacity(machine.cpus, machine.memory, machine.gpus if family else 0), (said,))
+
+
 def _need_on_one_of(name: str, machines: Sequence[Capacity]) -> Need:
     """Say what an instance takes of the machine of a cluster that it is on. Raises `AbsentError`."""
     if not machines:
         raise _refused_everywhere(name, "a machine", machines)
     wanted = instance(name)
-    if name == "ml.local.gpu":
-        if not any(each.gpus for each in machines):
-            raise _refused_everywhere(name, "at least one GPU", machines)
-        return Need(max(machines, key=lambda each: (each.gpus, each.cpus, each.memory)))
     if wanted is None:
-        # Those without GPUs first: others wait for these.
-        whole = max(machines, key=lambda each: (not each.gpus, each.cpus, each.memory))
-        notice = f"Treadle does not know how large {name} is: each instance gets a whole machine of the cluster."
-        return Need(Capacity(whole.cpus, whole.memory), () if name == "ml.local.cpu" else (notice,))
+        family = _ACCELERATED.match(name)
+        gpu = name == "ml.local.gpu" or bool(family and family["gpu"])
+        if family and not gpu:
+            raise _refused_everywhere(name, "NeuronCores", machines)
+        if gpu and not any(each.gpus for each in machines):
+            raise _refused_everywhere(name, "at least one GPU", machines)
+        # Who needs no GPUs leaves them to others.
+        whole = max(machines, key=lambda each: (each.gpus if gpu else not each.gpus, each.cpus, each.memory))
+        said = f"Treadle does not know how large {name} is: each instance gets a whole machine of the cluster."
+        given = whole if gpu else Capacity(whole.cpus, whole.memory)
+        return Need(given, () if name.startswith("ml.local.") else (said,))
     if wanted.neurons:
         raise _refused_everywhere(name, f"{wanted.neurons} NeuronCores", machines)
     enough = [each for each in machines if each.cpus >= wanted.cpus and each.gpus >= wanted.gpus]

@@ -71,6 +71,7 @@ class ContainerSandbox:
         joined: JobNetwork | None = None,
         endpoints: Mapping[str, str] | None = None,
         limits: Limits | None = None,
+        claims: Sequence[int] = (),
     ) -> None:
         self._engine = its
         self.image = image
@@ -81,6 +82,7 @@ class ContainerSandbox:
         self._network = joined or JobNetwork("none", {})
         self._endpoints = endpoints or {}
         self._limits = limits or Limits()
+        self._claims = claims
         self.out_of_memory = False
 
     def probe(self) -> str:
@@ -105,7 +107,7 @@ class ContainerSandbox:
         members["Env"] = [f"{name}={value}" for name, value in retold(command.environment, self._endpoints).items()]
         self._record.write(self._directory)
         with contextlib.ExitStack() as undone:
-            kept = Keeper.of(self._directory)
+            kept = Keeper.of(self._directory, self._claims)
             undone.callback(kept.dismiss)
             undone.callback(containers.remove_recorded, self._directory, self._engine, network=False)
             with self._engine.speaking("The container cannot be made") as client:

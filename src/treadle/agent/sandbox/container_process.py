@@ -48,12 +48,14 @@ class Keeper:
     popen: subprocess.Popen[bytes]
 
     @classmethod
-    def of(cls, directory: Path) -> Keeper:
-        """Start a keeper of what the record in a directory names. Raises `LaunchError`."""
+    def of(cls, directory: Path, claims: Sequence[int] = ()) -> Keeper:
+        """Start a keeper of what the record in a directory names, and of these descriptors. Raises `LaunchError`."""
         argv = [sys.executable, "-P", keeper.__file__, os.fspath(directory)]
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LD_LIBRARY_PATH") if name in os.environ}
         try:
-            popen = subprocess.Popen(argv, stdin=subprocess.PIPE, cwd="/", env=environment, start_new_session=True)
+            popen = subprocess.Popen(
+                argv, stdin=subprocess.PIPE, cwd="/", env=environment, start_new_session=True, pass_fds=claims
+            )
         except OSError as error:
             raise LaunchError(f"{sys.executable} cannot be started: {error.strerror}.") from error
         return cls(popen)
