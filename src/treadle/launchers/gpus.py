@@ -19,6 +19,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from treadle.errors import LaunchError
+
 __all__ = ["Claim", "Gpu", "Visible", "claim", "devices", "environment", "hidden", "made_ready", "named", "visible"]
 
 _FIELD = re.compile(r"^(?P<name>GPU UUID|Device Minor):\s*(?P<value>\S+)", re.MULTILINE)
@@ -139,16 +141,16 @@ def claim(gpu: Gpu) -> Claim | None:
     A claim is a socket with a name that stands for the GPU (unix(7): abstract). The kernel gives a name once at a
     time, and frees it when its last holder is gone, however that ends. There is no file, so no directory that all users
     must share, that somebody cleans or that a service has one of its own of. Containers with a network of their own
-    do not see the names of others.
+    do not see the names of others. Raises `LaunchError` where there are no such names.
     """
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     try:
         made.bind(f"\0treadle-gpu-{gpu.uuid or gpu.number}")
     except OSError as error:
         made.close()
-        if error.errno != errno.EADDRINUSE:
-            raise
-        return None
+        if error.errno == errno.EADDRINUSE:
+            return None
+        raise LaunchError(f"GPU {gpu.number} cannot be claimed for a job: {error}.") from error
     return made
 
 
