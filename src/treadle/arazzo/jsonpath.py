@@ -1,9 +1,7 @@
 """JSONPath, RFC 9535: queries over JSON values, with bounded work.
 
 Most queries of real documents are singular and plain (`$.a.b[0]`): those run here, as a walk over a tuple of keys.
-All others go to jsonpath-rfc9535, imported when the first one is met, with three changes: `match` and `search` run on
-RE2 (the patterns are the document's, and RE2 is linear), `$` inside a nested filter is the root of the whole query
-(§2.3.5.1), and the nodes that one evaluation visits are counted and limited.
+All others go to jsonpath-rfc9535, as `jsonpath_library` bounds it, imported when the first one is met.
 """
 
 from __future__ import annotations
@@ -18,14 +16,12 @@ from treadle.errors import TreadleError
 from treadle.seams import MISSING, Json, Missing
 
 if TYPE_CHECKING:
-    from jsonpath_rfc9535 import JSONPathEnvironment
+    from treadle.arazzo.jsonpath_library import Environment
 
 __all__ = ["JsonPathError", "Query", "compile_query", "goessner", "keys_of"]
 
 LONGEST: Final = 10_000
 """Characters that a query may have."""
-MOST_NODES: Final = 1_000_000
-"""Nodes that one evaluation may visit: a second or two, and far beyond any query that somebody means."""
 
 
 class JsonPathError(TreadleError):
@@ -178,13 +174,11 @@ class _Compiled:
 
     __slots__ = ("_query", "singular", "text")
 
-    def __init__(self, text: str, environment: JSONPathEnvironment) -> None:
+    def __init__(self, text: str, environment: Environment) -> None:
         self.text = text
         try:
             self._query: Any = environment.compile(text)
             self.singular = bool(self._query.singular_query())
-        except JsonPathError:
-            raise
         except RecursionError:
             raise JsonPathError("the query is nested too deeply") from None
         except Exception as error:
@@ -205,8 +199,6 @@ class _Compiled:
     def _nodes(self, value: Json) -> Iterable[Any]:
         try:
             yield from self._query.start(value)
-        except JsonPathError:
-            raise
         except RecursionError:
             raise JsonPathError(f"'{self.text}' cannot be evaluated: the value is nested too deeply") from None
         except Exception as error:
@@ -214,139 +206,7 @@ class _Compiled:
 
 
 @lru_cache(maxsize=3)
-def _environment(*, count_elements: bool, located: bool = False) -> JSONPathEnvironment:
-    """Build the library's environment with our bounds; the import (50 ms) is paid by the first query that needs it."""
-    import jsonpath_rfc9535 as library
-    from jsonpath_rfc9535 import filter_expressions, function_extensions, node, parse, query
+def _environment(*, count_elements: bool, located: bool = False) -> Environment:
+    from treadle.arazzo.jsonpath_library import Environment  # for the first query that needs it
 
-    class Node(node.JSONPathNode):
-        """A node that counts its children in its query's budget, and knows where it is only if that is asked for."""
-
-        __slots__ = ("spent",)
-
-        def __init__(self, value: object, root: Any, spent: list[int], location: tuple[str | int, ...] = ()) -> None:
-            super().__init__(value=value, location=location, parent=None, root=root)
-            self.spent = spent
-
-        def new_child(self, value: object, key: int | str, parent: node.JSONPathNode | None) -> Node:  # noqa: ARG002
-            self.spent[0] += 1
-            if self.spent[0] > MOST_NODES:
-                raise JsonPathError(f"the query visits more than {MOST_NODES} nodes")
-            return Node(value, self.root, self.spent, (*self.location, key) if located else ())
-
-    class Bounded(query.JSONPathQuery):
-        """A query whose nodes are counted together with those of the queries in its filters."""
-
-        __slots__ = ()
-
-        def start(self, value: Any) -> Iterable[Any]:
-            """Begin an evaluation of the whole query."""
-            self.env.spent[0] = 0  # type: ignore[attr-defined]
-            return self.within(value, value)
-
-        def within(self, value: Any, root: Any) -> Iterable[Any]:
-            """Evaluate from `value` on, `$` being `root`."""
-            nodes: Iterable[Any] = [Node(value, root, self.env.spent)]  # type: ignore[attr-defined]
-            for segment in self.segments:
-                nodes = segment.resolve(nodes)
-            return nodes
-
-    class Relative(filter_expressions.RelativeFilterQuery):
-        __slots__ = ()
-
-        def evaluate(self, context: Any) -> object:
-            if not isinstance(context.current, (list, dict)) and self.query.empty():
-                return context.current
-            return node.JSONPathNodeList(self.query.within(context.current, context.root))  # type: ignore[attr-defined]
-
-    class Root(filter_expressions.RootFilterQuery):
-        __slots__ = ()
-
-        def evaluate(self, context: Any) -> object:
-            return node.JSONPathNodeList(self.query.within(context.root, context.root))  # type: ignore[attr-defined]
-
-    class Parser(parse.Parser):
-        def parse_relative_query(self, stream: Any) -> Any:
-            found = super().parse_relative_query(stream)
-            return Relative(found.token, Bounded(env=self.env, segments=found.query.segments))  # type: ignore[attr-defined]
-
-        def parse_root_query(self, stream: Any) -> Any:
-            found = super().parse_root_query(stream)
-            return Root(found.token, Bounded(env=self.env, segments=found.query.segments))  # type: ignore[attr-defined]
-
-    class Match(function_extensions.Match):
-        def __call__(self, string: object, pattern: object) -> bool:
-            return _matches(string, pattern, whole=True)
-
-    class Search(function_extensions.Search):
-        def __call__(self, string: object, pattern: object) -> bool:
-            return _matches(string, pattern, whole=False)
-
-    class Count(function_extensions.Count):
-        def __call__(self, node_list: Any) -> int:
-            if len(node_list) == 1 and isinstance(node_list[0].value, list):
-                return len(node_list[0].value)
-            return len(node_list)
-
-    class Environment(library.JSONPathEnvironment):
-        parser_class = Parser
-
-        def __init__(self) -> None:
-            super().__init__()
-            self.spent = [0]
-
-        def compile(self, text: str) -> Bounded:
-            return Bounded(env=self, segments=super().compile(text).segments)
-
-        def setup_function_extensions(self) -> None:
-            super().setup_function_extensions()
-            self.function_extensions["match"] = Match()
-            self.function_extensions["search"] = Search()
-            if count_elements:
-                self.function_extensions["count"] = Count()
-
-    return Environment()
-
-
-def _matches(text: object, pattern: object, *, whole: bool) -> bool:
-    # RFC 9535 §2.4.6: an argument that is no string, or no I-Regexp, gives LogicalFalse.
-    if not isinstance(text, str) or not isinstance(pattern, str):
-        return False
-    found = _pattern(pattern)
-    if found is None:
-        return False
-    try:
-        return bool(found.fullmatch(text) if whole else found.search(text))
-    except UnicodeEncodeError:  # a lone surrogate, which no text of Unicode scalar values contains
-        return False
-
-
-@lru_cache(maxsize=256)
-def _pattern(pattern: str) -> Any:
-    """Compile an I-Regexp (RFC 9485) for RE2; None for what is none."""
-    import re2
-    from iregexp_check import check
-
-    options = re2.Options()
-    options.log_errors = False
-    try:
-        return re2.compile(_dots(pattern), options) if check(pattern) else None
-    except (re2.error, UnicodeEncodeError):
-        return None
-
-
-def _dots(pattern: str) -> str:
-    """Write the dots of an I-Regexp for RE2: they match neither line feed nor carriage return (RFC 9485, §5.3)."""
-    parts, escaped, in_class = [], False, False
-    for each in pattern:
-        if escaped:
-            escaped = False
-        elif each == "\\":
-            escaped = True
-        elif each in "[]":
-            in_class = each == "["
-        elif each == "." and not in_class:
-            parts.append(r"[^\n\r]")
-            continue
-        parts.append(each)
-    return "".join(parts)
+    return Environment(count_elements=count_elements, located=located)
