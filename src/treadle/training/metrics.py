@@ -91,7 +91,8 @@ class _Backtracking:
         self.groups: int = self._compiled.groups
 
     def search(self, line: str) -> Any:
-        return self._compiled.search(line, timeout=_PATIENCE)
+        # The service does other things meanwhile.
+        return self._compiled.search(line, timeout=_PATIENCE, concurrent=True)
 
 
 def _compiled(expression: str) -> Any:
