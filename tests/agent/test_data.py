@@ -435,18 +435,20 @@ async def test_file_systems_that_cannot_be_had(
     assert plane.events[-1].failure_reason == f'ClientError: Data download failed:Channel "shared": {said}'
 
 
-async def test_checkpoints_elsewhere(make_plane: MakePlane, run_agent: RunAgent, namespaces: str) -> None:
-    """LocalPath may be another directory of the machine, which then is covered and untouched."""
+@pytest.mark.parametrize("path", ["/srv", "/tmp/treadle-checkpoints/deep/"])
+async def test_checkpoints_elsewhere(make_plane: MakePlane, run_agent: RunAgent, namespaces: str, path: str) -> None:
+    """LocalPath may be another directory of the machine, which then is covered and untouched, or one in /tmp."""
     if namespaces:
         pytest.skip(namespaces)
-    request = CHECKPOINTS | {"CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/ckpt/run/", "LocalPath": "/srv"}}
-    plane = await make_plane("cat /srv/old; echo c > /srv/c", request=request, sandbox="namespace")
+    request = CHECKPOINTS | {"CheckpointConfig": {"S3Uri": f"s3://{BUCKET}/ckpt/run/", "LocalPath": path}}
+    plane = await make_plane(f"cat {path}/old; echo c > {path}/c", request=request, sandbox="namespace")
     plane.objects.write(BUCKET, "ckpt/run/old", iter([b"old\n"]))
     before = sorted(Path("/srv").iterdir())
     await run_agent(plane)
     assert (plane.events[-1].outcome, plane.program) == ("completed", ["old"])
     assert checkpoints(plane) == {"old": b"old\n", "c": b"c\n"}
     assert sorted(Path("/srv").iterdir()) == before
+    assert not Path("/tmp/treadle-checkpoints").exists()
     assert not (plane.directory / "host/checkpoints").exists()
 
 

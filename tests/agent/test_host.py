@@ -425,6 +425,22 @@ async def test_plain_files_as_output(make_plane: MakePlane, run_agent: RunAgent)
     assert any("d: a link cannot be an object" in each for each in plane.log)
 
 
+async def test_a_plain_file_with_too_long_a_name(make_plane: MakePlane, run_agent: RunAgent) -> None:
+    """The directory holds it, and S3 could not: it is the program's fault, and said with the file's name."""
+    deep = "/".join([letter * 250 for letter in "abcd"])
+    plane = await make_plane(
+        ML + f'mkdir -p "$ml/model/{deep}"; echo 1 > "$ml/model/{deep}/file"',
+        request={"OutputDataConfig": {"S3OutputPath": f"s3://{BUCKET}/out", "CompressionType": "NONE"}},
+    )
+    await run_agent(plane)
+    ended = plane.events[-1]
+    assert ended.outcome == "failed"
+    assert re.fullmatch(
+        r"ClientError: Artifact upload failed:model/a{94}…: its key would have 1031 bytes, and S3 takes 1024\.",
+        ended.failure_reason,
+    )
+
+
 # The agent as a process
 
 

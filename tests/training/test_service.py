@@ -296,6 +296,12 @@ GROUPS = [{"InstanceGroupName": "g", "InstanceType": "ml.m5.large", "InstanceCou
             id="https",
         ),
         pytest.param(
+            {"OutputDataConfig": {"S3OutputPath": f"s3://data/{'é' * 501}/"}},
+            "The value at 'outputDataConfig.s3OutputPath' is too long: with the job's name and output/output.tar.gz a key "
+            "of 1025 bytes comes of it, and S3 takes 1024.",
+            id="no room for a key",
+        ),
+        pytest.param(
             {"CheckpointConfig": {"S3Uri": "s3://data/.treadle/staging"}},
             "Value 's3://data/.treadle/staging' at 'checkpointConfig.s3Uri' cannot be used. What begins with .treadle/ "
             "is the service's own.",

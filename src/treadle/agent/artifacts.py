@@ -24,6 +24,7 @@ from treadle.training.archives import packed
 __all__ = ["ArtifactError", "archive", "upload"]
 
 _PIECE = 1024 * 1024
+_LONGEST_KEY = 1024
 
 Say = Callable[[str], None]
 
@@ -42,6 +43,8 @@ class _Where:
 
     def output(self, name: str, *, model: bool = False) -> StagedOutput:
         staged, target = f"{self.staged}/{name}", f"{self.target}/{name}"
+        if (size := len(os.fsencode(target))) > _LONGEST_KEY:
+            raise ArtifactError(f"{name[:100]}…: its key would have {size} bytes, and S3 takes {_LONGEST_KEY}.")
         return StagedOutput(bucket=self.bucket, staged=staged, target=target, model=model)
 
 

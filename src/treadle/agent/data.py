@@ -111,9 +111,12 @@ class Staging:
         """Find the place of what is kept, which may lie outside /opt/ml. Raises `DataError`."""
         seen_at = its.local.rstrip("/")
         inside = f"{seen_at}/".startswith(_ML)
+        in_tmp = self.shows == "covering" and seen_at.startswith("/tmp/")  # noqa: S108  (it is the job's own)
         if ".." in seen_at.split("/") or seen_at == "/opt/ml":
             raise DataError(f'{its.member}.LocalPath "{seen_at}" cannot be used; name a directory below /opt/ml.')
         possible = self.shows == "anywhere" or (self.shows == "covering" and Path(seen_at).is_dir())
+        if in_tmp:
+            return Mirror(self.objects, its.uri, self.directory / _TMP / seen_at[5:], self.say, its.what), []
         if not inside and not possible:
             # To make it would be to make it on the machine, for good and for everybody.
             raise DataError(

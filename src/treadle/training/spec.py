@@ -29,6 +29,7 @@ _GIB: Final = 1 << 30
 # What AWS gives an instance whose volume nobody sized differs by type; this is enough to be useful and small enough
 # to notice a job that fills the disk. [guess]
 _VOLUME: Final = 30
+_LONGEST_KEY: Final = 1024
 
 
 def _invalid(message: str) -> ServiceError:
@@ -141,11 +142,24 @@ def check(request: Mapping[str, Json], found: Found) -> None:
     for member, uri in _all(found, _WRITTEN):
         if _bucket_and_key(member, uri)[1].startswith(OWN):
             raise _invalid(f"Value '{uri}' at '{member}' cannot be used. What begins with {OWN} is the service's own.")
+    _check_room_for_outputs(request)
     for member, text in _given_to_the_program(request):
         if "\0" in text:
             raise _invalid(f"The value at '{member}' has a NUL character, which no program can be given.")
     for member, path in _all(found, _KEPT):
         _check_local_path(member, path)
+
+
+def _check_room_for_outputs(request: Mapping[str, Json]) -> None:
+    """Refuse a path below which no output could be written: it would be known when all the training is done."""
+    uri = request["OutputDataConfig"]["S3OutputPath"]
+    member = "outputDataConfig.s3OutputPath"
+    key = f"{_bucket_and_key(member, uri)[1].rstrip('/')}/{request['TrainingJobName']}/output/output.tar.gz"
+    if (size := len(key.encode())) > _LONGEST_KEY:
+        raise _invalid(
+            f"The value at '{member}' is too long: with the job's name and output/output.tar.gz a key of {size} bytes "
+            f"comes of it, and S3 takes {_LONGEST_KEY}."
+        )
 
 
 def _check_preferences(resources: Mapping[str, Json], *, spot: bool) -> None:
