@@ -74,7 +74,14 @@ async def test_there_is_one_group() -> None:
     assert [(group["logGroupName"], group["creationTime"]) for group in found] == [(LOG_GROUP, 1000)]
     assert found[0]["arn"] == f"arn:aws:logs:us-east-1:000000000000:log-group:{LOG_GROUP}:*"
     assert (await _call("DescribeLogGroups", logGroupNamePattern="trainingjobs"))["logGroups"] == found
-    assert await _call("DescribeLogGroups", logGroupNamePrefix="/aws/lambda") == {"logGroups": []}
+    arn = f"arn:aws:logs:us-east-1:000000000000:log-group:{LOG_GROUP}"
+    assert (await _call("DescribeLogGroups", logGroupIdentifiers=["x", arn]))["logGroups"] == found
+    for other in (
+        {"logGroupNamePrefix": "/aws/lambda"},
+        {"logGroupIdentifiers": ["/aws/lambda/x"]},
+        {"logGroupClass": "INFREQUENT_ACCESS"},
+    ):
+        assert await _call("DescribeLogGroups", **other) == {"logGroups": []}
 
 
 async def test_streams_of_a_job_in_the_order_of_their_names() -> None:

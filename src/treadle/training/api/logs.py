@@ -87,7 +87,9 @@ def _describe_log_groups(reader: LogReader, values: Values, caller: Caller) -> V
     prefix, pattern = values.get("logGroupNamePrefix", ""), values.get("logGroupNamePattern", "")
     if prefix and pattern:
         raise _invalid("LogGroup name prefix and LogGroup name pattern are mutually exclusive parameters.")
-    if not LOG_GROUP.startswith(prefix) or pattern.lower() not in LOG_GROUP.lower():
+    named = [_group(each) for each in values.get("logGroupIdentifiers") or (LOG_GROUP,)]
+    standard = values.get("logGroupClass", "STANDARD") == "STANDARD"
+    if not (LOG_GROUP.startswith(prefix) and pattern.lower() in LOG_GROUP.lower() and LOG_GROUP in named and standard):
         return {"logGroups": []}
     arn = _arn(caller)
     first = [first for _, first, _ in reader.streams("") if first]
@@ -138,10 +140,14 @@ def _check_group(values: Values) -> None:
     if (name is None) == (identifier is None):
         raise _invalid("Exactly one of logGroupName and logGroupIdentifier must be specified.")
     if identifier is not None:
-        # A name, or the ARN that ends in it.
-        name = identifier.removesuffix(":*").rpartition(":log-group:")[2]
+        name = _group(identifier)
     if name != LOG_GROUP:
         raise ServiceError("ResourceNotFoundException", "The specified log group does not exist.")
+
+
+def _group(identifier: str) -> str:
+    """Give the name of a group: of an identifier that is it, or the ARN that ends in it."""
+    return identifier.removesuffix(":*").rpartition(":log-group:")[2]
 
 
 def _lines(reader: LogReader, stream: str) -> Sequence[Line]:
