@@ -66,7 +66,7 @@ ROWS = [
     without("1.1", "output/profiler", "nobody profiles here, and the log of the job says so"),
     without("1.1", "output/intermediate", "the toolkit's own, not the platform's"),
     row("1.1", "checkpoints/, or CheckpointConfig.LocalPath: two-way", f"{DATA}::test_checkpoints_both_ways", f"{DATA}::test_checkpoints_elsewhere"),
-    row("1.1", "code: unpacked sourcedir.tar.gz", f"{SCRIPT}::test_script", f"{SCRIPT}::test_sources_that_are_refused"),
+    row("1.1", "code: unpacked sourcedir.tar.gz", f"{SCRIPT}::test_script", f"{SCRIPT}::test_source_in_a_channel", f"{SCRIPT}::test_sources_that_are_refused"),
     without("1.1", "errors", "seen once; nobody knows what it is"),
     row("1.1", "what an image has in /opt/ml is hidden; the rest of /opt is not", f"{SANDBOX}::test_namespace_sees_its_own"),
     # 1.2 How the container is started
@@ -138,7 +138,7 @@ ROWS = [
     row("1.10", "InstancePreferences", "training/test_supervisor.py::test_the_first_preference_that_there_is_room_for", f"{SERVICE}::test_preferences_that_all_need_what_is_absent", f"{SERVICE}::test_refusals"),
     row("1.10", "all start or none; the first failure stops the others", f"{HOSTS}::test_data_that_is_missing_on_one_host_starts_none", f"{HOSTS}::test_the_first_failure_stops_the_others"),
     # 1.11 Metrics
-    row("1.11", "group 1, the last value, float32, whole seconds", f"{PARTS}::test_metrics", f"{SERVICE}::test_the_end_of_a_job_as_described"),
+    row("1.11", "group 1, the last value, float32, whole seconds", f"{PARTS}::test_metrics", f"{PARTS}::test_metrics_that_look_around", f"{SERVICE}::test_the_end_of_a_job_as_described"),
     # 1.12 FailureReason
     row("1.12", "AlgorithmError: , exit code: 1", f"{PARTS}::test_algorithm_error", f"{HOST}::test_failing_program"),
     row("1.12", "AlgorithmError: <file text>, exit code: 1", f"{PARTS}::test_algorithm_error", f"{HOST}::test_failing_program"),
