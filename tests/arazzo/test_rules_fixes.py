@@ -206,7 +206,8 @@ CASES = [
     Case("field-with-more", MAKE + "  parameters:\n  - {name: a, in: body, value: 1, x-why: so}", None),
     Case("field-with-an-anchor", MAKE + "  parameters:\n  - {name: a, in: body, value: &it {c: 1}}\n  - {name: b, in: body, value: *it}", None),
     Case("field-beside-a-body", MAKE + "  parameters: [{name: a, in: body, value: 1}]\n  requestBody: {payload: {b: 2}}", None),
-    Case("field-among-others-in-flow", MAKE + "  parameters: [{name: a, in: body, value: 1}, {name: q, in: query, value: x}]", None),
+    Case("field-among-others-in-flow", MAKE + "  parameters: [{name: a, in: body, value: 1}, {name: q, in: query, value: x}, {name: b, in: body, value: '{2}'}]  # all", MAKE + "  requestBody: {payload: {a: 1, b: '{2}'}}\n  parameters: [{name: q, in: query, value: x}]  # all"),
+    Case("field-of-a-step-in-flow", "- {stepId: a, operationId: $sourceDescriptions.api.make, parameters: [{name: a, in: body, value: 1}, {name: q, in: query, value: x}]}", "- {stepId: a, operationId: $sourceDescriptions.api.make, requestBody: {payload: {a: 1}}, parameters: [{name: q, in: query, value: x}]}"),
     # what stays
     Case("anchored", STEP + "  outputs:\n    o: &it $response.body.a\n    p: *it", None),
     Case("proper", criterion("- condition: $response.body#/a == 'x'"), None),
@@ -230,6 +231,15 @@ def test_json_keeps_its_layout(tmp_path: Path) -> None:
         '"context": "$response.body",\n              "condition": "$.S == \\"a\\"",\n              "type": "jsonpath"\n',
         '"condition": "$response.body#/S == \'a\'"\n',
     )
+
+
+def test_parameters_move_in_json_too(tmp_path: Path) -> None:
+    """Each member on its line, commas in place."""
+    (case,) = (each for each in CASES if each.id == "fields-beside-parameters")
+    new = fixed(tmp_path, json.dumps(load(steps(case.before).encode(), "x").value, indent=2))
+    assert json.loads(new) == load(steps(str(case.after)).encode(), "x").value
+    assert '          "requestBody": {"payload": {"a": 1, "b": {\n' in new
+    assert '          "parameters": [\n            {\n              "name": "q",' in new
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from treadle.arazzo.fixes.nodes import CannotEdit, Node, find, key_of, line_end, line_start, tree
+from treadle.arazzo.fixes.nodes import CannotEdit, Node, find, key_of, line_end, line_start, out_of_flow, tree
 from treadle.arazzo.fixes.request_body import moved
 from treadle.arazzo.location import LINE_BREAK, Document, tokens
 
@@ -217,19 +217,8 @@ _Members = Mapping[str, tuple[Node, Node]]
 
 
 def _out_of_flow(text: str, members: _Members, order: Sequence[str], going: set[str]) -> Iterator[tuple[int, int, str]]:
-    kept_before: str | None = None
-    for position, name in enumerate(order):
-        if name not in going:
-            kept_before = name
-            continue
-        if position and order[position - 1] in going:
-            continue  # it went with the one before it
-        following = next((each for each in order[position:] if each not in going), None)
-        start = members[name][0].start
-        if following is not None:
-            end = members[following][0].start
-        else:
-            start, end = members[str(kept_before)][1].end, members[order[-1]][1].end
+    spans = [(members[name][0].start, members[name][1].end) for name in order]
+    for start, end in out_of_flow(spans, {index for index, name in enumerate(order) if name in going}):
         if "#" in text[start:end] and any("#" in _between(text, members, order, each) for each in going):
             raise CannotEdit("a comment would go")
         yield start, end, ""

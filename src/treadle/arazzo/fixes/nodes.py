@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,7 @@ from yaml import AliasEvent, MappingEndEvent, MappingStartEvent, ScalarEvent, Se
 from treadle.arazzo.load import events_of
 from treadle.arazzo.location import LINE_BREAK, Document, tokens
 
-__all__ = ["CannotEdit", "Node", "column_of", "find", "key_of", "line_end", "line_start", "tree"]
+__all__ = ["CannotEdit", "Node", "column_of", "find", "key_of", "line_end", "line_start", "out_of_flow", "tree"]
 
 
 class CannotEdit(Exception):  # noqa: N818  (an answer, not a mistake)
@@ -109,6 +110,20 @@ def _along(root: Node, way: Iterable[str], pointer: str) -> Node:
     if node.fixed:
         raise CannotEdit(f"{pointer} has an anchor or a tag")
     return node
+
+
+def out_of_flow(spans: Sequence[tuple[int, int]], going: Collection[int]) -> Iterator[tuple[int, int]]:
+    """Give what to cut out of brackets, commas included, so that some of what stands in them goes; something stays.
+
+    >>> list(out_of_flow([(1, 2), (4, 5), (7, 8)], {0, 2}))  # [a, b, c]
+    [(1, 4), (5, 8)]
+    """
+    for goes, run in itertools.groupby(range(len(spans)), key=lambda index: index in going):
+        if goes:
+            indices = list(run)
+            first, last = indices[0], indices[-1]
+            behind = last + 1 < len(spans)
+            yield (spans[first][0], spans[last + 1][0]) if behind else (spans[first - 1][1], spans[last][1])
 
 
 def line_end(text: str) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from treadle.arazzo.fixes.nodes import CannotEdit, Node, column_of, find, key_of, line_end, line_start
+from treadle.arazzo.fixes.nodes import CannotEdit, Node, column_of, find, key_of, line_end, line_start, out_of_flow
 from treadle.arazzo.location import LINE_BREAK
 
 __all__ = ["moved"]
@@ -28,9 +28,22 @@ def moved(text: str, root: Node, pointer: str, *, whole: bool) -> Iterator[tuple
         _check_nothing_lost(text, key.end, end, inside)
         yield key.start, end, written + (line_end(text) if text[end - 1] == "\n" else "")
         return
-    if items.flow:
-        raise CannotEdit("it is not written with dashes")
-    yield key.start, key.start, f"{written}{line_end(text)}{' ' * column_of(text, key)}"
+    before = text[line_start(text, key.start) : key.start]
+    if not find(root, pointer.rpartition("/")[0]).flow:
+        yield key.start, key.start, f"{written}{line_end(text)}{' ' * column_of(text, key)}"
+    else:
+        yield key.start, key.start, f"{written}, " if before.strip() else f"{written},{line_end(text)}{before}"
+    yield from _out_of_flow(text, items, inside) if items.flow else _out_of_block(text, items, inside)
+
+
+def _out_of_flow(text: str, items: Node, inside: Sequence[Node]) -> Iterator[tuple[int, int, str]]:
+    going = {index for index, each in enumerate(items.items) if each in inside}
+    for start, end in out_of_flow([(each.start, each.end) for each in items.items], going):
+        _check_nothing_lost(text, start, end, [each for each in inside if start <= each.start < end])
+        yield start, end, ""
+
+
+def _out_of_block(text: str, items: Node, inside: Sequence[Node]) -> Iterator[tuple[int, int, str]]:
     for each, following in itertools.zip_longest(items.items, items.items[1:]):
         if each in inside:
             start = line_start(text, each.start)
