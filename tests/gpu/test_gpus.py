@@ -227,7 +227,7 @@ def test_the_main_job(world: World, torch_python: str, gpus: dict[int, str], doc
 
 INSTALLS = """
 source = next((ML / "input/data/wheels").iterdir())
-subprocess.run(["pip", "install", "--no-index", source], check=True)
+subprocess.run([sys.executable, "-m", "pip", "install", "--no-index", source], check=True)
 import fresh, torch
 (MODEL / "found").write_text(f"{subprocess.check_output(['fresh'], text=True)}{torch.ones(3, device='cuda').sum().item()}")
 """

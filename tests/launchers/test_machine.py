@@ -239,6 +239,8 @@ def test_what_a_container_was_started_with(tmp_path: Path) -> None:
     assert gpus.visible(one, {"NVIDIA_VISIBLE_DEVICES": "3"}, tmp_path).gpus == (FIVE_F,)
     assert gpus.visible(one, {"NVIDIA_VISIBLE_DEVICES": "2"}, tmp_path).gpus == ()
     assert gpus.visible(one, {"CUDA_VISIBLE_DEVICES": "1"}, tmp_path).gpus == ()
+    image = {"NVIDIA_VISIBLE_DEVICES": "2", "NVIDIA_DRIVER_CAPABILITIES": "compute,utility"}
+    assert gpus.visible(one, image, tmp_path).gpus == (FIVE_F,)
 
 
 def test_a_gpu_is_one_hosts() -> None:

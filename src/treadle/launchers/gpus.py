@@ -25,6 +25,7 @@ __all__ = ["Claim", "Gpu", "Visible", "claim", "devices", "environment", "hidden
 
 _FIELD = re.compile(r"^(?P<name>GPU UUID|Device Minor):\s*(?P<value>\S+)", re.MULTILINE)
 _UUID = re.compile(r"GPU-[0-9a-fA-F-]{36}")
+_RUNTIMES = "NVIDIA_VISIBLE_DEVICES"
 # A driver that nobody keeps awake takes seconds to wake up.
 _PATIENCE = 20.0
 
@@ -86,33 +87,34 @@ def visible(machine: Sequence[Gpu], environment: Mapping[str, str], root: Path =
     """Give what `CUDA_VISIBLE_DEVICES` and `NVIDIA_VISIBLE_DEVICES` leave of the machine's GPUs.
 
     Numbers are those of `nvidia-smi`, UUIDs may be shortened, and as in CUDA neither a name that is nobody's nor what
-    comes after it counts. The second variable is addressed to what starts containers: where process 1 has it with the
-    same value, that is how this container was started, with other machines' numbers, and nothing is left to be kept.
+    comes after it counts. The second variable is addressed to what starts containers; where it is this container's
+    (`_runtimes`), its numbers are the host's, or it is `void` because the GPUs came in another way (CDI). What it keeps
+    away is not there anyway.
 
     >>> visible([Gpu(0, "GPU-5f"), Gpu(1, "GPU-a0")], {"CUDA_VISIBLE_DEVICES": "1"})
     Visible(gpus=(Gpu(number=1, uuid='GPU-a0'),), withheld="CUDA_VISIBLE_DEVICES is '1'")
     """
     left, withheld = list(machine), []
-    for name in ("CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES"):
+    for name in ("CUDA_VISIBLE_DEVICES", _RUNTIMES):
         value = environment.get(name)
-        if value is None or (name[0] == "N" and (value == "all" or value == _first_environment(root).get(name))):
+        if value is None or (name == _RUNTIMES and (value == "all" or _runtimes(environment, root))):
             continue
-        named = _named(value, machine)
-        if any(each not in named for each in left):
+        meant = _meant(value, machine)
+        if any(each not in meant for each in left):
             parts = ", and parts of a GPU (MIG) are not assigned" if "MIG-" in value else ""
             withheld.append(f"{name} is {value!r}{parts}")
-        left = [each for each in named if each in left]
+        left = [each for each in meant if each in left]
     return Visible(tuple(left), " and ".join(withheld))
 
 
-def _named(value: str, machine: Sequence[Gpu]) -> list[Gpu]:
+def _meant(value: str, machine: Sequence[Gpu]) -> list[Gpu]:
     found: list[Gpu] = []
     for word in (each.strip() for each in value.split(",")):
         short = word.startswith("GPU-")
-        meant = [each for each in machine if word == str(each.number) or (short and each.uuid.startswith(word))]
-        if len(meant) != 1:
+        fits = [each for each in machine if word == str(each.number) or (short and each.uuid.startswith(word))]
+        if len(fits) != 1:
             break
-        found += [each for each in meant if each not in found]
+        found += [each for each in fits if each not in found]
     return found
 
 
@@ -122,13 +124,18 @@ def named(names: Sequence[str], machine: Sequence[Gpu]) -> list[Gpu]:
     return [known.get(name) or Gpu(int(name) if name.isdigit() else -1, name) for name in names]
 
 
-def _first_environment(root: Path) -> dict[str, str]:
-    """Give the environment of process 1; {} where it is somebody else's."""
+def _runtimes(environment: Mapping[str, str], root: Path) -> bool:
+    """Tell whether a container was started with the variable.
+
+    Images for GPUs have another one beside it; else process 1 has the same. Where that cannot be read, it was not.
+    """
+    if "NVIDIA_DRIVER_CAPABILITIES" in environment:
+        return True
     try:
-        said = (root / "proc/1/environ").read_bytes().decode(errors="replace")
+        first = (root / "proc/1/environ").read_bytes().split(b"\0")
     except OSError:
-        return {}
-    return dict(each.split("=", 1) for each in said.split("\0") if "=" in each)
+        return False
+    return f"{_RUNTIMES}={environment[_RUNTIMES]}".encode(errors="replace") in first
 
 
 Claim = socket.socket
