@@ -228,13 +228,16 @@ def test_the_main_job(world: World, torch_python: str, gpus: dict[int, str], doc
 INSTALLS = """
 source = next((ML / "input/data/wheels").iterdir())
 subprocess.run([sys.executable, "-m", "pip", "install", "--no-index", source], check=True)
-import fresh, torch
-(MODEL / "found").write_text(f"{subprocess.check_output(['fresh'], text=True)}{torch.ones(3, device='cuda').sum().item()}")
+import fresh
+(ML / "sees.py").write_text("import fresh, torch; print(torch.ones(3, device='cuda').sum().item())")
+for command in (["fresh"], ["torchrun", "--standalone", "--nproc_per_node=1", ML / "sees.py"]):
+    with (MODEL / "found").open("ab") as found:
+        subprocess.run(command, check=True, stdout=found)
 """
 
 
 def test_pip_beside_pytorch(boxed: World, torch_python: str, tmp_path: Path) -> None:
-    """What a program installs is its job's; it still sees PyTorch, whose environment stays as it is."""
+    """What a program installs is its job's, and its launcher's; PyTorch's own environment stays as it is."""
     wheel(tmp_path, "fresh", "1.0", "def main():\n    print('fresh')\n", "fresh")
     [made] = tmp_path.glob("*.whl")
     boxed.put(f"wheels/{made.name}", made.read_bytes())
@@ -243,7 +246,7 @@ def test_pip_beside_pytorch(boxed: World, torch_python: str, tmp_path: Path) -> 
     boxed.create("installs", "installs", InputDataConfig=[boxed.channel("wheels/", "wheels")], ResourceConfig=ONE_GPU)
     job = boxed.ended("installs", PATIENCE)
     assert (job["TrainingJobStatus"], job.get("FailureReason")) == ("Completed", None), boxed.log("installs")
-    assert boxed.model("installs") == {"found": b"fresh\n3.0"}
+    assert boxed.model("installs") == {"found": b"fresh\n3.0\n"}
     assert subprocess.run([torch_python, "-c", "import fresh"], capture_output=True, check=False).returncode == 1
     assert not Path(torch_python).with_name("fresh").exists()
 
