@@ -126,7 +126,7 @@ class Home:
     def region(self) -> str:
         """Give the region that the service of this home answers for when it is not told one: that of the last time."""
         try:
-            return self.region_file.read_text("ascii") or DEFAULT_REGION
+            return self.region_file.read_text("ascii").strip() or DEFAULT_REGION
         except (OSError, UnicodeDecodeError):
             return DEFAULT_REGION
 
