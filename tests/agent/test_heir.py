@@ -14,12 +14,13 @@ from typing import Any
 import pytest
 
 from tests.agent.conftest import MakePlane, RunAgent
-from tests.agent.plane import BUCKET, Plane
+from tests.agent.plane import BUCKET, Plane, gone
 from tests.agent.test_host import ML, HeldObjects, members, names
 from treadle.agent.heir import how_it_ends
 from treadle.agent.host import Host
 from treadle.agent.sandbox.choice import choose
 from treadle.agent.work import Tools
+from treadle.launchers.processes import descendants
 from treadle.seams import HostEvent
 
 LOST = "InternalServerError: We encountered an internal error. Please try again. The host algo-1 is lost: its agent is gone."
@@ -76,7 +77,7 @@ async def test_the_last_words_of_a_program(make_plane: MakePlane, start_agent: A
     assert (ended.outcome, ended.failure_reason, ended.outputs) == ("failed", LOST, [])
     assert list(ended.metrics) == ["loss"]
     assert ended.metrics["loss"][0] == 0.25
-    assert [each for each in plane.log if "another agent goes on" in each]
+    assert [each for each in plane.log if "another one tells what it has left" in each]
     assert plane.log_when_ended == len(plane.log)
 
 
@@ -93,8 +94,12 @@ async def test_killed_while_a_program_talks(make_plane: MakePlane, start_agent: 
     agent = start_agent(plane)
     await plane.line("line 1")
     await asyncio.sleep(random.uniform(0.0, 0.5))
-    await kill(agent)
-    wrote = int((plane.ml / "count").read_text())
+    with (plane.ml / "count").open() as counter:
+        inside = descendants(agent.pid)
+        await kill(agent)
+        for pid in inside:
+            assert await gone(pid)
+        wrote = int(counter.read())
     start_agent(plane)
     await plane.event("ended")
     assert plane.program == [f"line {number}" for number in range(len(plane.program))]
@@ -149,6 +154,22 @@ async def test_killed_while_it_stops(make_plane: MakePlane, start_agent: Any, sa
     assert members(plane, ended.outputs[0].staged) == {"m": b"saved\n"}
     assert plane.kinds == ["downloading", "training", "stopping", "uploading", "ended"]
     assert (plane.program[0], plane.program[-1]) == ("ready", "saved")
+
+
+async def test_killed_when_the_last_lines_had_been_said(make_plane: MakePlane, start_agent: Any) -> None:
+    """They are not said again: the log was complete, only the end was missing."""
+    plane = await make_plane('for n in $(seq 5000); do echo "line $n"; done', log_bytes=2000)
+    agent = start_agent(plane)
+    await plane.event("ended")
+    await asyncio.to_thread(agent.wait, 20)
+    whole = list(plane.log)
+    events = plane.directory / "host/spool/events.jsonl"
+    events.write_bytes(b"".join(events.read_bytes().splitlines(keepends=True)[:-1]))
+    plane.events.pop()
+    start_agent(plane)
+    await plane.event("ended")
+    assert plane.log[: len(whole)] == whole
+    assert [each for each in plane.log[len(whole) :] if not each.startswith("[treadle] ")] == []
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ and its stream, and nobody else can. What had not been told is told. Then:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 import uuid
@@ -56,7 +57,8 @@ def known(directory: Path) -> tuple[Known, float | None]:
 
 def live(directory: Path) -> None:
     """Leave a sign of life."""
-    os.utime(directory / _FILE)
+    with contextlib.suppress(FileNotFoundError):  # its attempt is over, and the directory has been removed
+        os.utime(directory / _FILE)
 
 
 def trained_since(left: Sequence[HostEvent]) -> float | None:

@@ -28,6 +28,8 @@ _TAIL_LINES = 1000
 _TAIL_WIDTH = 1024
 # What a line costs beside its text: its time, its place in an index.
 _LINE_COST = 32
+# Where the output is when no more of it becomes lines: only the last ones still do, or they have.
+_FULL, _CLOSED = -1, -2
 # In the directory of the spool: the metrics so far.
 _METRICS = "metrics.json"
 
@@ -67,8 +69,7 @@ class JobLog:
         if kept < len(lines):
             if not self._left_out:
                 limit = f"the log has its limit of {self._limit / 1024**2:g} MB"
-                # From here on the position of the output is none.
-                self._spool.add_lines([(now, f"[treadle] {limit}; of what follows the last lines are kept")], [-1])
+                self._spool.add_lines([(now, f"[treadle] {limit}; of what follows the last lines are kept")], [_FULL])
             self._left_out += len(lines) - kept
 
     def _keep_metrics(self) -> None:
@@ -93,25 +94,28 @@ class JobLog:
             kept = (self._directory / _METRICS).read_bytes().partition(b"\n")[0]
             self._metrics.go_on_from(msgspec.json.decode(kept, type=dict[str, list[float]]))
         position = self._spool.position
+        if position == _CLOSED:
+            return
         first, written, pieces = tape.left(self._directory, position)
+        at = max(written, self._spool.last_at)
         self._room = self._limit - position
-        if position < 0:
+        if position == _FULL:
             self._left_out, self._left_out_before = 1, True
         elif first > position:
             self.say(f"{first - position} bytes of the output are lost: the host could not keep them")
         splitter = LineSplitter(position=first)
         for piece in pieces:
-            self.add(splitter.feed(piece), written)
-        self.add(splitter.finish(), written)
+            self.add(splitter.feed(piece), at)
+        self.add(splitter.finish(), at)
 
     def close(self) -> None:
         """No more lines follow."""
         if self._left_out:
             last = list(self.tail)[-self._left_out :]
             many = "more" if self._left_out_before else f"{self._left_out}"
-            self.say(f"{many} lines did not fit in the log; the last {len(last)} of them are:")
+            said = f"[treadle] {many} lines did not fit in the log; the last {len(last)} of them are:"
             now = _now()
-            self._spool.add_lines([(now, line) for line in last])
+            self._spool.add_lines([(now, line) for line in (said, *last)], [_CLOSED] * (len(last) + 1))
         self._spool.close_log(_now())
 
     def let_go(self) -> None:

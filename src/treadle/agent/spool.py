@@ -87,6 +87,8 @@ class Spool:
         self._lost = 0  # lines that were acknowledged and that the control plane has no more
         self._offset = 0  # where the first line not acknowledged begins in its segment
         self._position = 0
+        self.last_at = 0
+        """When the last line was added, in milliseconds."""
         self._take_over()
         self.inherited: Sequence[HostEvent] = tuple(self._events)
         """The events of the agent that had the spool before."""
@@ -105,7 +107,7 @@ class Spool:
                 self._segments.append(segment)
                 self._held += segment.size
                 self._lines = segment.first + segment.lines
-                self._position = lines[-1][2]
+                self.last_at, _, self._position = lines[-1]
             else:
                 path.unlink()
         self._told = self._segments[0].first if self._segments else 0
@@ -119,7 +121,7 @@ class Spool:
 
     @property
     def position(self) -> int:
-        """How many bytes of the program's output have become lines; -1 when no more of them do."""
+        """How many bytes of the program's output have become lines; below zero when no more of them do."""
         return self._position
 
     def add_event(self, event: HostEvent) -> None:
@@ -148,7 +150,8 @@ class Spool:
         given = [(*line, after) for line, after in zip(lines, positions or repeat(self._position), strict=False)]
         kept = self._keep(given) if given and (not self._dropped or self._room_again(given[0][0])) else 0
         self._dropped += len(given) - kept
-        self._position = given[-1][2] if given else self._position
+        if given:
+            self.last_at, _, self._position = given[-1]
         self._arrived(urgent=False)
 
     def _keep(self, lines: Sequence[_Line]) -> int:

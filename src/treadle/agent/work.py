@@ -225,7 +225,7 @@ class Work:
     async def _go_on(self, objects: HostObjects, since: float) -> dict[str, Any]:
         """Finish what an agent that is gone had begun, without its program; give the members of `ended`."""
         self._log.recover()
-        self._log.say(f"the agent of {self._spec.host} was lost, and its program with it; another agent goes on")
+        self._log.say(f"the agent of {self._spec.host} was lost; another one tells what it has left")
         await self._orders.heard.wait()
         trained_for = max(0.0, (self._last_seen or since) - since)
         how = heir.how_it_ends(self._spool.inherited, self._orders.ending, trained_for)
