@@ -1104,7 +1104,9 @@ class HostEvent(msgspec.Struct, frozen=True, kw_only=True):
     `ended` is the last one, and has the outputs. Its `outcome`: "completed" (exit code 0), "failed" (`failure_reason`
     in AWS's form), "stopped" (a Stop command), "max-runtime", "interrupted" (an Interrupt command; nothing but
     checkpoints is kept).
-    `trained_for` is the seconds spent in Training.
+    `trained_for` is the seconds spent in Training. An agent that comes after another one, and finds nothing that it
+    could finish, says so as `ended` with the note "lost". It is not taken from a host that has commands: it has not
+    heard of them yet, and will say something else.
     """
 
     seq: int

@@ -35,6 +35,8 @@ class Plane:
         self.reports = 0
         self.commands: list[Command] = []
         self.over = False
+        self.refused: Callable[[HostEvent], bool] = lambda _: False
+        self.refusals = 0
         self.endpoint_file = directory / "endpoint.json"
         self._changed = asyncio.Condition()
         self._runner: web.AppRunner | None = None
@@ -92,7 +94,9 @@ class Plane:
             assert report.stream_epoch > 0
             self.log += [text for _, text in report.log.lines[len(self.log) - report.log.first :]]
         for event in report.events:
-            if event.seq == len(self.events) + 1:
+            if self.refused(event):
+                self.refusals += 1
+            elif event.seq == len(self.events) + 1:
                 self.events.append(event)
                 if event.kind == "ended":
                     self.log_when_ended = len(self.log)

@@ -195,6 +195,25 @@ async def test_killed_before_it_heard_of_the_order(
     assert b"".join(plane.objects.read(BUCKET, "kept/c")) == b"8\n"
 
 
+async def test_an_order_that_comes_before_it_is_told_that_the_host_is_lost(
+    make_plane: MakePlane, start_agent: Any
+) -> None:
+    """The control plane is away when the agent comes to that, and back with the order: so it is carried out."""
+    plane = await make_plane(ML + 'echo m > "$ml"/model/m; echo ready; exec sleep 600')
+    agent = start_agent(plane)
+    await plane.line("ready")
+    await kill(agent)
+    plane.refused = lambda event: event.note == "lost"
+    start_agent(plane)
+    await plane.until(lambda: plane.refusals)
+    await plane.stop()
+    await plane.command("stop")
+    await plane.start()
+    ended = await plane.event("ended")
+    assert (ended.outcome, ended.note, names(ended)) == ("stopped", "", ["model.tar.gz"])
+    assert plane.kinds == ["downloading", "training", "uploading", "ended"]
+
+
 async def test_killed_when_its_runtime_is_over(make_plane: MakePlane, start_agent: Any) -> None:
     """It is that which ended the job."""
     plane = await make_plane(SAVES, max_runtime=1)

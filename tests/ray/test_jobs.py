@@ -236,6 +236,35 @@ while True: signal.pause()
     assert world.model("stop") == {"saved": b"saved"}
 
 
+def test_an_agent_that_is_killed_has_another_come_after_it(world: RayWorld, cluster: Cluster) -> None:
+    """On its node, from its actor: a stop that it did not hear of keeps what was saved, and what was said is told."""
+    world.image(
+        "talks",
+        """
+said = os.open(MODEL / "said", os.O_WRONLY | os.O_CREAT)
+for number in range(100_000):
+    say(f"line {number}")
+    os.pwrite(said, b"%06d" % (number + 1), 0)
+    time.sleep(0.01)
+""",
+    )
+    world.create("talks", "talks")
+    world.says("talks", "line 5")
+    node = node_of(cluster, "talks")
+    (agent,) = node.processes("treadle.agent\0")
+    os.kill(agent, signal.SIGSTOP)
+    world.stop("talks")
+    (said,) = node.scratch.glob("**/ml/model/said")
+    before = int(said.read_text())
+    until(lambda: int(said.read_text()) > before + 20, what="it goes on talking")
+    os.kill(agent, signal.SIGKILL)
+    job = world.ended("talks", 60)
+    assert job["TrainingJobStatus"] == "Stopped"
+    told = world.log("talks")
+    assert told == [f"line {number}" for number in range(len(told))]
+    assert len(told) - int((world.model("talks") or {})["said"]) in {0, 1}
+
+
 def test_the_service_is_killed_and_the_job_goes_on(world: RayWorld, cluster: Cluster) -> None:
     """Training outlives the service; the next one finds the job again, hears what happened, and can end it."""
     world.waiting("outlives")

@@ -252,6 +252,18 @@ def test_what_the_other_hosts_save_at_a_stop_is_kept(reason: str) -> None:
     assert (job.outcome, job.outputs) == ("stopped", (output,))
 
 
+@pytest.mark.parametrize("order", [StopRequested(121.0), InterruptRequested(121.0), LimitReached(121.0, "max-wait")])
+def test_an_agent_that_has_not_heard_of_an_order_may_not_say_that_its_host_is_lost(order: Any) -> None:
+    """The order came first: it will hear of it, and then says what it has kept."""
+    job = ran(placed(new()), ALL[:2])
+    lost = told(job, 122.0, "ended", outcome="failed", failure_reason="InternalServerError: x", note="lost")
+    assert advance(job, lost).outcome == "failed"
+    job = advance(job, order)
+    assert advance(job, lost) is job
+    job = advance(job, told(job, 123.0, "ended", outcome="stopped"))
+    assert job.hosts == () or job.hosts[0].outcome == "stopped"
+
+
 def test_a_host_that_is_lost_after_another_has_failed_changes_nothing() -> None:
     """The job fails for the reason that it has, and is not tried again: it was no fault of the platform."""
     job = placed(new(retries=3), hosts=("algo-1", "algo-2"))

@@ -82,7 +82,7 @@ class Host:
                 stream_epoch=its.stream_epoch,
                 beat=partial(heir.live, self._directory),
             )
-            work = Work(spec, self._place, spool, self._tools, self._orders, last_seen)
+            work = Work(spec, self._place, spool, self._tools, self._orders, courier.told, last_seen)
             carrying = asyncio.create_task(self._carry(courier))
             try:
                 await self._unless_over(self._work(work, courier))

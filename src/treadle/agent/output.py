@@ -109,13 +109,14 @@ class JobLog:
         self.add(splitter.finish(), at)
 
     def close(self) -> None:
-        """No more lines follow."""
+        """No more lines of the program follow."""
         if self._left_out:
             last = list(self.tail)[-self._left_out :]
             many = "more" if self._left_out_before else f"{self._left_out}"
             said = f"[treadle] {many} lines did not fit in the log; the last {len(last)} of them are:"
             now = _now()
             self._spool.add_lines([(now, line) for line in (said, *last)], [_CLOSED] * (len(last) + 1))
+            self._left_out = 0
         self._spool.close_log(_now())
 
     def let_go(self) -> None:

@@ -124,16 +124,28 @@ class Spool:
         """How many bytes of the program's output have become lines; below zero when no more of them do."""
         return self._position
 
-    def add_event(self, event: HostEvent) -> None:
-        """Keep an event; it is on the disk on return. The log lines before it are, too."""
+    def add_event(self, event: HostEvent, *, provisional: bool = False) -> None:
+        """Keep an event; it is on the disk on return. The log lines before it are, too.
+
+        One that is provisional is not: another agent would find out for itself. Until it has been told it can be
+        withdrawn.
+        """
         self.sync()
+        if not provisional:
+            self._write_event(event)
+        self._seq = event.seq
+        self._events.append(event)
+        self._arrived(urgent=True)
+
+    def withdraw(self) -> None:
+        """Forget the last event."""
+        self._seq = self._events.pop().seq - 1
+
+    def _write_event(self, event: HostEvent) -> None:
         with (self._directory / "events.jsonl").open("ab") as file:
             file.write(msgspec.json.encode(event) + b"\n")
             file.flush()
             os.fsync(file.fileno())
-        self._seq = event.seq
-        self._events.append(event)
-        self._arrived(urgent=True)
 
     def events(self) -> list[HostEvent]:
         """Give the events not acknowledged; `ended` only after every log line has been: logs are complete first."""

@@ -25,7 +25,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import msgspec
 
@@ -72,6 +72,8 @@ _log = logging.getLogger(__name__)
 
 _T = TypeVar("_T")
 
+Told: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+
 Cause = Literal["exit", "stop", "interrupt", "", "volume", "data"]
 
 
@@ -117,11 +119,19 @@ class Trained:
 class Work:
     """The work of one host. It tells through the spool, and hears through `orders`. Build it in the event loop.
 
-    `last_seen` is when the agent was alive that this one comes after, None for the first one.
+    `told` waits until the control plane has all that is in the spool. `last_seen` is when the agent was alive that this
+    one comes after, None for the first one.
     """
 
     def __init__(
-        self, spec: HostSpec, place: Place, spool: Spool, tools: Tools, orders: Orders, last_seen: float | None
+        self,
+        spec: HostSpec,
+        place: Place,
+        spool: Spool,
+        tools: Tools,
+        orders: Orders,
+        told: Told,
+        last_seen: float | None,
     ) -> None:
         self._spec = spec
         self._place = place
@@ -130,6 +140,7 @@ class Work:
         self._spool = spool
         self._tools = tools
         self._orders = orders
+        self._told = told
         self._last_seen = last_seen
         self._metrics = Metrics(spec.request.get("AlgorithmSpecification", {}).get("MetricDefinitions") or ())
         self._log = JobLog(place.spool, spool, self._metrics, spec.log_bytes)
@@ -154,6 +165,8 @@ class Work:
             _log.exception("the work cannot go on")
             await self.end()
             ended = _failed(f"{_PLATFORM_ERROR} {error}")
+        if ended is None:
+            return
         for each in self._place.claims:
             os.close(each)
         for name in self._metrics.given_up:
@@ -222,18 +235,38 @@ class Work:
         }
         return await self._kept(objects, how, data.mirrors)
 
-    async def _go_on(self, objects: HostObjects, since: float) -> dict[str, Any]:
-        """Finish what an agent that is gone had begun, without its program; give the members of `ended`."""
+    async def _go_on(self, objects: HostObjects, since: float) -> dict[str, Any] | None:
+        """Finish what an agent that is gone had begun, without its program; give the members of `ended`.
+
+        None when the control plane knows that the host is lost.
+        """
         self._log.recover()
         self._log.say(f"the agent of {self._spec.host} was lost; another one tells what it has left")
         await self._orders.heard.wait()
         trained_for = max(0.0, (self._last_seen or since) - since)
-        how = heir.how_it_ends(self._spool.inherited, self._orders.ending, trained_for)
-        if how is None:
-            return self._lost(trained_for)
+        while (how := heir.how_it_ends(self._spool.inherited, self._orders.ending, trained_for)) is None:
+            if await self._told_unless_ordered(self._lost(trained_for)):
+                return None
         never = threading.Event()
         staging = Staging(self._spec, self._place.directory, objects, self._say_later, never, "anywhere")
         return await self._kept(objects, how, await asyncio.to_thread(staging.mirrors))
+
+    async def _told_unless_ordered(self, lost: dict[str, Any]) -> bool:
+        """Tell that the host is lost; False when there is an order before the control plane has taken that."""
+        self._log.close()
+        event = HostEvent(seq=self._spool.next_seq, kind="ended", at=time.time(), note="lost", **lost)
+        self._spool.add_event(msgspec.structs.replace(event, metrics=self._metrics.last()), provisional=True)
+        told = asyncio.ensure_future(self._told())
+        ordered = asyncio.ensure_future(self._orders.end.wait())
+        try:
+            await asyncio.wait({told, ordered}, return_when=asyncio.FIRST_COMPLETED)
+            if told.done():
+                return True
+            self._spool.withdraw()
+            return False
+        finally:
+            for each in (told, ordered):
+                each.cancel()
 
     def _lost(self, trained_for: float) -> dict[str, Any]:
         reason = f"{_PLATFORM_ERROR} The host {self._spec.host} is lost: its agent is gone."

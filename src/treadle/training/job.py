@@ -547,6 +547,8 @@ def _saying(job: Job, status: Secondary, message: str) -> Job:
 
 
 def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
+    if event.note == "lost" and (job.ending or job.interrupting):
+        return job
     outcome: HostOutcome = _OUTCOMES.get(event.outcome, "failed")
     reason = event.failure_reason if outcome == "failed" else ""
     if outcome == "failed" and reason.startswith("InternalServerError") and not job.interrupting:
