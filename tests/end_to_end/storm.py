@@ -249,7 +249,7 @@ class Storm:
             self._stop: 3,
             self._stop_and_kill: 3,
             self._interrupt: 3,
-            self._kill_agent: 3,
+            self._kill_agent: 5,
             self._kill_program: 1,
             self._delete: 2,
             self._prune: 1,
@@ -285,7 +285,9 @@ class Storm:
             return
         self._numbers += 1
         kind = self._chance.choice(["quick", "quick", "fails", "waits", "late", "spot", "spot", *self._pairs])
-        entry = Entry(f"{kind}-{self._numbers}", kind, self._chance.randrange(1, 80), self._chance.choice([0, 0, 1, 3]))
+        entry = Entry(
+            f"{kind}-{self._numbers}", kind, self._chance.randrange(1, 120), self._chance.choice([0, 0, 1, 3])
+        )
         self.entries[entry.name] = entry
         entry.created = self._ask("create", lambda: self.world.create(entry.name, kind, **entry.request))
 

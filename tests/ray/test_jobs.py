@@ -251,7 +251,7 @@ for number in range(100_000):
     world.create("talks", "talks")
     world.says("talks", "line 5")
     node = node_of(cluster, "talks")
-    (agent,) = node.processes("treadle.agent\0")
+    (agent,) = node.processes("treadle.agent")
     os.kill(agent, signal.SIGSTOP)
     world.stop("talks")
     (said,) = node.scratch.glob("**/ml/model/said")
