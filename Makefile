@@ -50,10 +50,13 @@ test-container: .venv/.dev ## Run the tests that need a container engine (root, 
 test-gpu: .venv/.dev ## Run the tests that need an NVIDIA GPU.
 	$(BIN)/python -m pytest -m gpu tests/gpu
 
-# Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change.
+# Several hundred MB are installed, once; so this is neither part of `make test` nor of what is run for every change. A file
+# has a process of its own: the SDKs remember the first service that they meet.
 test-sdk: .venv/.dev .venv-sdk2/.made .venv-sdk3/.made .venv-toolkit/.made .venv-airflow/.made .venv-peers/.made ## Run the tests with the real SageMaker SDKs and toolkit, Airflow and moto.
-	.venv-sdk2/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v2.py tests_sdk/test_v2_options.py
-	.venv-sdk3/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v3.py tests_sdk/test_v3_options.py
+	.venv-sdk2/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v2.py
+	.venv-sdk2/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v2_options.py
+	.venv-sdk3/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v3.py
+	.venv-sdk3/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_v3_options.py
 	.venv-toolkit/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_toolkit.py
 	.venv-airflow/bin/python -m pytest -c tests_sdk/pytest.ini tests_sdk/test_airflow.py
 	$(BIN)/python -m pytest tests/end_to_end/test_another_server.py

@@ -46,7 +46,6 @@ def service(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         assert serving.poll() is None, (place / "serve.log").read_text()
         said = subprocess.run([TREADLE, "env", "--json"], check=True, capture_output=True, text=True).stdout
         os.environ.update(json.loads(said))
-        boto3.setup_default_session()  # the one before remembers the key of another module's service
         yield json.loads(said)
     finally:
         serving.terminate()
