@@ -1,10 +1,10 @@
 """What a program may change for itself, as it may change a container: its image, and what its Python has installed.
 
-Where the kernel has overlays, changes go into layers of the job's own over both directories. Where it has none, and
-for the system's Python, whose directory is not Python's alone, the program finds another Python first: a virtual
-environment of the job (PEP 405) that shows the packages of the one beneath. pip installs into it; a package that is in
-both is the job's, and pip does not remove the other ("outside environment"). The one beneath is not written to. Its
-console scripts are there once more, because they name their interpreter.
+Where the kernel has overlays, changes go into layers of the job's own over both directories. Where it has none, for
+the system's Python, whose directory is not Python's alone, and for another user's, the program finds another Python
+first: a virtual environment of the job (PEP 405) that shows the packages of the one beneath. pip installs into it; a
+package that is in both is the job's, and pip does not remove the other ("outside environment"). The one beneath is not
+written to. Its console scripts are there once more, because they name their interpreter.
 
 An image is what it is where there are no overlays: read-only in a `namespace`, and itself in `plain`.
 """
@@ -66,7 +66,7 @@ def with_own(command: SandboxCommand, changes: Path, image: Sequence[Path], *, c
     `covering` says whether the sandbox can show directories over others.
     """
     python = program_of(command, covering=covering)
-    prefix = None if python is None or Path(python.prefix) in _SYSTEM else Path(python.prefix)
+    prefix = None if python is None or not _layered(python) else Path(python.prefix)
     own = ({*image} | ({prefix} if prefix else set())) - _SYSTEM if covering else set()
     outermost = sorted(each for each in own if own.isdisjoint(each.parents))
     command = replace(command, layers=tuple((each, changes / str(number)) for number, each in enumerate(outermost)))
@@ -76,6 +76,11 @@ def with_own(command: SandboxCommand, changes: Path, image: Sequence[Path], *, c
     if layer := next((each for each in outermost if prefix and each in (prefix, *prefix.parents)), None):
         return replace(command, unlayered=replace(instead, layer=layer))
     return replace(command, unlayered=instead)
+
+
+def _layered(python: Interpreter) -> bool:
+    """Tell whether a layer over its directory lets pip install: it needs the right to write there all the same."""
+    return Path(python.prefix) not in _SYSTEM and os.access(python.prefix, os.W_OK)
 
 
 def _instead(command: SandboxCommand, python: Interpreter, environment: str) -> Unlayered:
