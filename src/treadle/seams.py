@@ -1084,7 +1084,7 @@ class ClaimAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 HostEventKind = Literal["downloading", "image", "ready", "training", "stopping", "uploading", "ended"]
 """`image` is said while the image is fetched, with how far that is as its `note`. `ready` is said by a host of several:
-it begins to train when it is told to `start`, with all the others. `stopping` is said before the program gets SIGTERM.
+it begins to train when it is told to `start`, with all the others. `stopping` is said when the program has got SIGTERM.
 From `stopping` and `uploading` on it is known how the host will end, and they say it as `ended` does."""
 
 

@@ -306,7 +306,7 @@ async def test_agents_that_die_again_and_again_are_given_up(control: Control) ->
 
     async def dies(host: ScriptedHost) -> None:
         await host.claim()
-        await host.happened("training")
+        await host.log("one")
 
     control.script = control.launcher.again = dies
     async with control.supervised() as supervisor:
@@ -316,6 +316,7 @@ async def test_agents_that_die_again_and_again_are_given_up(control: Control) ->
         lost, stopped = await control.ended("lost"), await control.ended("stopped")
     assert lost.failure_reason == f"{INTERNAL_ERROR} The host algo-1 is lost: its agent is gone."
     assert (stopped.status, stopped.failure_reason) == ("Stopped", "")
+    assert texts(control, "lost")[-1:] == ["[treadle] The host algo-1 is lost: its agent is gone."]
 
 
 async def test_an_agent_whose_job_has_ended_is_not_replaced(control: Control) -> None:

@@ -142,10 +142,14 @@ class Spool:
         self._seq = self._events.pop().seq - 1
 
     def _write_event(self, event: HostEvent) -> None:
-        with (self._directory / "events.jsonl").open("ab") as file:
-            file.write(msgspec.json.encode(event) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        with (self._directory / "events.jsonl").open("ab", buffering=0) as file:
+            before = file.tell()
+            try:
+                _write_all(file.fileno(), msgspec.json.encode(event) + b"\n")
+                os.fsync(file.fileno())
+            except OSError:
+                file.truncate(before)
+                raise
 
     def events(self) -> list[HostEvent]:
         """Give the events not acknowledged; `ended` only after every log line has been: logs are complete first."""
@@ -294,8 +298,7 @@ class Spool:
         if self._end is None:
             return
         try:
-            while data:
-                data = data[os.write(self._end, data) :]
+            _write_all(self._end, data)
         except OSError:
             # Half a line must not stay: the next one would go on in it.
             os.ftruncate(self._end, position)
@@ -327,6 +330,12 @@ _Line: TypeAlias = tuple[int, str, int]
 _encode = msgspec.json.Encoder().encode
 _lines = msgspec.json.Decoder(_Line)
 _events = msgspec.json.Decoder(HostEvent)
+
+
+def _write_all(descriptor: int, data: bytes | memoryview) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
 
 
 def _whole(path: Path, decoder: msgspec.json.Decoder[_T]) -> list[_T]:

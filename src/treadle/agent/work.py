@@ -249,7 +249,12 @@ class Work:
                 return None
         never = threading.Event()
         staging = Staging(self._spec, self._place.directory, objects, self._say_later, never, "anywhere")
-        return await self._kept(objects, how, await asyncio.to_thread(staging.mirrors))
+        kept = await self._kept(objects, how, await asyncio.to_thread(staging.mirrors))
+        if kept["outcome"] == "failed" and how["outcome"] in {"stopped", "max-runtime"}:
+            # It has been made to end, and with what could be saved it has.
+            self._log.say(kept["failure_reason"])
+            return how
+        return kept
 
     async def _told_unless_ordered(self, lost: dict[str, Any]) -> bool:
         """Tell that the host is lost; False when there is an order before the control plane has taken that."""
@@ -456,8 +461,9 @@ class Work:
                 return await self._killed(process, exited), "volume", f"{full.result()}; the program was ended"
             cause = self._orders.ending
             self._log.say(f"SIGTERM: {_WHY[cause]}; {self._spec.stop_grace:g} s until SIGKILL")
-            self._happened("stopping", outcome=heir.ENDS[cause], trained_for=time.monotonic() - began)
             process.terminate()
+            with contextlib.suppress(OSError):  # on a full disk the program may still save something elsewhere
+                self._happened("stopping", outcome=heir.ENDS[cause], trained_for=time.monotonic() - began)
             await asyncio.wait({exited, full}, timeout=self._spec.stop_grace, return_when=asyncio.FIRST_COMPLETED)
             return await self._killed(process, exited), self._orders.ending or cause, ""
         finally:

@@ -753,10 +753,10 @@ class Supervisor:
         self._wake.set()
         self._update_quiet()
 
-    def _remark(self, job: Job, text: str) -> None:
-        """Add a line to the log of the job's first host; called in a thread."""
+    def _remark(self, job: Job, text: str, host: str = "") -> None:
+        """Add a line to the log of a host, of the first one if none is named; called in a thread."""
         _log.info("%s: %s", job.name, text)
-        self._logs.remark(job.name, job.hosts[0].name, [(int(self._clock() * 1000), f"[treadle] {text}")])
+        self._logs.remark(job.name, host or job.hosts[0].name, [(int(self._clock() * 1000), f"[treadle] {text}")])
 
     # -- watching -----------------------------------------------------------------------------------------------------
 
@@ -789,6 +789,8 @@ class Supervisor:
             return
         if host.handle and host.agents < _AGENTS and await self._launched_again(live, attempt, host):
             return
+        with contextlib.suppress(StoreError):  # where there is no room for it, the job must end all the same
+            await asyncio.to_thread(self._remark, live.job, reason, host.name)
         at = self._clock()
         await self._apply(live, HostLost(at, attempt, host.name, reason, heard=None if heard is None else at - silent))
 
