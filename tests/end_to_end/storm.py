@@ -48,6 +48,7 @@ from treadle.launchers import processes
 from treadle.launchers.local import LAUNCH_FILE
 from treadle.objects.filesystem import FilesystemObjects
 from treadle.seams import HostLaunch
+from treadle.training.supervisor import AGENTS
 
 __all__ = ["Storm", "storming"]
 
@@ -132,7 +133,8 @@ class Entry:
     created: bool = False
     """It was answered that there is the job; else it may be there."""
     stopped: bool = False
-    agents_killed: int = 0
+    killed: Counter[tuple[int, str]] = field(default_factory=Counter)
+    """How many agents an attempt's host has lost."""
     programs_killed: int = 0
     disk_was_full: bool = False
     said: dict[tuple[int, str], int] = field(default_factory=dict)
@@ -143,6 +145,16 @@ class Entry:
     """The transitions that it had last."""
     final: dict[str, Any] | None = field(default=None, repr=False)
     checked_at: float = 0.0
+
+    @property
+    def agents_killed(self) -> int:
+        """How many agents were killed, in all attempts."""
+        return self.killed.total()
+
+    @property
+    def given_up(self) -> bool:
+        """Whether a host may have lost as many agents as it can have: nobody tells what was left then."""
+        return max(self.killed.values(), default=0) >= AGENTS
 
     @property
     def request(self) -> dict[str, Any]:
@@ -335,16 +347,17 @@ class Storm:
             name, *place = marker.partition("=")[2].split("/")
             if entry := self.entries.get(name):
                 if what == "agent":
-                    self._note_what_was_said(entry, *place[:2])
-                entry.agents_killed += what == "agent"
+                    attempt, host = int(place[0]), place[1]
+                    self._note_what_was_said(entry, attempt, host)
+                    entry.killed[attempt, host] += 1
                 entry.programs_killed += what == "program"
                 os.kill(pid, signal.SIGKILL)
                 self.done[f"{what} killed"] += 1
 
-    def _note_what_was_said(self, entry: Entry, attempt: str, host: str) -> None:
-        said = self.world.home.jobs / entry.name / attempt / host / "ml/said"
+    def _note_what_was_said(self, entry: Entry, attempt: int, host: str) -> None:
+        said = self.world.home.jobs / entry.name / str(attempt) / host / "ml/said"
         with contextlib.suppress(OSError):  # it has not begun
-            entry.said[int(attempt), host] = int(said.read_text() or 0)
+            entry.said[attempt, host] = int(said.read_text() or 0)
 
     def _delete(self) -> None:
         ended = [each for each in self.entries.values() if each.final and not each.deleted]
@@ -470,8 +483,7 @@ class Storm:
             return
         reason = entry.final.get("FailureReason", "AlgorithmError")
         assert status == "Stopped" or (status == "Failed" and reason.startswith("AlgorithmError")), (entry, reason)
-        # A host may have three agents.
-        if status == "Stopped" and path[-3] == "Training" and entry.agents_killed < 3:
+        if status == "Stopped" and path[-3] == "Training" and not entry.given_up:
             assert self.world.model(entry.name) is not None, entry
 
     def _check_model(self, entry: Entry, status: str) -> None:
@@ -494,7 +506,7 @@ class Storm:
 
     def _check_log(self, entry: Entry, status: str) -> None:
         # A program's keeper saves what its agent has not read; a keeper that is killed as well cannot.
-        unheard = entry.agents_killed > 0 and entry.programs_killed > 0
+        unheard = entry.given_up or (entry.agents_killed > 0 and entry.programs_killed > 0)
         hurt = entry.stopped or entry.programs_killed or entry.disk_was_full
         ends = {}
         before: dict[str, int] = {}

@@ -73,7 +73,7 @@ from treadle.training.job import (
     record,
 )
 
-__all__ = ["Announcer", "AttemptOverError", "JobLogs", "Supervisor", "WrongTokenError"]
+__all__ = ["AGENTS", "Announcer", "AttemptOverError", "JobLogs", "Supervisor", "WrongTokenError"]
 
 _log: Final = logging.getLogger(__name__)
 
@@ -86,9 +86,9 @@ _SILENCE: Final = 600.0
 _LEAVE: Final = 10.0
 # A report is not held longer than this, so that a connection that died is noticed.
 _LONGEST_HOLD: Final = 60.0
-# So many agents may a host have, one after the other: those after the first tell what it had left to tell, and finish
-# what can be finished without its program.
-_AGENTS: Final = 3
+AGENTS: Final = 3
+"""So many agents may a host have, one after the other: those after the first tell what it had left to tell, and finish
+what can be finished without its program."""
 # Between two answers to the same agent that carry the same commands: the first one may have been lost.
 _REMIND: Final = 2.0
 
@@ -787,7 +787,7 @@ class Supervisor:
             reason = f"The host {host.name} is lost: its agent has said nothing for {silent:.0f} seconds."
         else:
             return
-        if host.handle and host.agents < _AGENTS and await self._launched_again(live, attempt, host):
+        if host.handle and host.agents < AGENTS and await self._launched_again(live, attempt, host):
             return
         with contextlib.suppress(StoreError):  # where there is no room for it, the job must end all the same
             await asyncio.to_thread(self._remark, live.job, reason, host.name)
