@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tests.counting import lines_run
 from treadle.arazzo.criteria import compile_criterion
@@ -168,6 +169,18 @@ def test_a_hostile_part_is_found(attack: Part, tmp_path: Path) -> None:
         found = checked(tmp_path, attack.workflows)
     assert any(each.rule == attack.rule and attack.words in each.message for each in found), found
     assert all(len(each.render()) < 3000 for each in found)
+
+
+@pytest.mark.parametrize("odd", ["[]", "{}", "[[], string]", "[{}]", "{a: 1}"])
+def test_a_type_of_an_odd_kind_is_no_crash(odd: str, tmp_path: Path) -> None:
+    """Where a word is looked up, in the document and in the description of its API."""
+    selector = f"{{context: $response.body, selector: /a, type: {{type: {odd}, version: rfc6901}}}}"
+    checked(tmp_path, value(selector))  # it is an object like any other
+    described = api()
+    schema = {"properties": {"a": {"type": yaml.safe_load(odd)}}}
+    described["paths"]["/x"]["get"]["requestBody"] = {"content": {"application/json": {"schema": schema}}}
+    braced = steps("{stepId: a, operationId: get, requestBody: {payload: {a: '{$statusCode}'}}}")
+    assert {each.severity for each in checked(tmp_path, braced, described)} <= {"note", "warning"}
 
 
 @pytest.mark.parametrize(

@@ -175,3 +175,11 @@ ANY = st.recursive(
 def test_a_sample_is_an_instance(value: Json) -> None:
     """What is made of a schema is valid by it."""
     jsonschema_rs.validator_for(value).validate(Sampler().sample(schema(value)))
+
+
+@pytest.mark.parametrize("word", ["enum", "oneOf", "anyOf", "required", "type"])
+def test_what_should_be_a_list_and_is_none_says_nothing(word: str) -> None:
+    """Descriptions are read with patience."""
+    odd = schema({word: 1})
+    assert Sampler().choices(odd) == []
+    assert Sampler().sample(odd) is not None

@@ -287,6 +287,7 @@ _SELECTOR_MEMBERS = {"context", "selector", "type"}
 def _selector_type(value: Json, pointer: str) -> SelectorKind | ExpressionType | None:
     if isinstance(value, str):
         return cast("SelectorKind", value) if value in DEFAULT_VERSIONS else None
-    if isinstance(value, dict) and value.get("type") in DEFAULT_VERSIONS and isinstance(value.get("version"), str):
-        return ExpressionType(pointer=pointer, type=value["type"], version=value["version"])
+    if isinstance(value, dict) and isinstance(value.get("type"), str) and isinstance(value.get("version"), str):
+        kind = _selector_type(value["type"], pointer)
+        return ExpressionType(pointer=pointer, type=kind, version=value["version"]) if isinstance(kind, str) else None
     return None

@@ -82,6 +82,10 @@ class _Shape:
         """Give the first part's value of a keyword."""
         return next((part[word] for part in self.parts if word in part), MISSING)
 
+    def listed(self, word: str) -> list[Json]:
+        """Give what a keyword lists, in all parts; what is no list says nothing."""
+        return [each for part in self.parts if isinstance(found := part.get(word), list) for each in found]
+
     def member(self, name: str) -> Node | None:
         """Give the schema of a member: its own, else that of all others."""
         for node in self.nodes:
@@ -108,8 +112,7 @@ class _Shape:
     @property
     def required(self) -> list[str]:
         """The names of the required members."""
-        listed = [names for part in self.parts if isinstance(names := part.get("required"), list)]
-        return list(dict.fromkeys(name for names in listed for name in names if isinstance(name, str)))
+        return list(dict.fromkeys(name for name in self.listed("required") if isinstance(name, str)))
 
 
 def _raw(node: Node, key: str) -> Node | None:
@@ -145,12 +148,8 @@ class Sampler:
         constant = shape.first("const")
         if constant is not MISSING:
             found.append(constant)
-        for part in shape.parts:
-            for word in ("oneOf", "anyOf"):
-                for each in part.get(word) or ():
-                    if isinstance(each, dict) and "const" in each:
-                        found.append(each["const"])
-        return found
+        branches = (*shape.listed("oneOf"), *shape.listed("anyOf"))
+        return found + [each["const"] for each in branches if isinstance(each, dict) and "const" in each]
 
     def kinds(self, schema: Node | None) -> list[str]:
         """Give the JSON types that a schema allows, in its order; none where it does not say."""
@@ -392,8 +391,7 @@ def _kinds(shape: _Shape) -> list[str]:
         return ["object"]
     if any("items" in part for part in shape.parts):
         return ["array"]
-    values = [each for part in shape.parts for each in part.get("enum") or ()]
-    return list(dict.fromkeys(kind_of(each) for each in values))
+    return list(dict.fromkeys(kind_of(each) for each in shape.listed("enum")))
 
 
 def _offered(shape: _Shape, kinds: Sequence[str]) -> Json | Missing:

@@ -552,10 +552,10 @@ def _overlong(expression: Expression, scope: Scope) -> bool:
 def _wanted(schema: Json) -> frozenset[str]:
     """Give the JSON types that a schema wants instead of a string."""
     types = schema.get("type") if isinstance(schema, Mapping) else None
-    names = {types} if isinstance(types, str) else set(types) if isinstance(types, list) else set()
+    names = {each for each in (types if isinstance(types, list) else [types]) if isinstance(each, str)}
     if "string" in names:
         return frozenset()
-    return frozenset("number" if name == "integer" else str(name) for name in names)
+    return frozenset("number" if name == "integer" else name for name in names)
 
 
 def _place(media_type: str) -> str:
