@@ -17,17 +17,14 @@ import time
 import uuid
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
-from treadle.agent.orders import Ending
+from treadle.agent.ended import Ended
+from treadle.agent.orders import ENDS, Ending
 from treadle.seams import HostEvent
 
-__all__ = ["ENDS", "Known", "how_it_ends", "known", "live", "trained_since"]
-
-ENDS = {"stop": "stopped", "interrupt": "interrupted", "": "max-runtime"}
-"""How a host ends whose program is made to end: by an order, or by MaxRuntimeInSeconds."""
+__all__ = ["Known", "how_it_ends", "known", "live", "trained_since"]
 
 _FILE = "agent.json"
 _KILLED = 137
@@ -66,8 +63,8 @@ def trained_since(left: Sequence[HostEvent]) -> float | None:
     return next((each.at for each in left if each.kind == "training"), None)
 
 
-def how_it_ends(left: Sequence[HostEvent], ordered: Ending, trained_for: float) -> dict[str, Any] | None:
-    """Give how a host ends whose program has run, as members of `HostEvent`; None when nobody knows: it is lost."""
+def how_it_ends(left: Sequence[HostEvent], ordered: Ending, trained_for: float) -> Ended | None:
+    """Give how a host ends whose program has run; None when nobody knows: it is lost."""
     decided = next((each for each in reversed(left) if each.kind in {"stopping", "uploading"}), None)
     if decided is None or (decided.outcome == "interrupted" and ordered == "stop"):
         if not ordered:

@@ -8,9 +8,12 @@ from typing import Literal, TypeAlias
 
 from treadle.seams import Command
 
-__all__ = ["Ending", "Orders"]
+__all__ = ["ENDS", "Ending", "Orders"]
 
 Ending: TypeAlias = Literal["", "stop", "interrupt"]
+
+ENDS = {"stop": "stopped", "interrupt": "interrupted", "": "max-runtime"}
+"""How a host ends whose program is made to end: by an order, or by MaxRuntimeInSeconds."""
 
 
 class Orders:

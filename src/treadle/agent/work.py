@@ -25,16 +25,17 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import msgspec
 
-from treadle.agent import artifacts, carried, contract, failure, heir, packages, trust, volume
+from treadle.agent import carried, contract, failure, heir, packages, trust, volume
 from treadle.agent.data import CHANGES, DIRECTORIES, IMAGE, Data, Staging
+from treadle.agent.ended import Cause, Ended, Trained, failed, kept, platform_failed
 from treadle.agent.faults import DataError, PullError
 from treadle.agent.files import write_whole
 from treadle.agent.mirror import Mirror
-from treadle.agent.orders import Ending, Orders
+from treadle.agent.orders import ENDS, Ending, Orders
 from treadle.agent.output import JobLog, Pump
 from treadle.agent.pipes import Feeders
 from treadle.agent.sandbox import network
@@ -44,11 +45,11 @@ from treadle.agent.sandbox.entrance import Entrance
 from treadle.agent.spool import Spool
 from treadle.agent.surroundings import Place, Surroundings, arranged
 from treadle.agent.tape import REST, Tape
-from treadle.errors import ObjectError, TreadleError
+from treadle.errors import TreadleError
 from treadle.launchers import gpus, processes
 from treadle.launchers.engine import Engine
 from treadle.launchers.marking import MARKER
-from treadle.seams import HostEvent, HostEventKind, HostObjects, HostSpec, SandboxCommand, SandboxProcess, StagedOutput
+from treadle.seams import HostEvent, HostEventKind, HostObjects, HostSpec, SandboxCommand, SandboxProcess
 from treadle.training.metrics import Metrics
 
 __all__ = ["Tools", "Work"]
@@ -57,7 +58,6 @@ __all__ = ["Tools", "Work"]
 _OUTPUT_PATIENCE = 5.0
 # From the order to kill until the keeper of the program has to be killed itself.
 _KILL_PATIENCE = 10.0
-_PLATFORM_ERROR = "InternalServerError: We encountered an internal error. Please try again."
 
 # Below /opt/ml, whom a program's SDK must trust to reach a service that no authority of the machine's vouches for.
 _AUTHORITIES = "input/config/ca-bundle.pem"
@@ -73,8 +73,6 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 Told: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
-
-Cause = Literal["exit", "stop", "interrupt", "", "volume", "data"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,26 +92,6 @@ class Tools:
     engine: Callable[[], Engine] = Engine.find
     adopts: bool = False
     entrance: Entrance | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """How the program ended: exit code, what made it end, seconds that it ran, and what the problem was if not its.
-
-    MaxRuntimeInSeconds is the cause that has no name, as in `orders`.
-    """
-
-    exit_code: int
-    cause: Cause
-    seconds: float
-    problem: str = ""
-
-    @property
-    def outcome(self) -> str:
-        """The outcome of the host, if its outputs can be kept."""
-        if self.cause == "exit":
-            return "completed" if self.exit_code == 0 else "failed"
-        return heir.ENDS.get(self.cause, "failed")
 
 
 class Work:
@@ -164,7 +142,7 @@ class Work:
         except (OSError, TreadleError) as error:
             _log.exception("the work cannot go on")
             await self.end()
-            ended = _failed(f"{_PLATFORM_ERROR} {error}")
+            ended = platform_failed(str(error))
         if ended is None:
             return
         for each in self._place.claims:
@@ -201,7 +179,7 @@ class Work:
     def _happened(self, kind: HostEventKind, **members: Any) -> None:
         self._spool.add_event(HostEvent(seq=self._spool.next_seq, kind=kind, at=time.time(), **members))
 
-    async def _phases(self, objects: HostObjects) -> dict[str, Any]:
+    async def _phases(self, objects: HostObjects) -> Ended:
         """Give the members of `ended`."""
         if self._last_seen is not None:
             if self._spec.gpus:  # they were given back with the agent that had them
@@ -220,22 +198,15 @@ class Work:
                 data = await self._bring(objects, around)
                 await self._together()
                 if data is None or self._orders.ending:
-                    return {"outcome": heir.ENDS[self._orders.ending or "stop"]}
+                    return {"outcome": ENDS[self._orders.ending or "stop"]}
                 trained = await self._train(around, data)
             except DataError as error:
-                return _failed(failure.client_error("Data download failed", str(error)))
+                return failed(failure.client_error("Data download failed", str(error)))
             except PullError as error:
-                return _failed(f"{error.message} {error.hint}")
-        reason = self._failure_reason(trained) if trained.outcome == "failed" else ""
-        how = {
-            "outcome": trained.outcome,
-            "exit_code": trained.exit_code,
-            "trained_for": trained.seconds,
-            "failure_reason": reason,
-        }
-        return await self._kept(objects, how, data.mirrors)
+                return failed(f"{error.message} {error.hint}")
+        return await self._kept(trained.ended(self._ml, self._log.tail), objects, data.mirrors)
 
-    async def _go_on(self, objects: HostObjects, since: float) -> dict[str, Any] | None:
+    async def _go_on(self, objects: HostObjects, since: float) -> Ended | None:
         """Finish what an agent that is gone had begun, without its program; give the members of `ended`.
 
         None when the control plane knows that the host is lost.
@@ -249,14 +220,14 @@ class Work:
                 return None
         never = threading.Event()
         staging = Staging(self._spec, self._place.directory, objects, self._say_later, never, "anywhere")
-        kept = await self._kept(objects, how, await asyncio.to_thread(staging.mirrors))
-        if kept["outcome"] == "failed" and how["outcome"] in {"stopped", "max-runtime"}:
+        ended = await self._kept(how, objects, await asyncio.to_thread(staging.mirrors))
+        if ended["outcome"] == "failed" and how["outcome"] in {"stopped", "max-runtime"}:
             # It has been made to end, and with what could be saved it has.
-            self._log.say(kept["failure_reason"])
+            self._log.say(ended["failure_reason"])
             return how
-        return kept
+        return ended
 
-    async def _told_unless_ordered(self, lost: dict[str, Any]) -> bool:
+    async def _told_unless_ordered(self, lost: Ended) -> bool:
         """Tell that the host is lost; False when there is an order before the control plane has taken that."""
         self._log.close()
         event = HostEvent(seq=self._spool.next_seq, kind="ended", at=time.time(), note="lost", **lost)
@@ -273,35 +244,15 @@ class Work:
             for each in (told, ordered):
                 each.cancel()
 
-    def _lost(self, trained_for: float) -> dict[str, Any]:
-        reason = f"{_PLATFORM_ERROR} The host {self._spec.host} is lost: its agent is gone."
-        return _failed(reason) | {"trained_for": trained_for}
+    def _lost(self, trained_for: float) -> Ended:
+        lost = platform_failed(f"The host {self._spec.host} is lost: its agent is gone.")
+        return lost | {"trained_for": trained_for}
 
-    async def _kept(self, objects: HostObjects, how: dict[str, Any], mirrors: Sequence[Mirror]) -> dict[str, Any]:
-        """Keep what is to be kept of a program that has ended, and give the members of `ended`."""
+    async def _kept(self, how: Ended, objects: HostObjects, mirrors: Sequence[Mirror]) -> Ended:
+        """Keep what is to be kept of a program that has ended so, and give the members of `ended`."""
         if how["outcome"] != "interrupted":
             self._happened("uploading", **how)
-        for mirror in mirrors:
-            try:
-                await asyncio.to_thread(mirror.sync, last=True)
-            except ObjectError as error:
-                what = f"{mirror.what[0].upper()}{mirror.what[1:]} upload failed"
-                return how | _failed(failure.client_error(what, error.message))
-        if how["outcome"] == "interrupted":
-            return how
-        try:
-            outputs = await self._upload(objects, model=how["outcome"] != "failed")
-        except artifacts.ArtifactError as error:
-            return how | _failed(failure.client_error("Artifact upload failed", str(error)))
-        return how | {"outputs": outputs}
-
-    def _failure_reason(self, trained: Trained) -> str:
-        if trained.cause == "data":
-            return failure.client_error("Data download failed", trained.problem)
-        said = failure.failure_file(self._ml)
-        if trained.cause == "volume" or (trained.problem and not said):
-            return failure.algorithm_error(trained.problem, trained.exit_code)
-        return failure.algorithm_error(said, trained.exit_code, self._log.tail)
+        return await kept(how, self._spec, self._ml, objects, mirrors, self._say_later)
 
     def _say_later(self, text: str) -> None:
         """Add a line to the log from another thread."""
@@ -463,7 +414,7 @@ class Work:
             self._log.say(f"SIGTERM: {_WHY[cause]}; {self._spec.stop_grace:g} s until SIGKILL")
             process.terminate()
             with contextlib.suppress(OSError):  # on a full disk the program may still save something elsewhere
-                self._happened("stopping", outcome=heir.ENDS[cause], trained_for=time.monotonic() - began)
+                self._happened("stopping", outcome=ENDS[cause], trained_for=time.monotonic() - began)
             await asyncio.wait({exited, full}, timeout=self._spec.stop_grace, return_when=asyncio.FIRST_COMPLETED)
             return await self._killed(process, exited), self._orders.ending or cause, ""
         finally:
@@ -492,11 +443,6 @@ class Work:
         if self._tools.adopts:
             # Whoever has no marker any more, and has lost his keeper, has become a child of this process.
             await asyncio.to_thread(processes.end_descendants)
-
-    # Uploading
-
-    async def _upload(self, objects: HostObjects, *, model: bool) -> list[StagedOutput]:
-        return await asyncio.to_thread(artifacts.upload, self._spec, self._ml, objects, self._say_later, model=model)
 
 
 class _Spoilt:
@@ -549,7 +495,3 @@ def _killed_by_memory(limit: int) -> str:
         f"a process was killed because the program took more than the {limit / 1024**3:.1f} GB of memory that its "
         "instance has"
     )
-
-
-def _failed(reason: str) -> dict[str, Any]:
-    return {"outcome": "failed", "failure_reason": reason[: failure.LIMIT]}
