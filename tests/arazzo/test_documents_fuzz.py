@@ -1,6 +1,6 @@
-"""Documents with one thing in them replaced by something odd: findings, refusals and answers, and nothing else comes out.
+"""Documents, and descriptions of their APIs, with one thing in them replaced by something odd.
 
-The unusual documents of `test_documents` are what is changed: they use everything that there is.
+Findings, refusals and answers, and nothing else comes out. The unusual documents of `test_documents` are what is changed: they use everything that there is.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ def places(value: Json, at: tuple[str | int, ...] = ()) -> Iterator[tuple[str | 
 
 
 @st.composite
-def changed(draw: st.DrawFn) -> Json:
-    value: Any = copy.deepcopy(draw(st.sampled_from(DOCUMENTS)))
+def changed(draw: st.DrawFn, values: list[Json]) -> Json:
+    value: Any = copy.deepcopy(draw(st.sampled_from(values)))
     for _ in range(draw(st.integers(1, 2))):
         way = draw(st.sampled_from(list(places(value))))
         holder = value
@@ -60,17 +60,29 @@ def changed(draw: st.DrawFn) -> Json:
 
 
 @pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("shop")
-    (folder / "shop.yaml").write_text(SHOP)
-    return folder
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("shop")
 
 
 @QUICK
-@given(value=changed())
-def test_a_document_with_something_odd_in_it_is_checked_and_planned(value: Json, shop: Path) -> None:
+@given(value=changed(DOCUMENTS))
+def test_a_document_with_something_odd_in_it_is_checked_and_planned(value: Json, folder: Path) -> None:
     """Every finding can be shown; what can be planned can be answered, to its end."""
-    path = shop / "main.json"
+    tried(folder, value, SHOP)
+
+
+@QUICK
+@given(value=st.sampled_from(DOCUMENTS), described=changed([load(SHOP.encode(), "shop.yaml").value]))
+def test_a_description_with_something_odd_in_it_is_read_with_patience(
+    value: Json, described: Json, folder: Path
+) -> None:
+    """By the check, the plan and the mock."""
+    tried(folder, value, json.dumps(described))
+
+
+def tried(folder: Path, value: Json, description: str) -> None:
+    (folder / "shop.yaml").write_text(description)
+    path = folder / "main.json"
     path.write_text(json.dumps(value))
     try:
         found = check_document(Setup(document=str(path))).diagnostics
