@@ -165,23 +165,26 @@ def test_an_agent_that_is_killed_while_its_job_stops(boxed: World, service_too: 
     boxed.clean("stubborn")
 
 
+@pytest.mark.parametrize("phase", PHASES)
 @IN_ONE
-def test_everybody_is_killed_when_a_stop_has_just_been_answered(boxed: World) -> None:
-    """The agent never hears of it; the next one does what it would have done."""
-    boxed.image("stubborn", STUBBORN)
-    service = boxed.serve()
-    boxed.create("stubborn", "stubborn", RetryStrategy={"MaximumRetryAttempts": 3})
-    until(lambda: "begun" in boxed.log("stubborn"), what="the program has begun")
-    agent = boxed.agent("stubborn")
-    os.kill(agent, signal.SIGSTOP)
-    boxed.stop("stubborn")
-    service.kill()
-    os.kill(agent, signal.SIGKILL)
+def test_a_stop_in_each_phase_outlives_everybody(boxed: World, phase: str) -> None:
+    """Answered, and then service and agent are killed: the job ends as it would have ended, with what there was."""
+    saving(boxed)
+    create(boxed, "stopped", RetryStrategy={"MaximumRetryAttempts": 3})
+    with boxed.held("stopped", phase) as agent:
+        os.kill(agent, signal.SIGSTOP)  # it does not hear of the stop
+        boxed.stop("stopped")
+        boxed.started[0].kill()
+        os.kill(agent, signal.SIGKILL)
     boxed.serve()
-    job = boxed.ended("stubborn")
-    assert steps(job) == ["Starting", "Downloading", "Training", "Stopping", "Stopped"]
-    assert boxed.model("stubborn") == {"model.txt": b"half"}
-    boxed.clean("stubborn")
+    job = boxed.ended("stopped")
+    assert steps(job) == [*PHASES[: PHASES.index(phase) + 1], "Stopping", "Stopped"]
+    assert "FailureReason" not in job
+    saved: dict[str, dict[str, bytes]] = {"Training": {}, "Uploading": {"model.txt": b"trained"}}
+    assert boxed.model("stopped") == saved.get(phase)
+    if phase in saved:
+        assert boxed.log("stopped") == ["begun"]
+    boxed.clean("stopped", logs=phase in saved)
 
 
 @IN_ONE
