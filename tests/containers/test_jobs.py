@@ -229,6 +229,19 @@ def test_kill_of_the_agent(world: World, container_engine: Service, both: bool) 
     until(lambda: container_engine.left() == [], what="nothing is left")
 
 
+def test_kill_of_the_agent_while_its_job_stops(world: World, container_engine: Service) -> None:
+    """The container goes with it; what the program had saved by then is the model, and the job has stopped."""
+    world.serve()
+    create(world, "stops", "trap '' TERM; echo m > /opt/ml/model/m; echo begun; while :; do sleep 0.05; done")
+    until(lambda: "begun" in world.log("stops"), what="it has begun")
+    world.stop("stops")
+    until(lambda: any("SIGTERM" in line for line in world.log("stops", own=True)), what="SIGTERM was sent")
+    os.kill(world.agent("stops"), signal.SIGKILL)
+    assert world.ended("stops")["TrainingJobStatus"] == "Stopped"
+    assert world.model("stops") == {"m": b"m\n"}
+    until(lambda: container_engine.left() == [], what="nothing is left")
+
+
 def test_what_outlived_everybody_is_swept(world: World, container_engine: Service) -> None:
     """Agent and keeper are killed, and the record is lost: the next service finds the container by its labels."""
     service = world.serve()
