@@ -25,6 +25,7 @@ from treadle.training.job import (
     InterruptRequested,
     Job,
     Launched,
+    LaunchedAgain,
     LaunchFailed,
     LimitReached,
     Placed,
@@ -475,6 +476,25 @@ def test_a_stop_outranks_an_interruption() -> None:
     assert names(job)[-2:] == ["Stopping", "Stopped"]
 
 
+@pytest.mark.parametrize("lost", [True, False])
+@pytest.mark.parametrize("stopped", [True, False])
+def test_a_host_lost_while_interrupted_lets_the_others_keep_theirs(lost: bool, stopped: bool) -> None:
+    """Their checkpoints, or, when a stop overtakes the interruption, their models."""
+    job = ran(placed(new(retries=1), hosts=("algo-1", "algo-2")), ALL[:2])
+    job = advance(ran(job, ALL[:2], "algo-2"), InterruptRequested(111.0))
+    if lost:
+        job = advance(job, HostLost(112.0, 1, "algo-1", "gone"))
+    else:
+        job = ran(job, [(112.0, "ended")], outcome="failed", failure_reason="InternalServerError: x")
+    assert commands(job, "algo-2") == ["interrupt"]
+    if stopped:
+        job = ran(advance(job, StopRequested(113.0)), [(114.0, "ended")], "algo-2", outcome="stopped")
+        assert job.outcome == "stopped"
+    else:
+        job = ran(job, [(114.0, "ended")], "algo-2", outcome="interrupted")
+        assert (job.secondary_status, job.retries_left, job.hosts) == ("Interrupted", 1, ())
+
+
 @pytest.mark.parametrize(
     ("limit", "secondary"), [("max-wait", "MaxWaitTimeExceeded"), ("max-pending", "Stopped")], ids=str
 )
@@ -560,10 +580,11 @@ def _host_event() -> st.SearchStrategy[HostEvent]:
     return st.builds(
         HostEvent,
         seq=st.integers(1, 5),
-        kind=st.sampled_from(["downloading", "ready", "training", "uploading", "ended"]),
+        kind=st.sampled_from(["downloading", "ready", "training", "stopping", "uploading", "ended"]),
         at=TIMES,
         outcome=st.sampled_from(["", "completed", "failed", "stopped", "interrupted", "max-runtime"]),
         failure_reason=st.sampled_from(["", "AlgorithmError: x", "InternalServerError: y"]),
+        note=st.sampled_from(["", "lost"]),
     )
 
 
@@ -571,6 +592,9 @@ EVENTS: st.SearchStrategy[Event] = st.one_of(
     st.builds(Waiting, TIMES),
     st.builds(Placed, TIMES, st.text(min_size=1, max_size=2), st.just(HOSTS) | st.just(HOSTS[:1])),
     st.builds(Launched, TIMES, st.integers(1, 3), st.sampled_from(HOSTS), st.text(min_size=1, max_size=2)),
+    st.builds(
+        LaunchedAgain, TIMES, st.integers(1, 3), st.sampled_from(HOSTS), st.just("0"), st.sampled_from(["0", "1"])
+    ),
     st.builds(Claimed, TIMES, st.integers(1, 3), st.sampled_from(HOSTS), st.sampled_from(["a", "b"])),
     st.builds(HostReported, TIMES, st.integers(1, 3), st.sampled_from(HOSTS), _host_event()),
     st.builds(StopRequested, TIMES),
@@ -599,6 +623,8 @@ def _hold(job: Job) -> None:
     assert job.training_seconds is None or (job.finished and job.training_seconds >= 1)
     assert bool(job.failure_reason) == (job.outcome == "failed") or not job.failure_reason
     assert not job.finished or job.outcome
+    # A stop that was accepted is kept, whatever becomes of hosts; "disk" is what was asked for in vain at the very end.
+    assert not (job.stop_requested and job.failure_reason.startswith("InternalServerError"))
     assert job.runtime_left <= job.max_runtime
 
 
@@ -617,5 +643,7 @@ def test_no_order_of_events_breaks_a_job(events: list[Event], retries: int) -> N
             assert job.attempt >= before.attempt
             # The same event once more changes nothing, except that every Placed is a new attempt by definition.
             repeated = advance(job, event)
-            assert repeated is job or isinstance(event, Placed | HostLost | LaunchFailed | Settled | Updated)
+            assert repeated is job or isinstance(
+                event, Placed | HostLost | LaunchFailed | LaunchedAgain | Settled | Updated
+            )
     assert msgspec.json.decode(msgspec.json.encode(job), type=Job) == job

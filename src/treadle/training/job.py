@@ -551,7 +551,7 @@ def _host_ended(job: Job, host: Host, event: HostEvent, at: float) -> Job:
         return job
     outcome: HostOutcome = _OUTCOMES.get(event.outcome, "failed")
     reason = event.failure_reason if outcome == "failed" else ""
-    if outcome == "failed" and reason.startswith("InternalServerError") and not job.interrupting:
+    if outcome == "failed" and reason.startswith("InternalServerError"):
         if host.trained_for is None and event.trained_for:
             host = msgspec.structs.replace(host, trained_for=event.trained_for)
         return _host_broken(job, host, at, reason)
@@ -655,8 +655,10 @@ def _host_broken(job: Job, host: Host, at: float, reason: str) -> Job:
     """End a host that the platform failed. One that was to end anyway has ended; else it takes the attempt with it."""
     used_up = host.trained_for is not None and host.trained_for >= job.runtime_left
     used_up = used_up or host.stopping == "max-runtime"
-    end: HostOutcome = "stopped" if job.ending else "max-runtime" if used_up else ""
-    if job.interrupting or not end:
+    end: HostOutcome = "max-runtime" if used_up else ""
+    if job.ending or job.interrupting:
+        end = "interrupted" if job.interrupting else "stopped"
+    if not end:
         return _broken(_replace_host(job, host), at, reason)
     # What the others still save is kept.
     return _host_over(job, msgspec.structs.replace(host, outcome=end, ended_at=at), at)
