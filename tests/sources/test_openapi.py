@@ -666,6 +666,14 @@ def test_swagger() -> None:
     assert api.security_schemes() == {"key": {"type": "apiKey", "in": "header", "name": "K"}}
 
 
+@pytest.mark.parametrize("odd", [{"schemes": 1.5}, {"schemes": "http"}, {"host": "[s.test"}, {"host": ["s.test"]}])
+def test_a_swagger_server_that_is_none(odd: Json) -> None:
+    """It is found when the operation is looked up; naming a server mends it."""
+    with pytest.raises(DescriptionError):
+        OpenApiSource("api", {**SWAGGER, **odd}, uri=URI).find("body")
+    assert OpenApiSource("api", {**SWAGGER, **odd}, uri=URI, server="http://n.test").find("body")
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Public descriptions
 # ---------------------------------------------------------------------------------------------------------------------

@@ -114,7 +114,7 @@ class AsyncApiSource:
         )
 
     def _address(self, channel: Node) -> str:
-        key = split_pointer(channel.pointer)[-1]
+        *_, key = ("", *split_pointer(channel.pointer))
         return channel.text("address", key) if self._major == 3 else key
 
     def _messages(self, channel: Node, operation: Node | None) -> Iterator[Node]:

@@ -219,8 +219,13 @@ def server_of(
         url = urljoin(_retrieval_base(uri), filled)
     except ValueError:  # brackets that do not match
         url = filled
+    return _callable(url, filled, server)
+
+
+def _callable(url: str, written: str, server: Node) -> str | None:
+    """Give a URL that can be called, None for one of another kind. Raises `DescriptionError` for one that is broken."""
     if _http(url) is None and url.startswith(("http:", "https:")):
-        raise server.error("server-url", f"the server's URL {filled!r} cannot be called")
+        raise server.error("server-url", f"the server's URL {written!r} cannot be called")
     return url.rstrip("/") if _http(url) else None
 
 
@@ -277,10 +282,13 @@ def root_server(
 def _swagger_server(node: Node, uri: str) -> str | None:
     """Swagger 2.0: `schemes`, `host` and `basePath`; what is left out is that of the description's own URL."""
     retrieved = urlsplit(_retrieval_base(uri))
-    schemes = node.members().get("schemes") or [retrieved.scheme or "https"]
+    listed = node.get("schemes")
+    schemes = [str(each.value) for each in listed.elements()] if listed else []
+    schemes = schemes or [retrieved.scheme or "https"]
+    scheme = "https" if "https" in schemes else schemes[0]
     host = node.text("host") or retrieved.netloc
-    scheme = "https" if "https" in schemes else str(schemes[0])
-    return f"{scheme}://{host}{node.text('basePath')}".rstrip("/") if host else None
+    url = f"{scheme}://{host}{node.text('basePath')}"
+    return _callable(url, url, node) if host else None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
