@@ -334,7 +334,7 @@ def test_metrics_that_look_around() -> None:
     assert (metrics.refused, metrics.given_up) == ([], ["slow"])
 
 
-@pytest.mark.parametrize("regex", ["(?<=a+", "(", "no group"])
+@pytest.mark.parametrize("regex", ["(?<=a+", "(", "no group", "(?=x)((a{1000}){1000})"])
 def test_metrics_that_are_refused(regex: str) -> None:
     """What is no expression with a group is left out by name."""
     metrics = Metrics([{"Name": "m", "Regex": regex}])

@@ -10,6 +10,7 @@ all of them.
 from __future__ import annotations
 
 import math
+import re
 import struct
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
@@ -21,6 +22,9 @@ __all__ = ["Metrics"]
 
 # Of a processor, for one line and one expression.
 _PATIENCE: Final = 0.2
+# An expression is written out as often as it says at least (`a{1000}`), and in each other: some 300 bytes a character.
+_LEAST: Final = re.compile(r"\{\s*(\d+)")
+_LARGEST: Final = 250_000
 
 
 class Metrics:
@@ -84,6 +88,8 @@ class _Backtracking:
     def __init__(self, expression: str) -> None:
         import regex
 
+        if len(expression) * math.prod(max(1, int(each)) for each in _LEAST.findall(expression)) > _LARGEST:
+            raise ValueError("it repeats too much")
         try:
             self._compiled = regex.compile(expression)
         except regex.error as error:
