@@ -294,6 +294,12 @@ async def test_start_that_fails(namespace: NamespaceSandbox, tmp_path: Path) -> 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+async def test_output_that_could_not_be_kept(tmp_path: Path) -> None:
+    """Where there is no file for its rest the program is not started, which is no failure of the program's."""
+    with pytest.raises(LaunchError, match=r"No such file or directory \(.*/none/rest\)"):
+        await PlainSandbox().start(command(tmp_path, "exit 0", rest=tmp_path / "none/rest"))
+
+
 async def test_an_entrance_that_is_up(problems: dict[str, str], tmp_path: Path) -> None:
     """What it tries says whether namespaces work; then it runs a program in whatever sandbox, like one of its own."""
     for kind in (PlainSandbox, NamespaceSandbox):

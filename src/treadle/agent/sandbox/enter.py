@@ -116,7 +116,10 @@ def main() -> int:
         return 0
     if not plan["rest"]:
         return _carry_out(plan, status)
-    rest = os.open(plan["rest"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # before the program's mounts hide it
+    try:
+        rest = os.open(plan["rest"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)  # before mounts hide it
+    except OSError as error:
+        return _refuse(status, error)
     code = _carry_out({**plan, "ours": (output, rest)}, status)
     _hand_over(output, rest, plan["parent"])
     return code
@@ -147,7 +150,7 @@ def _carry_out(plan: dict[str, Any], status: int) -> int:
         _quiet(0)
         return _namespace(plan, status) if plan["kind"] == "namespace" else _plain(plan, status)
     except OSError as error:
-        return _refuse(status, f"{error.strerror} ({error.filename or 'system call'})")
+        return _refuse(status, error)
 
 
 def _hand_over(output: int, rest: int, agent: int) -> None:
@@ -309,7 +312,7 @@ def _init(plan: dict[str, Any], status: int, alive: int) -> int:
     try:
         _furnish(plan)
     except OSError as error:
-        return _refuse(status, f"{error.strerror} ({error.filename or 'system call'})")
+        return _refuse(status, error)
     program = _spawn(plan, status)
     _let_go(status)
     return _watch(program, lambda number: _kill(-1, number))
@@ -560,8 +563,8 @@ def _die_with_parent(parent: int, number: int) -> None:
         os._exit(SET_UP_FAILED)
 
 
-def _refuse(status: int, reason: str) -> int:
-    os.write(status, reason.encode())
+def _refuse(status: int, error: OSError) -> int:
+    os.write(status, f"{error.strerror} ({error.filename or 'system call'})".encode())
     return SET_UP_FAILED
 
 
