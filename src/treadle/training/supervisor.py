@@ -161,6 +161,10 @@ class _Live:
     def busy(self) -> bool:
         return self.task is not None and not self.task.done()
 
+    def stream(self, host: str, attempt: int) -> asyncio.Lock:
+        """Give what makes its holder the only one who writes to the log of an attempt's host."""
+        return self.streams.setdefault(f"{host}-{attempt}", asyncio.Lock())
+
     def notify(self) -> None:
         """Wake everybody who waits for a change."""
         if self.next_change is not None:
@@ -484,7 +488,7 @@ class Supervisor:
         now = int(self._clock() * 1000)
         notices = [(now, f"[treadle] {note}") for note in job.notes]
         # One caller per stream; and the write goes on when the one who sent the report is gone.
-        async with live.streams.setdefault(f"{report.host}-{report.attempt}", asyncio.Lock()):
+        async with live.stream(report.host, report.attempt):
             writing = asyncio.to_thread(
                 self._logs.append, job.name, report.host, report.stream_epoch, report.attempt, report.log, notices
             )
@@ -789,8 +793,9 @@ class Supervisor:
             return
         if host.handle and host.agents < AGENTS and await self._launched_again(live, attempt, host):
             return
-        with contextlib.suppress(StoreError):  # where there is no room for it, the job must end all the same
-            await asyncio.to_thread(self._remark, live.job, reason, host.name)
+        async with live.stream(host.name, attempt):
+            with contextlib.suppress(StoreError):  # where there is no room for it, the job must end all the same
+                await asyncio.to_thread(self._remark, live.job, reason, host.name)
         at = self._clock()
         await self._apply(live, HostLost(at, attempt, host.name, reason, heard=None if heard is None else at - silent))
 
