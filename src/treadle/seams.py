@@ -951,7 +951,8 @@ class SandboxCommand:
     descriptor of the one that the program belongs in; without it, the machine's where `network` is, else an empty one.
     `cgroups` are directories of control groups that the program is put into. `rest` is a file for what nobody has
     read of the output when the agent dies; who gives it reads to the end, and the sandbox waits for that. For a
-    container, `argv` takes the place of the image's CMD and `directory` that of its WORKDIR, "" for the image's own.
+    container, `argv` takes the place of the image's CMD and `directory` that of its WORKDIR, "" for the image's own;
+    it has no `rest`.
     """
 
     argv: tuple[str, ...]

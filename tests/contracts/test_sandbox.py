@@ -124,6 +124,19 @@ async def test_output_and_surroundings(sandbox: Sandbox, tmp_path: Path) -> None
     assert (code, order(said.splitlines())) == (0, order(["out", "err", "w .", str(tmp_path)]))
 
 
+async def test_who_keeps_the_rest_of_the_output_waits_for_its_end(sandbox: Sandbox, tmp_path: Path) -> None:
+    """A sandbox that saves what a dead agent has not read goes when all has been read; nothing is saved then."""
+    if sandbox.name == "container":
+        pytest.skip("the output of a container is its engine's, which sends it to the agent alone")
+    rest = tmp_path / "rest"
+    process = await sandbox.start(command(tmp_path, "echo words; exit 3", rest=rest))
+    ended = asyncio.ensure_future(process.wait())
+    await asyncio.sleep(0.3)
+    assert not ended.done()
+    assert _read(process.output) == "words\n"
+    assert (await ended, rest.read_bytes()) == (3, b"")
+
+
 async def test_program_that_is_not_there(sandbox: Sandbox, tmp_path: Path) -> None:
     """It says so in the output and ends with 127; a file that cannot be executed with 126."""
     code, said = await outcome(await sandbox.start(command(tmp_path, "", argv=("no-such-program",))))

@@ -3,7 +3,7 @@
 The kernel itself moves it from the program's pipe to a file (splice(2)): whenever the agent is killed, a byte is either
 still in the pipe, whose other holder saves it (`sandbox.enter`), or in the file. Why not a file as the program's
 standard output: `echo … > /dev/stderr` would empty it, and nothing would hold up a program that writes faster than its
-lines can be taken.
+lines can be taken. It costs some 1.5 us a read more than to read from the pipe.
 
 Every byte has a number, counted from 0. A file has that of its first one in its name, `output-<number>`; only the last
 two are kept, because all but a line that has not ended is in the spool before more is read. `REST` is what was left in
