@@ -307,6 +307,31 @@ async def test_start_that_fails(namespace: NamespaceSandbox, tmp_path: Path) -> 
     assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
+@pytest.mark.parametrize(
+    ("hidden", "over"),
+    [("home", "home"), ("home", "link"), ("short/key", "home"), ("short", "a"), ("home", "home/within")],
+)
+async def test_no_layer_shows_what_is_hidden(
+    namespace: NamespaceSandbox, tmp_path: Path, hidden: str, over: str
+) -> None:
+    """A program's Python says itself where it is. That may be what is hidden, around it or in it, by whatever name."""
+    home = tmp_path / "a/b/home"
+    (home / "within").mkdir(parents=True)
+    (tmp_path / "changes").mkdir()
+    for each in ("key", "within/key"):
+        (home / each).write_text("secret")
+    places = {"home": home, "link": tmp_path / "c/d/link", "short": tmp_path / "h", "short/key": tmp_path / "h/key"}
+    places |= {"a": tmp_path / "a", "home/within": home / "within"}
+    places["link"].parent.mkdir(parents=True)
+    for each in ("link", "short"):
+        places[each].symlink_to(home)
+    keys = f"{home}/key" if hidden == "short/key" else f"{home}/key {home}/within/key"
+    sent = command(tmp_path, f"cat {keys}; exit 0", hidden=(places[hidden],))
+    sent = replace(sent, layers=((places[over], tmp_path / "changes"),))
+    code, said = await outcome(await namespace.start(sent))
+    assert (code, "secret" in said) == (0, False)
+
+
 async def test_output_that_could_not_be_kept(tmp_path: Path) -> None:
     """Where there is no file for its rest the program is not started, which is no failure of the program's."""
     with pytest.raises(LaunchError, match=r"No such file or directory \(.*/none/rest\)"):

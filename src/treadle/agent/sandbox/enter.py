@@ -39,7 +39,7 @@ import sys
 TYPE_CHECKING = False  # importing it from typing would be to import typing
 if TYPE_CHECKING:
     import signal
-    from collections.abc import Callable, Container
+    from collections.abc import Callable, Container, Iterable
     from typing import Any, NoReturn
 else:
     import _signal as signal  # which `signal` wraps in enumerations: their import alone is a quarter of the start
@@ -325,7 +325,7 @@ def _furnish(plan: dict[str, Any]) -> None:
     readable = {path: _opened(path) for path in plan["readable"] if os.path.exists(path)}
     etc_hosts = _opened(plan["etc_hosts"])
     mounts = [(_opened(source), target, writable) for source, target, writable in plan["mounts"]]
-    layers = _layers(plan["layers"])
+    layers = _layers(plan)
     _furnish_opt(ml)
     if os.path.isdir("/dev/shm"):
         _mount("tmpfs", "/dev/shm", "tmpfs", _MS_NOSUID | _MS_NODEV, "mode=1777")
@@ -333,7 +333,7 @@ def _furnish(plan: dict[str, Any]) -> None:
         (_bind if writable else _bind_read_only)(opened, target)
     covers, laid = [], set()
     # The outer first: what must be readable may lie in what is hidden, and what is hidden in what is readable.
-    for path in sorted({*plan["hidden"], *readable, *layers}, key=lambda path: path.count("/")):
+    for path in sorted({*plan["hidden"], *readable, *layers}, key=lambda path: os.path.realpath(path).count("/")):
         if path in plan["hidden"]:
             covers.append(_cover(path))
         if path in readable:
@@ -399,24 +399,32 @@ def _bind_read_only(opened: int, target: str) -> None:
     _mount(None, target, None, _MS_REMOUNT | _MS_BIND | _MS_RDONLY | kept)
 
 
-def _layers(wanted: list[tuple[str, str]]) -> dict[str, tuple[str, int, int, int]]:
+def _layers(plan: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
     """Open what changes of a directory need, by its name: itself, where they go, and room for the kernel.
 
-    An overlay does not show what is mounted below its lower layer: where something is, there is none.
+    An overlay does not show what is mounted below its lower layer: where something is, there is none. Nor is there over
+    what is hidden, which it would show: where its Python is, a program has told itself.
     """
-    if not wanted:
+    if not plan["layers"]:
         return {}
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         mounted = [_plainly(line.split(" ", 5)[4]) for line in file]
     layers = {}
-    for directory, changes in wanted:
+    for directory, changes in plan["layers"]:
         real = os.path.realpath(directory)
-        if os.path.isdir(real) and not any(each.startswith(f"{real}/") for each in mounted):
+        shown = _depth(real, plan["readable"]) >= _depth(real, plan["hidden"])
+        if shown and os.path.isdir(real) and not any(each.startswith(f"{real}/") for each in mounted):
             above = [f"{changes}/written", f"{changes}/work"]
             for each in above:
                 os.makedirs(each, exist_ok=True)
             layers[directory] = (real, _opened(real), _opened(above[0]), _opened(above[1]))
     return layers
+
+
+def _depth(real: str, places: Iterable[str]) -> int:
+    """Give how far down the innermost of some places is that a path is in."""
+    its = (os.path.realpath(each) for each in places)
+    return max((each.count("/") for each in its if real == each or real.startswith(f"{each}/")), default=0)
 
 
 def _plainly(path: str) -> str:
