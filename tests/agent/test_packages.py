@@ -14,6 +14,7 @@ from treadle.agent.packages import Interpreter
 from treadle.seams import SandboxCommand
 
 OURS = str(Path(sys.executable).parent)
+VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 SCRIPT = ("-m", "treadle.training.algorithms.script")
 
 
@@ -55,7 +56,22 @@ def test_the_python_that_a_program_finds(other: Path) -> None:
     assert found(command("./train", path="/nowhere")) == ""
     python = packages.program_of(command("./train", path=first), covering=False)
     assert python is not None
-    assert (python.prefix, python.scripts, python.system) == (str(other.parent), str(other), False)
+    base = Path(sys.executable).resolve()
+    assert python == Interpreter(
+        executable=f"{other}/python",
+        prefix=other.parent,
+        base=base.with_name(f"python{VERSION}"),
+        version=VERSION,
+        scripts=other,
+        sites=(
+            other.parent / f"lib/python{VERSION}/site-packages",
+            other.parent / f"lib64/python{VERSION}/site-packages",
+        ),
+        system=False,
+    )
+    python = packages.known(base)
+    assert python is not None
+    assert (python.prefix, python.base, python.sites, python.system) == (base.parents[1], base, (), True)
 
 
 def test_what_a_program_does_not_see_is_not_what_it_finds(other: Path) -> None:
@@ -70,14 +86,15 @@ def test_what_a_program_does_not_see_is_not_what_it_finds(other: Path) -> None:
     assert found(in_tmp, covering=True) == f"{OURS}/python"
 
 
-def test_a_python_that_does_not_run(tmp_path: Path) -> None:
-    """The program will say so itself."""
-    broken = tmp_path / "python"
-    broken.write_text("#!/bin/sh\nexit 1\n")
-    broken.chmod(0o755)
+def test_a_python_that_is_a_script(tmp_path: Path) -> None:
+    """It is not run to find out what it is: whoever sends a request may have chosen the PATH."""
+    shim = tmp_path / "python"
+    shim.write_text(f"#!/bin/sh\ntouch {tmp_path}/run\n")
+    shim.chmod(0o755)
     sent = command("python", "train.py", path=str(tmp_path))
     assert found(sent) == ""
     assert packages.with_own(sent, tmp_path / "changes", [tmp_path], covering=True).unlayered is None
+    assert not (tmp_path / "run").exists()
 
 
 def test_layers_are_over_what_is_not_the_systems(tmp_path: Path, other: Path) -> None:
@@ -122,15 +139,15 @@ def test_the_scripts_beneath(tmp_path: Path) -> None:
     (programs / "binary").write_bytes(b"\x7fELF")
     (programs / "directory").mkdir()
 
-    def names(prefix: str, scripts: Path) -> set[str]:
-        python = Interpreter("", prefix, "/usr/bin/python3", "3.11", str(scripts), [], system=True)
+    def names(prefix: Path, scripts: Path) -> set[str]:
+        python = Interpreter("", prefix, Path("/usr/bin/python3"), "3.11", scripts, (), system=True)
         _, links = packages.beside(python, "/own")
         return {os.path.basename(each) for each, to in links.items() if to == ".run"}  # noqa: PTH119
 
-    assert names(str(programs.parent), programs) == {"pip", "pip3"}  # a space ends the plain form
+    assert names(programs.parent, programs) == {"pip", "pip3"}  # a space ends the plain form
     short = tmp_path / "bin"
     short.symlink_to(programs)
     script(programs / "plain", f"#!{short}/python3.11")
-    assert names(str(tmp_path), short) == {"plain", "pip", "pip3"}
-    assert names("/usr", short) == {"pip", "pip3"}
-    assert names("/usr", tmp_path / "absent") == set()
+    assert names(tmp_path, short) == {"plain", "pip", "pip3"}
+    assert names(Path("/usr"), short) == {"pip", "pip3"}
+    assert names(Path("/usr"), tmp_path / "absent") == set()

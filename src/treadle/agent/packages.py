@@ -16,19 +16,14 @@ import os
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import msgspec
-
-from treadle.agent import facts
 from treadle.agent.sandbox.enter import OWN
 from treadle.seams import SandboxCommand, Unlayered
 
-__all__ = ["Interpreter", "beside", "program_of", "with_own"]
+__all__ = ["Interpreter", "beside", "known", "program_of", "with_own"]
 
 _JOBS = "/.python"
 """Below `/opt/ml`: the environment of the job."""
@@ -36,9 +31,9 @@ _JOBS = "/.python"
 # A Python there is not alone in its directory.
 _SYSTEM = {Path("/"), Path("/usr"), Path("/usr/local")}
 _NAMES = re.compile(r"python(\d+(\.\d+)?)?")
+_VERSION = re.compile(r"\d+\.\d+")
 _OURS = ("-m", "treadle.")
 _SCRIPTS = "treadle.training.algorithms.script"
-_PATIENCE = 30.0
 # The first line of a script, and what stands for it where the path would be too long for the kernel (distlib).
 _FIRST = re.compile(rb"#!(?:/bin/sh\n'''exec' \"?(?P<long>/[^\"\n]+?)\"? \"\$0\"| ?(?P<plain>/\S+))")
 _ENOUGH = 1024
@@ -48,15 +43,19 @@ exec "$(dirname "$0")/python" {scripts}/"$(basename "$0")" "$@"
 """
 
 
-class Interpreter(msgspec.Struct, frozen=True):
-    """A Python, as `facts` tells of it."""
+@dataclass(frozen=True, slots=True)
+class Interpreter:
+    """A Python: what it is called, where it is, the program behind it, its version, its scripts.
+
+    Of a virtual environment `sites` have its packages; `system` says whether those of the Python beneath are shown.
+    """
 
     executable: str
-    prefix: str
-    base: str
+    prefix: Path
+    base: Path
     version: str
-    scripts: str
-    sites: list[str]
+    scripts: Path
+    sites: tuple[Path, ...]
     system: bool
 
 
@@ -66,7 +65,7 @@ def with_own(command: SandboxCommand, changes: Path, image: Sequence[Path], *, c
     `covering` says whether the sandbox can show directories over others.
     """
     python = program_of(command, covering=covering)
-    prefix = None if python is None or not _layered(python) else Path(python.prefix)
+    prefix = None if python is None or not _layered(python) else python.prefix
     own = ({*image} | ({prefix} if prefix else set())) - _SYSTEM if covering else set()
     outermost = sorted(each for each in own if own.isdisjoint(each.parents))
     command = replace(command, layers=tuple((each, changes / str(number)) for number, each in enumerate(outermost)))
@@ -80,7 +79,7 @@ def with_own(command: SandboxCommand, changes: Path, image: Sequence[Path], *, c
 
 def _layered(python: Interpreter) -> bool:
     """Tell whether a layer over its directory lets pip install: it needs the right to write there all the same."""
-    return Path(python.prefix) not in _SYSTEM and os.access(python.prefix, os.W_OK)
+    return python.prefix not in _SYSTEM and os.access(python.prefix, os.W_OK)
 
 
 def _instead(command: SandboxCommand, python: Interpreter, environment: str) -> Unlayered:
@@ -94,7 +93,7 @@ def _instead(command: SandboxCommand, python: Interpreter, environment: str) -> 
 
 
 def program_of(command: SandboxCommand, *, covering: bool) -> Interpreter | None:
-    """Give the Python that the program finds; None where it needs none, or it does not run.
+    """Give the Python that the program finds; None where it needs none, or there is none.
 
     That is one of the command's own words, else the first of its PATH that it sees. Treadle's own programs need none,
     but the one that runs scripts.
@@ -111,7 +110,7 @@ def program_of(command: SandboxCommand, *, covering: bool) -> Interpreter | None
     path = ":".join(seen)
     named = next((str(each) for each in words if each.is_absolute() and _NAMES.fullmatch(each.name)), None)
     found = named or shutil.which("python", path=path) or shutil.which("python3", path=path)
-    return None if found is None else _known(found)
+    return None if found is None else known(Path(found))
 
 
 def _within(path: str, directories: Iterable[Path]) -> bool:
@@ -122,44 +121,72 @@ def _ours(argv: Sequence[str]) -> bool:
     return " ".join(argv[1:3]).startswith(" ".join(_OURS))
 
 
-def _known(executable: str) -> Interpreter | None:
-    if Path(executable).parent == Path(sys.executable).parent:
-        told = facts.facts()
-    else:
-        command = [executable, "-I", facts.__file__]
-        try:
-            done = subprocess.run(command, capture_output=True, timeout=_PATIENCE, check=True, stdin=subprocess.DEVNULL)
-            told = msgspec.json.decode(done.stdout)
-        except (OSError, subprocess.SubprocessError, msgspec.DecodeError):
-            return None  # whatever is wrong with it, the program will say so
-    return msgspec.convert({**told, "executable": executable}, Interpreter)
+def known(executable: Path) -> Interpreter | None:
+    """Tell of a Python by its files; None where it is none. It is not run: this process is in no sandbox."""
+    real, above = executable.resolve(), executable.parent.parent
+    settings = _settings(above / "pyvenv.cfg")
+    if not _is_program(real):
+        return None
+    prefix = above if settings else real.parent.parent
+    home = Path(settings.get("home", real.parent))
+    told = settings.get("version_info") or settings.get("version") or real.name
+    if not (match := _VERSION.search(told)):
+        return None
+    version = match[0]
+    named = [each for each in (home / f"python{version}", home / "python3") if each.exists()]
+    return Interpreter(
+        executable=str(executable),
+        prefix=prefix,
+        base=named[0] if named else real,
+        version=version,
+        scripts=executable.parent if settings else real.parent,
+        sites=tuple(prefix / lib / f"python{version}/site-packages" for lib in ("lib", "lib64")) if settings else (),
+        system=not settings or settings.get("include-system-site-packages", "").lower() == "true",
+    )
+
+
+def _settings(path: Path) -> dict[str, str]:
+    """Read a pyvenv.cfg (PEP 405); {} where there is none."""
+    try:
+        lines = path.read_text(errors="replace").splitlines()
+    except OSError:
+        return {}
+    return {name.strip().lower(): value.strip() for name, _, value in (each.partition("=") for each in lines)}
+
+
+def _is_program(path: Path) -> bool:
+    """Tell whether it is a program of the machine, and not a script that looks for one (pyenv's shims)."""
+    try:
+        return _beginning(os.fspath(path)).startswith(b"\x7fELF")
+    except OSError:
+        return False
 
 
 def beside(python: Interpreter, directory: str) -> tuple[dict[str, str], dict[str, str]]:
     """Give the files of the environment with their texts, and its links with what they lead to."""
     programs, sites = f"{directory}/bin", f"{directory}/lib/python{python.version}/site-packages"
     files = {
-        f"{directory}/pyvenv.cfg": f"home = {Path(python.base).parent}\n"
+        f"{directory}/pyvenv.cfg": f"home = {python.base.parent}\n"
         f"include-system-site-packages = {str(python.system).lower()}\nversion = {python.version}\n",
         # Their own .pth files count, too: of packages that are installed in place, for example.
         f"{sites}/_beneath.pth": "import site; "
-        + "; ".join(f"site.addsitedir({each!r})" for each in python.sites if Path(each).is_dir()),
-        f"{programs}/{_RUN}": _RUN_TEXT.format(scripts=shlex.quote(python.scripts)),
+        + "; ".join(f"site.addsitedir({str(each)!r})" for each in python.sites if each.is_dir()),
+        f"{programs}/{_RUN}": _RUN_TEXT.format(scripts=shlex.quote(str(python.scripts))),
     }
     # As `venv` does: there are Pythons that keep what is compiled apart.
     links = {f"{directory}/lib64": "lib"}
-    links |= {f"{programs}/{each}": python.base for each in ("python", "python3", f"python{python.version}")}
+    links |= {f"{programs}/{each}": str(python.base) for each in ("python", "python3", f"python{python.version}")}
     return files, links | {f"{programs}/{each}": _RUN for each in _scripts(python)}
 
 
 def _scripts(python: Interpreter) -> list[str]:
     """Give the names of the console scripts beneath; of the distribution there is only pip."""
-    distributions = Path(python.prefix) == Path("/usr")
+    distributions = python.prefix == Path("/usr")
     with contextlib.suppress(OSError), os.scandir(python.scripts) as entries:
         return [
             each.name
             for each in entries
-            if (not distributions or each.name.startswith("pip")) and _is_script(each, python.scripts)
+            if (not distributions or each.name.startswith("pip")) and _is_script(each, str(python.scripts))
         ]
     return []
 
