@@ -16,7 +16,7 @@ import os
 import re
 import shlex
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -140,9 +140,17 @@ def known(executable: Path) -> Interpreter | None:
         base=named[0] if named else real,
         version=version,
         scripts=executable.parent if settings else real.parent,
-        sites=tuple(prefix / lib / f"python{version}/site-packages" for lib in ("lib", "lib64")) if settings else (),
+        sites=tuple(_sites(prefix, version)) if settings else (),
         system=not settings or settings.get("include-system-site-packages", "").lower() == "true",
     )
+
+
+def _sites(prefix: Path, version: str) -> Iterator[Path]:
+    """Give where the packages of a virtual environment are; some Pythons keep what is compiled apart."""
+    for each in ("lib", "lib64"):
+        site = prefix / each / f"python{version}/site-packages"
+        if site.is_dir() and not (prefix / each).is_symlink():
+            yield site
 
 
 def _settings(path: Path) -> dict[str, str]:
@@ -170,10 +178,10 @@ def beside(python: Interpreter, directory: str) -> tuple[dict[str, str], dict[st
         f"include-system-site-packages = {str(python.system).lower()}\nversion = {python.version}\n",
         # Their own .pth files count, too: of packages that are installed in place, for example.
         f"{sites}/_beneath.pth": "import site; "
-        + "; ".join(f"site.addsitedir({str(each)!r})" for each in python.sites if each.is_dir()),
+        + "; ".join(f"site.addsitedir({str(each)!r})" for each in python.sites),
         f"{programs}/{_RUN}": _RUN_TEXT.format(scripts=shlex.quote(str(python.scripts))),
     }
-    # As `venv` does: there are Pythons that keep what is compiled apart.
+    # As `venv` does, for those same Pythons.
     links = {f"{directory}/lib64": "lib"}
     links |= {f"{programs}/{each}": str(python.base) for each in ("python", "python3", f"python{python.version}")}
     return files, links | {f"{programs}/{each}": _RUN for each in _scripts(python)}
