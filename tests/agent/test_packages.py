@@ -63,10 +63,7 @@ def test_the_python_that_a_program_finds(other: Path) -> None:
         base=base.with_name(f"python{VERSION}"),
         version=VERSION,
         scripts=other,
-        sites=(
-            other.parent / f"lib/python{VERSION}/site-packages",
-            other.parent / f"lib64/python{VERSION}/site-packages",
-        ),
+        sites=(other.parent / f"lib/python{VERSION}/site-packages",),
         system=False,
     )
     python = packages.known(base)
@@ -95,6 +92,9 @@ def test_a_python_that_is_a_script(tmp_path: Path) -> None:
     assert found(sent) == ""
     assert packages.with_own(sent, tmp_path / "changes", [tmp_path], covering=True).unlayered is None
     assert not (tmp_path / "run").exists()
+    shim.unlink()
+    os.mkfifo(shim, 0o755)
+    assert found(sent) == ""
 
 
 def test_layers_are_over_what_is_not_the_systems(tmp_path: Path, other: Path) -> None:

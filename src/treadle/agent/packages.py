@@ -36,7 +36,7 @@ _OURS = ("-m", "treadle.")
 _SCRIPTS = "treadle.training.algorithms.script"
 # The first line of a script, and what stands for it where the path would be too long for the kernel (distlib).
 _FIRST = re.compile(rb"#!(?:/bin/sh\n'''exec' \"?(?P<long>/[^\"\n]+?)\"? \"\$0\"| ?(?P<plain>/\S+))")
-_ENOUGH = 1024
+_ENOUGH = 4096
 _RUN = ".run"
 _RUN_TEXT = """#!/bin/sh
 exec "$(dirname "$0")/python" {scripts}/"$(basename "$0")" "$@"
@@ -156,7 +156,7 @@ def _sites(prefix: Path, version: str) -> Iterator[Path]:
 def _settings(path: Path) -> dict[str, str]:
     """Read a pyvenv.cfg (PEP 405); {} where there is none."""
     try:
-        lines = path.read_text(errors="replace").splitlines()
+        lines = _beginning(os.fspath(path)).decode(errors="replace").splitlines()
     except OSError:
         return {}
     return {name.strip().lower(): value.strip() for name, _, value in (each.partition("=") for each in lines)}
@@ -209,7 +209,8 @@ def _is_script(entry: os.DirEntry[str], scripts: str) -> bool:
 
 
 def _beginning(path: str) -> bytes:
-    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    """Read a little of whatever it is; of a pipe nothing is waited for."""
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
         return os.read(opened, _ENOUGH)
     finally:
