@@ -62,6 +62,12 @@ async def test_completes(tmp_path: Path) -> None:
     await plane.stop()
 
 
+async def test_an_update_under_a_running_service(plane: Plane) -> None:
+    """Its agents would be of the new version; the old one says what to do instead of running into what has changed."""
+    with pytest.raises(LaunchError, match=r"^This service is Treadle [\d.]+, and 9\.9 has been installed since\.$"):
+        await LocalLauncher(installed=lambda: "9.9").launch(plane.launch())
+
+
 def two_gpus() -> list[Gpu]:
     """Give GPUs that no other test has."""
     return [Gpu(number, f"GPU-{uuid.uuid4()}") for number in range(2)]

@@ -227,6 +227,18 @@ def test_sts_tells_who_calls(endpoint: str) -> None:
     assert _code(caught) == ("InvalidAction", 400)
 
 
+def test_sts_is_asked_by_a_url(endpoint: str) -> None:
+    """A signed URL proves who one is to somebody else, who asks it: with GET, and all of it in the query."""
+    url = _client(endpoint, "sts").generate_presigned_url("get_caller_identity", HttpMethod="GET")
+    query = url.partition("?")[2]
+    host = url.split("/")[2]
+    answer = _exchange(endpoint, f"GET /?{query} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert (answer.status, answer.header("content-type")) == (200, "text/xml")
+    assert f"<Account>{ACCOUNT}</Account>".encode() in answer.body
+    forged = _exchange(endpoint, f"GET /?{query[:-1]} HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
+    assert forged.status == 403
+
+
 def test_a_client_with_a_wrong_clock_is_told(jobs: Jobs) -> None:
     """A signature that is too old for the server's clock says by how much."""
     clock = lambda: datetime.now(UTC) + timedelta(hours=1)  # noqa: E731  (a clock is a function)

@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import itertools
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,6 +21,7 @@ from pathlib import Path
 
 import msgspec
 
+from treadle import _version
 from treadle.errors import LaunchError
 from treadle.launchers import cgroups, containers, gpus, processes
 from treadle.launchers.gpus import Claim, Gpu
@@ -60,17 +62,30 @@ class _Kept:
     claims: dict[int, Claim]
 
 
+def _installed() -> str:
+    """Give the version that is installed by now: a service outlives an update, and agents are new processes."""
+    text = Path(_version.__file__).read_text("utf-8")
+    found = re.search(r'"(.+)"', text)
+    return found[1] if found else text
+
+
 class LocalLauncher:
     """`seams.Launcher` on one Linux machine. `environment` is what agents get; by default this process's own.
 
-    It says which of the machine's GPUs, which `devices` finds, are this service's to assign.
+    It says which of the machine's GPUs, which `devices` finds, are this service's to assign. `installed` gives the
+    version of Treadle that an agent would have.
     """
 
     def __init__(
-        self, environment: Mapping[str, str] | None = None, *, devices: Callable[[], Sequence[Gpu]] = gpus.devices
+        self,
+        environment: Mapping[str, str] | None = None,
+        *,
+        devices: Callable[[], Sequence[Gpu]] = gpus.devices,
+        installed: Callable[[], str] = _installed,
     ) -> None:
         self._environment = os.environ if environment is None else environment
         self._devices = devices
+        self._installed = installed
         self._looked: tuple[float, Capacity] | None = None
         self._reapers: set[asyncio.Task[None]] = set()
         self._kept: dict[str, _Kept] = {}
@@ -124,6 +139,7 @@ class LocalLauncher:
 
     async def launch(self, host: HostLaunch) -> str:
         """Start an agent in a session of its own. Raises `LaunchError`."""
+        self._check_version()
         try:
             return self._launched(host, await self._claims(host))
         except OSError as error:
@@ -132,12 +148,20 @@ class LocalLauncher:
     async def launch_again(self, handle: str) -> str:
         """Start another agent from the launch file that the first one had, without its GPUs. Raises `LaunchError`."""
         await self.kill(handle)
+        self._check_version()
         directory = Path(_Handle.read(handle).directory)
         try:
             launch = msgspec.json.decode((directory / LAUNCH_FILE).read_bytes(), type=HostLaunch)
             return self._launched(launch, ())
         except (OSError, msgspec.DecodeError) as error:
             raise LaunchError(f"No other agent can be started in {directory}: {error}.") from error
+
+    def _check_version(self) -> None:
+        if (installed := self._installed()) != _version.__version__:
+            raise LaunchError(
+                f"This service is Treadle {_version.__version__}, and {installed} has been installed since.",
+                hint="Start the service anew, then the job.",
+            )
 
     def _launched(self, host: HostLaunch, claims: Sequence[Claim]) -> str:
         """Start an agent that has claims from then on; give its handle. Raises `LaunchError`, `OSError`."""

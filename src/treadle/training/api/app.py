@@ -121,7 +121,8 @@ class _Head(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def is_query(self) -> bool:
-        return not self.target and self.content_type.startswith("application/x-www-form-urlencoded")
+        form = self.content_type.startswith("application/x-www-form-urlencoded")
+        return not self.target and (form or self.query.startswith("Action=") or "&Action=" in self.query)
 
 
 def _text(raw: bytes) -> str:
@@ -258,7 +259,8 @@ class _Query:
         return self.apis.get(scope.service) if scope else None
 
     async def call(self, api: Api | None, head: _Head, body: bytes, caller: Caller, request_id: str) -> _Answer:
-        form = query.read_form(body)
+        # A URL that is given away, as to prove who one is, has all of it in its query.
+        form = query.read_form(body or head.query.encode("utf-8", _ESCAPED))
         name = form.get("Action", "")
         if api is None and claimed_scope(head.headers, head.query) is None:
             # Where no signature is needed there may be none that names the service; names of operations differ.
