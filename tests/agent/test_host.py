@@ -124,12 +124,15 @@ async def test_a_program_that_prints_and_fails(make_plane: MakePlane, run_agent:
     assert (lines[0], lines[-1]) == ("AlgorithmError: , exit code: 1", "ValueError: no label")
 
 
-async def test_program_that_is_not_there(make_plane: MakePlane, run_agent: RunAgent, sandbox: str) -> None:
-    """The reason names the program and where it was looked for."""
-    plane = await make_plane("", command=["no-such-program"], sandbox=sandbox)
+@pytest.mark.parametrize("program", ["no-such-program", ""])
+async def test_program_that_is_not_there(
+    make_plane: MakePlane, run_agent: RunAgent, sandbox: str, program: str
+) -> None:
+    """The reason names the program and where it was looked for; a request may have an empty name, too."""
+    plane = await make_plane("", command=[program], sandbox=sandbox)
     await run_agent(plane)
     reason = plane.events[-1].failure_reason
-    assert reason.startswith("AlgorithmError: , exit code: 127\ntreadle: cannot start 'no-such-program'")
+    assert reason.startswith(f"AlgorithmError: , exit code: 127\ntreadle: cannot start {program!r}")
     assert "No such file or directory (PATH is " in reason
 
 

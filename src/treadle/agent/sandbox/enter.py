@@ -517,6 +517,8 @@ def _become(plan: dict[str, Any], _status: int) -> int:
     environment: dict[str, str] = plan["environment"]
     try:
         os.chdir(plan["directory"])
+        if not argv[0]:  # to the system that is a value of the wrong kind, and no program that is not there
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
         os.execvpe(argv[0], argv, environment)  # noqa: S606  (no shell is meant to stand between)
     except OSError as error:
         missing = error.errno in {errno.ENOENT, errno.ENOTDIR}
