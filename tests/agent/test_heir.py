@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import signal
 import subprocess
@@ -16,7 +17,7 @@ import pytest
 from tests.agent.conftest import MakePlane, RunAgent
 from tests.agent.plane import BUCKET, Plane, gone
 from tests.agent.test_host import ML, HeldObjects, members, names
-from treadle.agent.heir import how_it_ends
+from treadle.agent.heir import how_it_ends, known, live
 from treadle.agent.host import Host
 from treadle.agent.sandbox.choice import choose
 from treadle.agent.work import Tools
@@ -285,6 +286,18 @@ async def test_cut_off_when_all_was_done(make_plane: MakePlane, run_agent: RunAg
     await run_agent(plane)
     assert plane.kinds == ["downloading", "training", "uploading", "ended"]
     assert (plane.events[-1].outcome, plane.program) == ("completed", ["words"])
+
+
+def test_a_sign_of_life_that_cannot_be_left(tmp_path: Path) -> None:
+    """Who comes after an agent knows when it lived last; one that cannot say so lives on."""
+    assert known(tmp_path)[1] is None
+    os.utime(tmp_path / "agent.json", (1.0, 1.0))
+    live(tmp_path)
+    seen = known(tmp_path)[1]
+    assert seen is not None
+    assert time.time() - seen < 60
+    (tmp_path / "file").touch()
+    live(tmp_path / "file")
 
 
 def event(kind: Any, **members: Any) -> HostEvent:

@@ -53,8 +53,11 @@ def known(directory: Path) -> tuple[Known, float | None]:
 
 
 def live(directory: Path) -> None:
-    """Leave a sign of life."""
-    with contextlib.suppress(FileNotFoundError):  # its attempt is over, and the directory has been removed
+    """Leave a sign of life, if that is possible now: it is nothing that a program should be ended for.
+
+    The attempt may be over and the directory removed; on some file systems even a time needs room.
+    """
+    with contextlib.suppress(OSError):
         os.utime(directory / _FILE)
 
 
