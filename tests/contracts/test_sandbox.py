@@ -314,7 +314,7 @@ async def test_start_that_fails(namespace: NamespaceSandbox, tmp_path: Path) -> 
 async def test_no_layer_shows_what_is_hidden(
     namespace: NamespaceSandbox, tmp_path: Path, hidden: str, over: str
 ) -> None:
-    """A program's Python says itself where it is. That may be what is hidden, around it or in it, by whatever name."""
+    """What a request calls a Python may lie in what is hidden, or that in its directory, by whatever name."""
     home = tmp_path / "a/b/home"
     (home / "within").mkdir(parents=True)
     (tmp_path / "changes").mkdir()

@@ -403,7 +403,7 @@ def _layers(plan: dict[str, Any]) -> dict[str, tuple[str, int, int, int]]:
     """Open what changes of a directory need, by its name: itself, where they go, and room for the kernel.
 
     An overlay does not show what is mounted below its lower layer: where something is, there is none. Nor is there over
-    what is hidden, which it would show: where its Python is, a program has told itself.
+    what is hidden, which it would show: requests, and what programs leave on the machine, say where a Python is.
     """
     if not plan["layers"]:
         return {}
