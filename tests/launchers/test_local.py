@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import os
 import shutil
@@ -66,6 +67,16 @@ async def test_an_update_under_a_running_service(plane: Plane) -> None:
     """Its agents would be of the new version; the old one says what to do instead of running into what has changed."""
     with pytest.raises(LaunchError, match=r"^This service is Treadle [\d.]+, and 9\.9 has been installed since\.$"):
         await LocalLauncher(installed=lambda: "9.9").launch(plane.launch())
+
+
+async def test_what_is_installed_has_gone(plane: Plane) -> None:
+    """Half way through an update there may be nothing: so the job cannot be launched, and is not tried for ever."""
+
+    def installed() -> str:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "_version.py")
+
+    with pytest.raises(LaunchError, match=r"cannot be started: .*_version\.py"):
+        await LocalLauncher(installed=installed).launch(plane.launch())
 
 
 def two_gpus() -> list[Gpu]:

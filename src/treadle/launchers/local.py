@@ -139,8 +139,8 @@ class LocalLauncher:
 
     async def launch(self, host: HostLaunch) -> str:
         """Start an agent in a session of its own. Raises `LaunchError`."""
-        self._check_version()
         try:
+            self._check_version()
             return self._launched(host, await self._claims(host))
         except OSError as error:
             raise LaunchError(f"The agent of {host.job}/{host.host} cannot be started: {error}.") from error
@@ -148,9 +148,9 @@ class LocalLauncher:
     async def launch_again(self, handle: str) -> str:
         """Start another agent from the launch file that the first one had, without its GPUs. Raises `LaunchError`."""
         await self.kill(handle)
-        self._check_version()
         directory = Path(_Handle.read(handle).directory)
         try:
+            self._check_version()
             launch = msgspec.json.decode((directory / LAUNCH_FILE).read_bytes(), type=HostLaunch)
             return self._launched(launch, ())
         except (OSError, msgspec.DecodeError) as error:
