@@ -300,6 +300,7 @@ class Storm:
         entry = Entry(
             f"{kind}-{self._numbers}", kind, self._chance.randrange(1, 120), self._chance.choice([0, 0, 1, 3])
         )
+        entry.disk_was_full = self._ballast.exists()  # afterwards it need not be there any more
         self.entries[entry.name] = entry
         entry.created = self._ask("create", lambda: self.world.create(entry.name, kind, **entry.request))
 
