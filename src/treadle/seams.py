@@ -38,6 +38,8 @@ from typing import Any, Final, Literal, Protocol, Self, TypeAlias
 
 import msgspec
 
+from treadle.errors import Diagnostic
+
 __all__ = [
     "MISSING",
     "Answer",
@@ -290,6 +292,11 @@ class Operation(Protocol):
         """The responses that are described: `200`, `4XX`, `default`; none where nothing is known about them."""
         ...
 
+    @property
+    def notes(self) -> Sequence[Diagnostic]:
+        """What of its description could not be read and counts as not described, once `find` gave it. Warnings."""
+        ...
+
     def request_schema(self, media_type: str = "") -> Schema | None:
         """Give the schema of the request body; without a media type that of the first JSON one. None: unknown."""
         ...
@@ -321,6 +328,11 @@ class Source(Protocol):
     @property
     def name(self) -> str:
         """The name that the Arazzo document gives it."""
+        ...
+
+    @property
+    def unread(self) -> Sequence[Diagnostic]:
+        """What stands in the way of paths that cannot be read: their operations are not known. Warnings."""
         ...
 
     def operations(self) -> Sequence[Operation]:

@@ -408,3 +408,20 @@ def test_the_settings_say_which_others_are_checked(folder: Path, said: Said) -> 
     (folder / "treadle.toml").write_text('others = "none"\n')
     assert said("check", "outer.yaml")[0] == 0
     assert said("check", "outer.yaml", "--others", "local")[0] == 2
+
+
+def test_what_cannot_be_read_of_an_api_is_told_once(folder: Path, said: Said) -> None:
+    """References of a description that lead nowhere: those of a step's own operation, and what may hide a lost one."""
+    get = {"operationId": "get", "parameters": [{"$ref": "lost.yaml#/limit"}]}
+    paths = {"/x": {"get": get}, "/y": {"$ref": "lost.yaml"}, "/z": {"$ref": "#/lost"}}
+    (folder / "api.json").write_text(json.dumps({**API, "paths": paths}))
+
+    code, _, err = said("check", "good.arazzo.yaml")
+    assert (code, err.count("[reference-external]"), err.count("[reference-unknown]")) == (0, 1, 0)
+    assert "'lost.yaml#/limit' leads into another document" in err
+
+    code, _, err = said("check", "bad.arazzo.yaml")
+    assert (code, err.count("[reference-external]"), err.count("[reference-unknown]")) == (2, 1, 1)
+    told = next(line for line in err.splitlines() if "[unknown-operation]" in line)
+    assert "needs the operation 'gte', which is not in api; the reference 'lost.yaml' leads into another" in told
+    assert "; the reference '#/lost' leads nowhere" in told

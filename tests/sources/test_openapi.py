@@ -555,7 +555,7 @@ def test_mistakes_elsewhere_do_not_matter() -> None:
     api = source(paths)
 
     assert only(api.find("good")).request(Call()).url == "https://h.test/v1/good"
-    assert [each.place.pointer for each in api.notes if each.place] == ["/paths/~1lost"]
+    assert [each.place.pointer for each in api.unread if each.place] == ["/paths/~1lost"]
     with pytest.raises(DescriptionError, match="has no name"):
         api.find("bad")
     with pytest.raises(CallError, match="has no name"):
@@ -585,7 +585,7 @@ def test_other_documents_that_are_not_read() -> None:
 
     assert (request.url, request.body) == ("https://h.test/v1/x?q=a&q=b", b'{"a":1}')
     assert [each.name for each in found.parameters] == ["r"]
-    assert [(each.severity, each.rule) for each in api.notes] == [("warning", "reference-external")] * 2
+    assert [(each.severity, each.rule) for each in found.notes] == [("warning", "reference-external")] * 2
 
 
 def test_references_into_what_was_cut_away() -> None:
@@ -593,10 +593,12 @@ def test_references_into_what_was_cut_away() -> None:
     operation = {"operationId": "op", "parameters": [{"$ref": "#/cut"}], "requestBody": {"$ref": "#/components/x"}}
     api = source({"/x/{id}": {"put": operation}})
 
-    request = only(api.find("op")).request(Call(arguments(id=("path", 7)), None, {"a": 1}))
+    found = only(api.find("op"))
+
+    request = found.request(Call(arguments(id=("path", 7)), None, {"a": 1}))
 
     assert (request.url, request.body) == ("https://h.test/v1/x/7", b'{"a":1}')
-    assert [(each.severity, each.rule) for each in api.notes] == [("warning", "reference-unknown")] * 2
+    assert [(each.severity, each.rule) for each in found.notes] == [("warning", "reference-unknown")] * 2
 
 
 def test_a_large_description_is_not_walked() -> None:

@@ -53,7 +53,7 @@ class OpenApiSource:
     `server` is the base URL that takes the place of every server of the description; without it, or where it is the
     description's own, paths and operations may name theirs. Hosts of AWS are those of the region of `environment`,
     os.environ unless given. A parameter or body in another document, which is not read, counts as not described, so
-    that the step's own spelling decides. `notes` says so, and names the paths that are broken references.
+    that the step's own spelling decides; the operation's `notes` say so.
     Raises `DescriptionError` where the document is no OpenAPI description.
     """
 
@@ -67,7 +67,7 @@ class OpenApiSource:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.name = name
-        self.notes: list[Diagnostic] = []
+        self._unread: list[Diagnostic] = []
         self._uri = uri
         self._environment = environment
         self._root = Node.whole(document, uri)
@@ -81,6 +81,12 @@ class OpenApiSource:
     def operations(self) -> Sequence[Operation]:
         """Give every operation of `paths`. Raises `DescriptionError` where `paths` itself is broken."""
         return self._all
+
+    @property
+    def unread(self) -> Sequence[Diagnostic]:
+        """What stands in the way of the paths that cannot be read, whose operations are not among those given."""
+        _ = self._all
+        return self._unread
 
     def find(self, operation_id: str) -> Sequence[Operation]:
         """Give the operations with that id. Raises `DescriptionError` where one of them is broken."""
@@ -103,17 +109,6 @@ class OpenApiSource:
         components = self._root.get("components")
         schemes = components.get("securitySchemes") if components else self._root.get("securityDefinitions")
         return {name: node.followed().members() for name, node in schemes.items()} if schemes else {}
-
-    def followed(self, node: Node) -> Node | None:
-        """Give what a `$ref` leads to, or None with a note where that cannot be read."""
-        try:
-            return node.followed()
-        except UnreadReference as error:
-            self._note(error)
-            return None
-
-    def _note(self, error: DescriptionError) -> None:
-        self.notes += [replace(each, severity="warning") for each in error.diagnostics]
 
     @cached_property
     def base(self) -> str | None:
@@ -140,7 +135,7 @@ class OpenApiSource:
         try:
             item = _merged(item)
         except DescriptionError as error:  # the other paths may serve all the same
-            self._note(error)
+            self._unread += _warnings(error)
             return
         if not isinstance(item.value, dict):
             return
@@ -164,6 +159,10 @@ class OpenApiSource:
     @cached_property
     def _by_pointer(self) -> Mapping[tuple[str, ...], _OpenApiOperation]:
         return {operation.tokens: operation for operation in self._all}
+
+
+def _warnings(error: DescriptionError) -> list[Diagnostic]:
+    return [replace(each, severity="warning") for each in error.diagnostics]
 
 
 def _version(root: Node) -> str:
@@ -203,6 +202,7 @@ class _OpenApiOperation:
         raw = parent.value[tokens[-1]]
         stated = raw.get("operationId", "") if isinstance(raw, dict) else ""
         self.operation_id = stated if isinstance(stated, str) else ""
+        self.notes: list[Diagnostic] = []
         self._promises: dict[int, Sequence[str]] = {}
 
     def __repr__(self) -> str:
@@ -286,17 +286,25 @@ class _OpenApiOperation:
         for owner in (item, self._node):
             listed = owner.get("parameters")
             for element in listed.elements() if listed else ():
-                node = self._source.followed(element)
+                node = self._followed(element)
                 if node is None:
                     continue
                 parameter, rule = _parameter(node)
                 declared[rule_key(parameter.location, parameter.name)] = parameter, rule
         return declared
 
+    def _followed(self, node: Node) -> Node | None:
+        """Give what a `$ref` leads to, or None with a note where that cannot be read."""
+        try:
+            return node.followed()
+        except UnreadReference as error:
+            self.notes += _warnings(error)
+            return None
+
     @cached_property
     def _request_body(self) -> Node | None:
         raw = self._node.raw("requestBody")
-        return self._source.followed(raw) if raw else None
+        return self._followed(raw) if raw else None
 
     @cached_property
     def _body(self) -> Node | None:

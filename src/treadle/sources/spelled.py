@@ -27,6 +27,8 @@ _JSON_1_1: Final = "application/x-amz-json-1.1"
 class SpelledOutSource:
     """Knows every operation, as long as the step spells it out. `server` is the base URL that the caller named."""
 
+    unread = ()
+
     def __init__(self, name: str, server: str) -> None:
         self.name = name
         self.server = server
@@ -60,6 +62,7 @@ class _SpelledOutOperation:
     request_media_types = (_JSON_1_1,)
     body_required = False
     statuses = ()
+    notes = ()
 
     def __init__(self, source: SpelledOutSource, operation_id: str) -> None:
         self._source = source

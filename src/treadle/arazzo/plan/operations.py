@@ -17,18 +17,23 @@ __all__ = ["find_operation", "path_of", "path_source", "source_name"]
 
 Found = tuple[str, OpenedSource]
 
+_MOST_NAMED: Final = 3
+
 
 def find_operation(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) -> Operation | None:
     """Find the operation of a step; what stands in the way is reported."""
+    found = None
     try:
         if step.operation_id is not None:
-            return _by_id(part, step, parameters)
-        if step.operation_path is not None:
-            return _by_path(part, step)
+            found = _by_id(part, step, parameters)
+        elif step.operation_path is not None:
+            found = _by_path(part, step)
     except DescriptionError as error:  # the operation is there, and its description is broken
         for each in error.diagnostics:
             part.findings.add(each)
-    return None
+    for each in found.notes if found is not None else ():
+        part.findings.add(each)
+    return found
 
 
 def _by_id(part: Part, step: model.Step, parameters: Sequence[model.Parameter]) -> Operation | None:
@@ -130,12 +135,22 @@ def _unresolved(part: Part, step: model.Step, operation_id: str, found: Sequence
     ids = [each.operation_id for _, opened in found if opened.source for each in opened.source.operations()]
     names = ", ".join(name for name, _ in found)
     where = f"which is not in {names}" if names else "and the document names no description of an API"
+    where += _as_far_as_read(part, found)
     part.report(
         "unknown-operation",
         f"the step {step.step_id!r} needs the operation {operation_id!r}, {where}",
         pointer,
         hint=did_you_mean(operation_id, ids),
     )
+
+
+def _as_far_as_read(part: Part, found: Sequence[Found]) -> str:
+    """Say what could not be read of the sources, for the operation may stand there; each place is warned of, too."""
+    unread = [each for _, opened in found if opened.source for each in opened.source.unread]
+    for each in unread:
+        part.findings.add(each)
+    more = f", and {len(unread) - _MOST_NAMED} more" if len(unread) > _MOST_NAMED else ""
+    return "".join(f"; {each.message}" for each in unread[:_MOST_NAMED]) + more
 
 
 def _by_path(part: Part, step: model.Step) -> Operation | None:
@@ -174,7 +189,7 @@ def _nowhere(part: Part, written: str, pointer: str, hint: str) -> None:
         paths = [path_of(each).partition("#")[2] for each in opened.source.operations()]
         part.report(
             "unknown-operation",
-            f"the source {name!r} has no operation at {fragment!r}",
+            f"the source {name!r} has no operation at {fragment!r}" + _as_far_as_read(part, [(name, opened)]),
             pointer,
             hint=hint or did_you_mean(fragment, paths),
         )
