@@ -26,7 +26,7 @@ def moved(text: str, root: Node, pointer: str, *, whole: bool) -> Iterator[tuple
     if len(inside) == len(items.items):
         end = max(items.end, *(_through_comment(text, each) for each in inside))
         _check_nothing_lost(text, key.end, end, inside)
-        if (inside[-1].members or {})["value"][1].style in ("|", ">") and _COMMENT.match(text, end):
+        if text[(inside[-1].members or {})["value"][1].end - 1] == "\n" and _COMMENT.match(text, end):
             raise CannotEdit("a comment would become text")
         yield key.start, end, written + (line_end(text) if text[end - 1] == "\n" else "")
         return
