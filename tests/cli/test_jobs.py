@@ -253,8 +253,9 @@ def test_env(treadle: Run, service: Service, home: Home) -> None:
 
 def test_env_as_a_profile(treadle: Run, service: Service, home: Home, tmp_path: Path) -> None:
     """boto3 finds everything in it, while the variables of the shell are those of AWS."""
-    written = treadle("env", "--profile", "local").stdout
-    (tmp_path / "config").write_text(f"[default]\nregion = eu-west-1\n\n{written}")
+    none = {"AWS_CONFIG_FILE": str(tmp_path / "none")}
+    written = treadle("env", "--profile", "local", **none).stdout
+    (tmp_path / "config").write_text(f"[default]\nregion = eu-west-1{written}")
     environment = {
         "AWS_CONFIG_FILE": str(tmp_path / "config"),
         "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
@@ -268,7 +269,12 @@ def test_env_as_a_profile(treadle: Run, service: Service, home: Home, tmp_path: 
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
     assert done.stdout == "Completed us-east-1\n"
     assert service.calls[-1] == ("DescribeTrainingJob", {"TrainingJobName": "churn-1"})
-    assert treadle("env", "--profile", "default").stdout.startswith("[default]\nregion = ")
+    there = {"AWS_CONFIG_FILE": environment["AWS_CONFIG_FILE"]}
+    for name, heading in (("local", "[profile local]"), ("default", "[default]")):
+        again = treadle("env", "--profile", name, **there)
+        assert (again.returncode, again.stdout) == (2, "")
+        assert f"config has {heading} already." in again.stderr
+    assert treadle("env", "--profile", "default", **none).stdout.startswith("\n[default]\nregion = ")
     assert home.credentials()[1] in written
     assert "cannot be the name of a profile" in treadle("env", "--profile", "a]b").stderr
     assert "--profile stands alone" in treadle("env", "--profile", "a", "--unset").stderr

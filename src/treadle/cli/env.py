@@ -7,17 +7,20 @@ more.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Final
 
 import click
 
 from treadle.cli import local
 from treadle.cli.options import examples, json_option
+from treadle.errors import UsageError
 from treadle.home import Endpoint, Home, write_whole
 
 __all__ = ["NAMES", "env"]
@@ -99,16 +102,30 @@ def env(shell: str, profile: str, unset: bool, as_json: bool) -> None:
 
 
 def _profile(name: str) -> list[str]:
-    """Give a section of AWS's configuration file. Clients read its `endpoint_url` since the middle of 2023."""
+    """Give a section of AWS's configuration file. Clients read its `endpoint_url` since the middle of 2023.
+
+    An empty line comes first: the last one of the file may have no end. Raises `UsageError`.
+    """
+    heading = "[default]" if name == "default" else f"[profile {name}]"
+    _check_not_there(heading)
     endpoint = local.stay()
     key, secret = Home.find().credentials()
     return [
-        "[default]" if name == "default" else f"[profile {name}]",
+        "",
+        heading,
         f"region = {endpoint.region}",
         f"endpoint_url = {endpoint.url}",
         f"aws_access_key_id = {key}",
         f"aws_secret_access_key = {secret}",
     ]
+
+
+def _check_not_there(heading: str) -> None:
+    """Refuse a section that AWS's configuration file has already: with two of a name its clients read nothing of it."""
+    path = Path(os.environ.get("AWS_CONFIG_FILE") or "~/.aws/config").expanduser()
+    with contextlib.suppress(OSError):
+        if heading in (line.strip() for line in path.read_text(errors="replace").splitlines()):
+            raise UsageError(f"{path} has {heading} already.", hint="Take that out first, or choose another name.")
 
 
 def _settings() -> Mapping[str, str]:
