@@ -17,7 +17,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Generator, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from os import PathLike, fspath
@@ -216,7 +215,7 @@ class Document:
         from treadle.cli.checking import check_document
 
         try:
-            found = check_document(self.setup, local=local.known, fetch=_fetch).diagnostics
+            found = check_document(self.setup, local=local.known, fetch=fetching.fetch).diagnostics
         except DescriptionError as error:
             found = tuple(error.diagnostics)
         return tuple(weighed(found, self.setup.rules))
@@ -280,7 +279,7 @@ def load(
     )
     known = {**setup.credentials, **{name: dict(each) for name, each in (credentials or {}).items()}}
     setup = msgspec.structs.replace(setup, credentials=known)
-    text, description, found = open_description(setup, registry_of(setup, _fetch))
+    text, description, found = open_description(setup, registry_of(setup, fetching.fetch))
     if description is None:
         raise DescriptionError(found)
     return Document(setup, text, description)
@@ -457,13 +456,3 @@ def _result(outcome: Outcome, begun: _Begun) -> Result:
         last_body=outcome.last_body,
         diagnostics=begun.diagnostics,
     )
-
-
-def _fetch(url: str) -> bytes:
-    """Read a URL, also for a caller who is in an event loop: `load` and `check` are not asynchronous."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return fetching.fetch(url)
-    with ThreadPoolExecutor(1) as aside:
-        return aside.submit(fetching.fetch, url).result()

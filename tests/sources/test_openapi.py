@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
+from urllib.parse import urljoin
 
 import pytest
 import yaml
 
-from treadle.errors import CallError, DescriptionError
+from treadle.errors import CallError, DescriptionError, Diagnostic
 from treadle.seams import MISSING, Argument, ArgumentLocation, Call, Json, Request, Response
 from treadle.sources.openapi import OpenApiSource
+from treadle.sources.walk import ReadOther
 
 AMZ = "application/x-amz-json-1.1"
 URI = "file:///api.yaml"
@@ -586,6 +588,111 @@ def test_other_documents_that_are_not_read() -> None:
     assert (request.url, request.body) == ("https://h.test/v1/x?q=a&q=b", b'{"a":1}')
     assert [each.name for each in found.parameters] == ["r"]
     assert [(each.severity, each.rule) for each in found.notes] == [("warning", "reference-external")] * 2
+
+
+def among(documents: Mapping[str, Json]) -> ReadOther:
+    """Give what reads these documents, by their URIs, and no other."""
+
+    def read(reference: str, base: str) -> tuple[str, Json]:
+        uri = urljoin(base, reference)
+        if uri not in documents:
+            raise DescriptionError([Diagnostic("source-unreadable", f"there is no {uri}", hint="look elsewhere")])
+        return uri, documents[uri]
+
+    return read
+
+
+def test_other_documents_that_are_read() -> None:
+    """References into other documents are followed, also from there on, and back."""
+    elsewhere: dict[str, Json] = {
+        "https://a.test/d/common.yaml": {
+            "q": {"$ref": "deeper/q.yaml"},
+            "body": {"content": {"text/plain": {}}},
+            "s": {"type": "string"},
+        },
+        "https://a.test/d/deeper/q.yaml": {"name": "q", "in": "query", "explode": False},
+    }
+    uri = "https://a.test/d/api.yaml"
+    api = OpenApiSource("api", description(ELSEWHERE), uri=uri, read=among(elsewhere))
+    found = only(api.find("op"))
+
+    request = found.request(Call(arguments(q=("query", ["a", "b"])), None, "t"))
+
+    assert (request.url, request.body) == ("https://h.test/v1/x?q=a,b", b"t")
+    assert [each.schema for each in found.parameters] == [None, {"type": "string"}]
+    assert not found.notes
+
+
+def test_a_path_in_another_document() -> None:
+    """It refers to what stands beside it; what the description writes beside the reference is the description's."""
+    ok = {"schema": {"type": "array", "items": {"$ref": "#/item"}}}
+    item: Json = {
+        "get": {
+            "operationId": "op",
+            "parameters": [{"$ref": "../api.yaml#/components/parameters/p"}],
+            "responses": {"200": {"$ref": "#/ok"}, "404": {"$ref": "../lost.yaml"}},
+        },
+        "ok": {"content": {"application/json": ok}},
+        "item": {"properties": {"id": {"type": "integer"}}},
+    }
+    members: Json = {"parameters": {"p": {"name": "p", "in": "query"}, "z": {"name": "z", "in": "header"}}}
+    paths: Json = {"/x": {"$ref": "paths/x.yaml", "parameters": [{"$ref": "#/components/parameters/z"}]}}
+    document = description(paths, components=members)
+    uri = "https://a.test/d/api.yaml"
+    read = among({uri: document, "https://a.test/d/paths/x.yaml": item})
+    found = only(OpenApiSource("api", document, uri=uri, read=read).find("op"))
+
+    schema = found.response_schema("200")
+    inner = schema.below("items") if schema else None
+    assert sorted(each.name for each in found.parameters) == ["p", "z"]
+    assert inner is not None
+    assert inner.keywords == {"properties": {"id": {"type": "integer"}}}
+    assert found.response_schema("404") is None
+    assert [(each.rule, each.hint) for each in found.notes] == [("reference-external", "look elsewhere")]
+    assert "'../lost.yaml' leads into another document, which cannot be read: there is no https://a.test/d/lost" in (
+        found.notes[0].message
+    )
+
+
+def test_a_path_of_swagger_in_another_document() -> None:
+    """Its references are its own, and the media types are those of the description."""
+    body = {"name": "b", "in": "body", "schema": {"type": "array", "items": {"$ref": "#/definitions/Pet"}}}
+    item: Json = {
+        "post": {
+            "operationId": "op",
+            "parameters": [{"$ref": "../parts/body.json#/b"}],
+            "responses": {"200": {"$ref": "../parts/body.json#/answer"}},
+        }
+    }
+    parts: Json = {
+        "b": body,
+        "answer": {"description": "", "schema": {"$ref": "#/definitions/Pet"}},
+        "definitions": {"Pet": {"title": "a pet"}},
+    }
+    document: Json = {
+        "swagger": "2.0",
+        "host": "h.test",
+        "consumes": ["application/json"],
+        "produces": ["application/json"],
+        "paths": {"/x": {"$ref": "paths/x.json"}},
+    }
+    uri = "https://a.test/d/api.json"
+    read = among({"https://a.test/d/paths/x.json": item, "https://a.test/d/parts/body.json": parts})
+    found = only(OpenApiSource("api", document, uri=uri, read=read).find("op"))
+
+    asked, answered = found.request_schema(), found.response_schema("200")
+    pet = asked.below("items") if asked else None
+    assert [each and each.keywords for each in (pet, answered)] == [{"title": "a pet"}] * 2
+    assert found.request_media_types == ["application/json"]
+
+
+def test_documents_that_lead_in_a_circle() -> None:
+    """Two documents of which each is but the other are a mistake of the path that leads there."""
+    read = among({"https://a.test/b.yaml": {"$ref": "c.yaml"}, "https://a.test/c.yaml": {"$ref": "b.yaml"}})
+    api = OpenApiSource("api", description({"/x": {"$ref": "b.yaml"}}), uri="https://a.test/a.yaml", read=read)
+
+    assert not api.find("op")
+    assert [each.rule for each in api.unread] == ["reference-cycle"]
 
 
 def test_references_into_what_was_cut_away() -> None:

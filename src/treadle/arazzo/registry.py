@@ -26,7 +26,7 @@ from treadle.arazzo.slips import close_to
 from treadle.errors import DescriptionError, Diagnostic, Place, TreadleError
 from treadle.seams import Json
 
-__all__ = ["Fetch", "Registry", "above", "base_uri", "beside", "kind_of", "path_of", "resolve", "to_uri"]
+__all__ = ["Fetch", "Registry", "above", "base_uri", "beside", "kind_of", "may_refer", "path_of", "resolve", "to_uri"]
 
 Fetch: TypeAlias = "Callable[[str], bytes]"
 """Reads an http: or https: URL. Raises `TreadleError` when it cannot; it has its own limits of size and time."""
@@ -269,7 +269,7 @@ def _label(document: Document, source: SourceDescription, uri: str) -> str:
 
 
 def _read_file(uri: str, origin: str) -> bytes:
-    if origin and _scheme(to_uri(origin)) != "file":
+    if origin and not may_refer(origin, uri):
         raise _Unreadable(f"a document from the network may not read the local file {uri}")
     path = path_of(uri)
     try:
@@ -285,6 +285,11 @@ def _read_file(uri: str, origin: str) -> bytes:
         raise _Unreadable(f"{path} cannot be read: {(error.strerror or str(error)).lower()}") from None
     except ValueError as error:  # a NUL in the name
         raise _Unreadable(f"{uri} is no name of a file: {error}") from None
+
+
+def may_refer(origin: str, uri: str) -> bool:
+    """Tell whether the document at `origin` may refer to a URI: one from the network may not refer to files."""
+    return _scheme(uri) != "file" or _scheme(to_uri(origin)) == "file"
 
 
 def path_of(uri: str) -> Path:

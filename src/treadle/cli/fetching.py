@@ -14,13 +14,24 @@ _PATIENCE: Final = 30.0
 
 
 def fetch(url: str) -> bytes:
-    """Give what a URL holds. Raises `TreadleError`. Not to be called within an event loop."""
-    import asyncio  # with everything below, only documents on the network need it
-
-    response = asyncio.run(_get(url))
+    """Give what a URL holds, also to a caller within an event loop, which then waits. Raises `TreadleError`."""
+    response = _read(url)
     if response.status != 200:
         raise TreadleError(f"{url} was answered {response.status}.")
     return response.body
+
+
+def _read(url: str) -> Response:
+    import asyncio  # with everything below, only documents on the network need it
+
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return asyncio.run(_get(url))
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as aside:
+        return aside.submit(asyncio.run, _get(url)).result()
 
 
 async def _get(url: str) -> Response:

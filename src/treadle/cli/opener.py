@@ -21,6 +21,7 @@ from treadle.arazzo.model import Description, SourceDescription
 from treadle.arazzo.plan import OpenedDescription, OpenedSource
 from treadle.arazzo.registry import Registry, above, base_uri, beside, kind_of, path_of
 from treadle.arazzo.rules import check
+from treadle.cli.referenced import Referenced
 from treadle.errors import DescriptionError, Diagnostic, UsageError
 from treadle.seams import Json
 from treadle.sources.openapi import OpenApiSource
@@ -155,7 +156,8 @@ class Opener:
             server = described_server(described.value, described.uri, environment=environment)
             target = self._target(sources, source, server)
             base = target.url if target else ""
-            opened = OpenApiSource(called, described.value, uri=described.uri, server=base or None)
+            read = Referenced(self.registry)
+            opened = OpenApiSource(called, described.value, uri=described.uri, server=base or None, read=read)
             if {called, source.name} & self.setup.credentials.keys():
                 self.schemes[called] = opened.security_schemes()
         except DescriptionError as error:

@@ -36,7 +36,7 @@ from treadle.sources.paths import parse_path_key
 from treadle.sources.reads import AMZ_TARGET, certainly_reads
 from treadle.sources.schemas import DescribedSchema, media_schema
 from treadle.sources.servers import described_server, root_server, server_of
-from treadle.sources.walk import Node, UnreadReference, split_pointer
+from treadle.sources.walk import Node, ReadOther, UnreadReference, split_pointer
 
 __all__ = ["OpenApiSource"]
 
@@ -52,8 +52,8 @@ class OpenApiSource:
 
     `server` is the base URL that takes the place of every server of the description; without it, or where it is the
     description's own, paths and operations may name theirs. Hosts of AWS are those of the region of `environment`,
-    os.environ unless given. A parameter or body in another document, which is not read, counts as not described, so
-    that the step's own spelling decides; the operation's `notes` say so.
+    os.environ unless given. `read` reads the other documents that references lead into. A parameter or body that cannot
+    be read counts as not described, so that the step's own spelling decides; the operation's `notes` say so.
     Raises `DescriptionError` where the document is no OpenAPI description.
     """
 
@@ -65,13 +65,14 @@ class OpenApiSource:
         uri: str,
         server: str | None = None,
         environment: Mapping[str, str] | None = None,
+        read: ReadOther | None = None,
     ) -> None:
         self.name = name
         self._unread: list[Diagnostic] = []
         self._uri = uri
         self._environment = environment
-        self._root = Node.whole(document, uri)
-        self.version = _version(self._root)
+        self.whole = Node.whole(document, uri, read)
+        self.version = _version(self.whole)
         own = described_server(document, uri, environment)
         self.server = server.rstrip("/") if server and server.rstrip("/") != own else None
 
@@ -106,14 +107,14 @@ class OpenApiSource:
 
     def security_schemes(self) -> Mapping[str, Json]:
         """Give the security schemes that the description declares, by name."""
-        components = self._root.get("components")
-        schemes = components.get("securitySchemes") if components else self._root.get("securityDefinitions")
+        components = self.whole.get("components")
+        schemes = components.get("securitySchemes") if components else self.whole.get("securityDefinitions")
         return {name: node.followed().members() for name, node in schemes.items()} if schemes else {}
 
     @cached_property
     def base(self) -> str | None:
         """The server of requests whose path and operation name none of their own. Raises `DescriptionError`."""
-        return self.server or root_server(self._root.value, self._uri, self._environment)
+        return self.server or root_server(self.whole.value, self._uri, self._environment)
 
     def server_for(self, path_item: Node, operation: Node) -> str | None:
         """Give the server of an operation: its own, its path's, or the description's. Raises `DescriptionError`."""
@@ -126,7 +127,7 @@ class OpenApiSource:
 
     @cached_property
     def _all(self) -> Sequence[_OpenApiOperation]:
-        paths = self._root.get("paths")
+        paths = self.whole.get("paths")
         items = paths.items() if paths else ()
         # `paths` may carry extensions; every other key is a path, with or without its slash.
         return [each for key, item in items if not key.startswith("x-") for each in self._of_path(key, item)]
@@ -183,7 +184,7 @@ def _merged(item: Node) -> Node:
     if not isinstance(item.value, dict) or "$ref" not in item.value:
         return item
     target = item.followed()
-    own = {key: value for key, value in item.value.items() if key != "$ref"}
+    own = item.beside(target)
     return target.having({**target.members(), **own}) if own else target
 
 
@@ -213,8 +214,11 @@ class _OpenApiOperation:
         return self._source.name
 
     def check(self) -> None:
-        """Work out all that a request needs; that nothing names a server is no mistake. Raises `DescriptionError`."""
-        _ = self._described, self._encodings, self._server
+        """Work out all that a call needs; that nothing names a server is no mistake. Raises `DescriptionError`.
+
+        The responses, too: a run must not begin to read documents when an answer comes.
+        """
+        _ = self._described, self._encodings, self._server, self._responses
 
     @property
     def parameters(self) -> Sequence[OperationParameter]:
@@ -238,8 +242,7 @@ class _OpenApiOperation:
 
     def response_schema(self, status: str) -> DescribedSchema | None:
         try:
-            response = self._responses[status.upper()].followed()
-            return _schema_of(response.get("content"))
+            return _schema_of(self._responses[status.upper()].get("content"))
         except (DescriptionError, KeyError):
             return None
 
@@ -276,13 +279,13 @@ class _OpenApiOperation:
         if node is None:
             raise self._parent.error("openapi-type", f"there is no operation {self.tokens[-1]!r}")
         node.members()
-        return swagger.upgraded(node) if self._source.version == "2.0" else node
+        return swagger.upgraded(node, self._source.whole) if self._source.version == "2.0" else node
 
     @cached_property
     def _described(self) -> Mapping[RuleKey, tuple[OperationParameter, Rule]]:
         """The declared parameters: those of the path, overridden by those of the operation."""
         declared: dict[RuleKey, tuple[OperationParameter, Rule]] = {}
-        item = swagger.upgraded(self._item) if self._source.version == "2.0" else self._item
+        item = swagger.upgraded(self._item, self._source.whole) if self._source.version == "2.0" else self._item
         for owner in (item, self._node):
             listed = owner.get("parameters")
             for element in listed.elements() if listed else ():
@@ -312,12 +315,20 @@ class _OpenApiOperation:
 
     @cached_property
     def _responses(self) -> Mapping[str, Node]:
-        """The described responses by status, references not followed; none where they are broken."""
+        """The described responses by status, a reference followed where it leads somewhere; none where broken."""
         try:
             responses = self._node.get("responses")
-            return {key.upper(): node for key, node in responses.items()} if responses else {}
         except DescriptionError:
             return {}
+        if responses is None or not isinstance(responses.value, dict):
+            return {}
+        return {key.upper(): self._response(node) for key, node in responses.items()}
+
+    def _response(self, node: Node) -> Node:
+        try:
+            return self._followed(node) or node
+        except DescriptionError:
+            return node
 
     @cached_property
     def _media_types(self) -> Sequence[str]:
@@ -387,20 +398,9 @@ class _OpenApiOperation:
 
     def _look_up(self, status: int) -> Sequence[str]:
         """OpenAPI, Responses Object: the status itself, then its range, then `default`."""
-        keys = (str(status), f"{status // 100}XX", "default")
-        responses = self._node.get("responses")
-        stated = {str(key).upper() for key in responses.members()} if responses else set()
-        found = next((key for key in keys if key.upper() in stated), None)
-        return self._content_of(found) if found else []
-
-    def _content_of(self, status: str) -> Sequence[str]:
-        responses = self._node.get("responses")
-        node = (
-            next((each for key, each in responses.items() if key.upper() == status.upper()), None)
-            if responses
-            else None
-        )
-        content = node.followed().get("content") if node else None
+        keys = (str(status), f"{status // 100}XX", "DEFAULT")
+        found = next((self._responses[key] for key in keys if key in self._responses), None)
+        content = found.get("content") if found else None
         return list(content.members()) if content else []
 
 

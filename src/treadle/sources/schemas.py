@@ -47,7 +47,7 @@ def schema_of(node: Node | None) -> DescribedSchema | None:
     except DescriptionError:
         return None
     if target is not node and isinstance(target.value, dict) and isinstance(node.value, dict):
-        beside = {key: value for key, value in node.value.items() if key != "$ref"}
+        beside = node.beside(target)
         target = target.having({**target.value, **beside}) if beside else target
     return DescribedSchema(target)
 

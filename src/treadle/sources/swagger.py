@@ -26,8 +26,11 @@ _FORM_TYPES: Final = ("application/x-www-form-urlencoded", "multipart/form-data"
 _SCHEMA_WORDS: Final = ("type", "format", "enum", "items", "default", "minimum", "maximum", "pattern")
 
 
-def upgraded(node: Node) -> Node:
-    """Give a path item or operation of version 2.0 as version 3 would write it. Raises `DescriptionError`."""
+def upgraded(node: Node, whole: Node) -> Node:
+    """Give a path item or operation of version 2.0 as version 3 would write it. `whole` is its description.
+
+    Raises `DescriptionError`.
+    """
     listed = node.get("parameters")
     parameters = [each.followed() for each in listed.elements()] if listed else []
     value: dict[str, Any] = {
@@ -35,13 +38,13 @@ def upgraded(node: Node) -> Node:
         "parameters": [_parameter(each) for each in parameters if each.text("in") not in {"body", "formData"}],
     }
     value.pop("servers", None)
-    content = _content(node, parameters)
+    content = _content(node, parameters, whole)
     if content:
         value["requestBody"] = {"content": content}
     responses = node.get("responses")
     if responses:
-        types = _types(node, "produces")
-        value["responses"] = {key: _response(each.followed(), types) for key, each in responses.items()}
+        types = _types(node, "produces", whole)
+        value["responses"] = {key: _response(each.followed(), types, node) for key, each in responses.items()}
     return node.having(value)
 
 
@@ -59,17 +62,18 @@ def _parameter(node: Node) -> Json:
     return parameter
 
 
-def _content(node: Node, parameters: list[Node]) -> Json:
+def _content(node: Node, parameters: list[Node], whole: Node) -> Json:
     """Give the body parameter, or the form that the formData parameters make together."""
     body = next((each for each in parameters if each.text("in") == "body"), None)
     if body is not None:
-        schema = body.members().get("schema", {})
-        return {media_type: {"schema": schema} for media_type in _types(node, "consumes") or ["application/json"]}
+        schema = body.moved("schema", node) if "schema" in body.members() else {}
+        types = _types(node, "consumes", whole)
+        return {media_type: {"schema": schema} for media_type in types or ["application/json"]}
     fields = [each for each in parameters if each.text("in") == "formData"]
     if not fields:
         return {}
     files = any(each.text("type") == "file" for each in fields)
-    stated = [each for each in _types(node, "consumes") if each in _FORM_TYPES]
+    stated = [each for each in _types(node, "consumes", whole) if each in _FORM_TYPES]
     encoding = {each.text("name"): _field(each) for each in fields if each.text("type") in {"array", "file"}}
     return {media_type: {"encoding": encoding} for media_type in stated or [_FORM_TYPES[files]]}
 
@@ -81,15 +85,15 @@ def _field(node: Node) -> Json:
     return {"style": style, "explode": explode}
 
 
-def _response(node: Node, types: list[str]) -> Json:
-    members = node.members()
-    return (
-        {"content": {media_type: {"schema": members["schema"]} for media_type in types}} if "schema" in members else {}
-    )
+def _response(node: Node, types: list[str], to: Node) -> Json:
+    if "schema" not in node.members():
+        return {}
+    schema = node.moved("schema", to)
+    return {"content": {media_type: {"schema": schema} for media_type in types}}
 
 
-def _types(node: Node, member: str) -> list[str]:
+def _types(node: Node, member: str, whole: Node) -> list[str]:
     """`consumes` or `produces` of the operation, else of the whole description."""
     own = node.members().get(member)
-    stated = own if own is not None else Node.whole(node.root, node.uri).members().get(member)
+    stated = own if own is not None else whole.members().get(member)
     return [each for each in stated if isinstance(each, str)] if isinstance(stated, list) else []

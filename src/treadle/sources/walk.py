@@ -1,19 +1,27 @@
 """Walking a description that may be broken: every value keeps its JSON Pointer, every mistake becomes a diagnostic.
 
 A description of a megabyte is never walked whole. A `Node` is made only for what an operation needs, and following a
-`$ref` costs one lookup. References are local (`#/…`), as bundled descriptions have them; no other document is read.
+`$ref` costs one lookup. References are local (`#/…`), as bundled descriptions have them, or lead into other documents,
+each of which is read when a reference into it is first followed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from urllib.parse import unquote, urldefrag
+from typing import TypeAlias
+from urllib.parse import unquote, urldefrag, urljoin
 
 from treadle.errors import DescriptionError, Diagnostic, Place
 from treadle.seams import Json
 
-__all__ = ["Node", "UnreadReference", "split_pointer"]
+__all__ = ["Node", "ReadOther", "UnreadReference", "split_pointer"]
+
+ReadOther: TypeAlias = "Callable[[str, str], tuple[str, Json]]"
+"""Gives the URI and the value of the document that a reference, without its fragment, means in the one at a base URI.
+
+Raises `DescriptionError`. The same document is the same value each time.
+"""
 
 # A chain of references in a real description has one or two links; a longer one than this is a cycle or an attack.
 _MOST_REFERENCES = 32
@@ -25,17 +33,21 @@ class UnreadReference(DescriptionError):  # noqa: N818  (what it is, not that it
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A value of a description and where it stands. `root` is the whole document, `uri` where it was read from."""
+    """A value of a description and where it stands. `root` is the whole document, `uri` where it was read from.
+
+    `read` reads the other documents that references lead into; without it none is.
+    """
 
     root: Json
     uri: str
     pointer: str
     value: Json
+    read: ReadOther | None = None
 
     @classmethod
-    def whole(cls, document: Json, uri: str) -> Node:
+    def whole(cls, document: Json, uri: str, read: ReadOther | None = None) -> Node:
         """Give the node of a whole document."""
-        return cls(document, uri, "", document)
+        return cls(document, uri, "", document, read)
 
     def having(self, value: Json) -> Node:
         """Give a node at the same place with another value."""
@@ -94,12 +106,12 @@ class Node:
 
     def followed(self) -> Node:
         """Give what a `$ref` leads to; the node itself where it is none. Raises `DescriptionError`."""
-        node, seen = self, {self.pointer}
+        node, seen = self, {(self.uri, self.pointer)}
         while isinstance(node.value, dict) and isinstance(reference := node.value.get("$ref"), str):
             target = node.locate(reference)
-            if target.pointer in seen or len(seen) > _MOST_REFERENCES:
+            if (target.uri, target.pointer) in seen or len(seen) > _MOST_REFERENCES:
                 raise self.error("reference-cycle", f"the reference {reference!r} leads back to itself")
-            seen.add(target.pointer)
+            seen.add((target.uri, target.pointer))
             node = target
         return node
 
@@ -108,11 +120,7 @@ class Node:
         other, fragment = urldefrag(reference)
         if fragment and not fragment.startswith("/"):
             raise self.error("reference-anchor", f"the reference {reference!r} is no JSON Pointer")
-        if other:
-            message = f"the reference {reference!r} leads into another document, and no other document is read"
-            hint = "bundle the description into one file, for example with `redocly bundle`"
-            raise UnreadReference([self._finding("reference-external", message, hint)])
-        node = Node.whole(self.root, self.uri)
+        node = self._other(reference, other) if other else Node.whole(self.root, self.uri, self.read)
         for token in split_pointer(unquote(fragment)):
             below = node.child(token)
             if below is None:
@@ -120,6 +128,30 @@ class Node:
                 raise UnreadReference([finding])
             node = below
         return node
+
+    def _other(self, reference: str, other: str) -> Node:
+        """Give the whole document that a reference leads into. Raises `UnreadReference`."""
+        why, hint = "and no other document is read", "bundle the description into one file"
+        if self.read is not None:
+            try:
+                uri, document = self.read(other, self.uri)
+            except DescriptionError as error:
+                found = error.diagnostics[0]
+                at = f" ({found.place})" if found.place and found.place.line else ""
+                why, hint = f"which cannot be read: {found.message}{at}", found.hint
+            else:
+                return Node.whole(document, uri, self.read)
+        message = f"the reference {reference!r} leads into another document, {why}"
+        raise UnreadReference([self._finding("reference-external", message, hint)])
+
+    def moved(self, key: str, to: Node) -> Json:
+        """Give a member as the document of another node would write it: what it refers to stays what it is."""
+        value = self.members()[key]
+        return value if self.uri == to.uri else _absolute(value, self.uri)
+
+    def beside(self, target: Node) -> Mapping[str, Json]:
+        """Give the members beside a `$ref`, as the document of its target would write them."""
+        return {key: self.moved(key, target) for key in self.members() if key != "$ref"}
 
     def child(self, token: str) -> Node | None:
         """Give a member or element as it stands, or None. Raises nothing."""
@@ -137,6 +169,17 @@ class Node:
 def split_pointer(pointer: str) -> Sequence[str]:
     """Give the reference tokens of a JSON Pointer (RFC 6901, section 3), unescaped."""
     return [token.replace("~1", "/").replace("~0", "~") for token in pointer.split("/")[1:]]
+
+
+def _absolute(value: Json, base: str) -> Json:
+    if isinstance(value, list):
+        return [_absolute(each, base) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        key: urljoin(base, each) if key == "$ref" and isinstance(each, str) else _absolute(each, base)
+        for key, each in value.items()
+    }
 
 
 def _kind(value: Json) -> str:

@@ -242,7 +242,8 @@ _OF_SOURCES: Final = (
     ("reference-cycle", "a $ref that leads back to itself", "it stands for nothing", "let it lead to a value"),
     ("reference-unknown", "$ref: '#/components/schemas/Pte'", "there is nothing at that place",
      "$ref: '#/components/schemas/Pet'"),
-    ("reference-external", "$ref: './other.yaml#/Pet'", "another document is not read", "bundle them into one file"),
+    ("reference-external", "$ref: './other.yaml#/Pet'", "the other document cannot be read",
+     "$ref: a document that is there; or bundle them into one file"),
     ("asyncapi-version", "asyncapi: 1.2.0", "it is no AsyncAPI 2 or 3", "asyncapi: 3.0.0"),
     ("asyncapi-channel", "a channel without an address", "nothing can be sent there", "give it an address"),
 )  # fmt: skip
