@@ -124,6 +124,22 @@ def test_a_description_in_several_documents(said: Said, host: Host, more: list[s
     assert "from-the-mock" in out
 
 
+@pytest.mark.usefixtures("folder")
+def test_a_description_that_is_found_by_its_self(said: Said, folder: Path) -> None:
+    """Its references mean what lies beside the file that was given, those beside a reference as well."""
+    name = "https://a.test/api.yaml"
+    beside = "/x: {$ref: paths/x.yaml, parameters: [{$ref: 'params.yaml#/limit'}]}"
+    described = PARTS["api.yaml"].replace("/x: {$ref: paths/x.yaml}", beside)
+    (folder / "api.yaml").rename(folder / "given.yaml")
+    (folder / "given.yaml").write_text(f"$self: {name}\n" + described.replace("SERVER", "http://127.0.0.1:9"))
+    (folder / "paths/x.yaml").write_text("get: {operationId: getX, responses: {}}\n")
+    (folder / "w.arazzo.yaml").write_text(ARAZZO.replace("./api.yaml", name))
+    (folder / "treadle.toml").write_text('documents = ["given.yaml"]\n')
+
+    code, out, err = said("check", "w.arazzo.yaml")
+    assert (code, out) == (0, "w.arazzo.yaml: good\n"), err
+
+
 def test_what_the_other_documents_lack(said: Said, folder: Path) -> None:
     """It is told at the operation that needs it, with the document and the reason; nothing hides it."""
     (folder / "params.yaml").write_text("limit: {name: [\n")
@@ -174,10 +190,10 @@ def test_documents_are_read_once_and_boundedly_many() -> None:
             read("lost.yaml", "http://a.test/api.yaml")
     assert asked == ["http://a.test/b.yaml", "http://a.test/lost.yaml"]
 
-    for number in range(998):
+    for number in range(4998):
         read(f"{number}.yaml", "http://a.test/api.yaml")
     with pytest.raises(DescriptionError) as caught:
         read("one-more.yaml", "http://a.test/api.yaml")
     assert "is not read" in caught.value.diagnostics[0].message
-    assert len(asked) == 1000
+    assert len(asked) == 5000
     assert read("b.yaml", "http://a.test/api.yaml")[1] == {"a": 1}

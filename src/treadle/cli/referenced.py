@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Referenced"]
 
-_MOST: Final = 1000
+_MOST: Final = 5000
 _LARGEST: Final = 64 * 1024 * 1024
 _PATIENCE: Final = 60.0
 
@@ -23,7 +23,7 @@ _PATIENCE: Final = 60.0
 class Referenced:
     """Reads the documents that the references of one description lead into, each once; see `sources.walk.ReadOther`.
 
-    What one description may cost is bounded: a thousand documents, 64 MiB, and a minute of reading, all together.
+    What one description may cost is bounded: five thousand documents, 64 MiB, and a minute of reading, all together.
     """
 
     def __init__(self, registry: Registry) -> None:
