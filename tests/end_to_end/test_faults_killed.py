@@ -104,6 +104,16 @@ def test_a_job_whose_agent_is_killed_fails_as_the_platforms_fault(patient: World
     patient.clean("lost")
 
 
+def completes(patient: World, name: str) -> None:
+    """Wait for the job, which nothing has disturbed that can be seen: all steps once, model and log whole."""
+    job = patient.ended(name)
+    assert job["TrainingJobStatus"] == "Completed", job
+    assert steps(job) == WHOLE
+    assert patient.model(name) == MODEL
+    assert patient.log(name) == ["begun", "done"]
+    patient.clean(name)
+
+
 @pytest.mark.parametrize("phase", ["Starting", "Downloading", "Uploading"])
 @IN_ONE
 def test_an_agent_that_is_killed_while_no_program_runs_is_replaced(patient: World, phase: str) -> None:
@@ -115,12 +125,7 @@ def test_an_agent_that_is_killed_while_no_program_runs_is_replaced(patient: Worl
         os.kill(agent, signal.SIGKILL)
     if phase != "Uploading":
         gate(patient).open()
-    job = patient.ended("goes-on")
-    assert job["TrainingJobStatus"] == "Completed", job
-    assert steps(job) == WHOLE
-    assert patient.model("goes-on") == MODEL
-    assert patient.log("goes-on") == ["begun", "done"]
-    patient.clean("goes-on")
+    completes(patient, "goes-on")
 
 
 @IN_ONE
@@ -175,12 +180,7 @@ def test_a_job_outlives_the_service(patient: World, phase: str) -> None:
     if phase != "Uploading":
         assert patient.agent("goes-on") == agent
         gate(patient).open()
-    job = patient.ended("goes-on")
-    assert job["TrainingJobStatus"] == "Completed", job
-    assert steps(job) == WHOLE
-    assert patient.model("goes-on") == MODEL
-    assert patient.log("goes-on") == ["begun", "done"]
-    patient.clean("goes-on")
+    completes(patient, "goes-on")
 
 
 @IN_ONE
