@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,9 @@ VERSION = f"{sys.version_info.major}.{sys.version_info.minor}"
 SCRIPT = ("-m", "treadle.training.algorithms.script")
 
 
-def command(*argv: str, path: str = f"{OURS}:/usr/bin:/bin", **more: Path) -> SandboxCommand:
+def command(
+    *argv: str, path: str = f"{OURS}:/usr/bin:/bin", hidden: Sequence[Path] = (), readable: Sequence[Path] = ()
+) -> SandboxCommand:
     return SandboxCommand(
         argv=argv,
         environment={"PATH": path},
@@ -26,7 +29,8 @@ def command(*argv: str, path: str = f"{OURS}:/usr/bin:/bin", **more: Path) -> Sa
         ml=Path("/ml"),
         host="algo-1",
         hosts={},
-        **{name: (each,) for name, each in more.items()},  # type: ignore[arg-type]  # `hidden` or `readable`
+        hidden=tuple(hidden),
+        readable=(Path(OURS).parent, *readable),  # as the agent has it, wherever Treadle is installed: below /tmp, too
     )
 
 
@@ -74,10 +78,10 @@ def test_the_python_that_a_program_finds(other: Path) -> None:
 def test_what_a_program_does_not_see_is_not_what_it_finds(other: Path) -> None:
     """Its /tmp is its own, and some directories are hidden from it; that holds in `namespace` alone."""
     hidden = other.parents[1]
-    sent = command("python", "train.py", path=f"{other}:{OURS}", hidden=hidden)
+    sent = command("python", "train.py", path=f"{other}:{OURS}", hidden=[hidden])
     assert found(sent) == f"{other}/python"
     assert found(sent, covering=True) == f"{OURS}/python"
-    sent = command("python", "train.py", path=f"{other}:{OURS}", hidden=hidden, readable=other.parent)
+    sent = command("python", "train.py", path=f"{other}:{OURS}", hidden=[hidden], readable=[other.parent])
     assert found(sent, covering=True) == f"{other}/python"
     in_tmp = command("python", "train.py", path=f"/tmp/bin:{OURS}")
     assert found(in_tmp, covering=True) == f"{OURS}/python"
@@ -101,7 +105,7 @@ def test_layers_are_over_what_is_not_the_systems(tmp_path: Path, other: Path) ->
     """The image and the Python, the outermost of them; the system's Python has another beside it."""
     image, changes = tmp_path / "image", tmp_path / "changes"
     sent = packages.with_own(
-        command("python", "train.py", path=f"{other}:/bin", readable=other.parent), changes, [image], covering=True
+        command("python", "train.py", path=f"{other}:/bin", readable=[other.parent]), changes, [image], covering=True
     )
     assert {each for each, _ in sent.layers} == {image, other.parent}
     assert len({above for _, above in sent.layers}) == 2
@@ -109,7 +113,7 @@ def test_layers_are_over_what_is_not_the_systems(tmp_path: Path, other: Path) ->
     assert (sent.unlayered.layer, sent.argv) == (other.parent, ("python", "train.py"))
     assert sent.unlayered.environment["PATH"] == f"/opt/ml/.python/bin:{other}:/bin"
     within = packages.with_own(
-        command(f"{other}/python", "train.py", readable=other.parent), changes, [other.parents[1]], covering=True
+        command(f"{other}/python", "train.py", readable=[other.parent]), changes, [other.parents[1]], covering=True
     )
     assert [each for each, _ in within.layers] == [other.parents[1]]
     assert within.unlayered is not None
