@@ -525,6 +525,7 @@ GPU = {"InstanceType": "ml.g5.xlarge"}
         (GPU, {"MaxPendingTimeInSeconds": 1800}, 2900.0, ""),
         (GPU, {"MaxPendingTimeInSeconds": 1800}, 2910.0, "max-pending"),
         (CPU, {"MaxPendingTimeInSeconds": 1800}, 1e9, ""),
+        ({"InstanceType": "ml.p99.xlarge"}, {"MaxPendingTimeInSeconds": 1800}, 2910.0, "max-pending"),
         ({"InstancePreferences": [CPU, GPU]}, {"MaxPendingTimeInSeconds": 1800}, 2910.0, "max-pending"),
         ({"InstanceGroups": [CPU]}, {"MaxPendingTimeInSeconds": 1800}, 2910.0, ""),
     ],

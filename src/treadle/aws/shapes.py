@@ -711,11 +711,6 @@ class _Reference(msgspec.Struct, frozen=True):
     shape: str
 
 
-class _ErrorTrait(msgspec.Struct, frozen=True):
-    code: str = ""
-    status: int = msgspec.field(default=400, name="httpStatusCode")
-
-
 class _Definition(msgspec.Struct, frozen=True):
     """A shape as the model's file has it; what is not named here is not even decoded."""
 
@@ -733,7 +728,6 @@ class _Definition(msgspec.Struct, frozen=True):
     document: bool = False
     sensitive: bool = False
     timestamp_format: str = msgspec.field(default="", name="timestampFormat")
-    error: _ErrorTrait | None = None
 
 
 class _OperationDefinition(msgspec.Struct, frozen=True):
@@ -822,13 +816,6 @@ class ServiceModel:
         """Give a shape. Raises `KeyError`."""
         found = self._shapes.get(name)
         return self._compile(name) if found is None else found
-
-    def error_status(self, code: str) -> int:
-        """Give the HTTP status of an error code: 400 unless the model says otherwise."""
-        if code not in self._raw:
-            return 400
-        error = _definition_decoder.decode(self._raw[code]).error
-        return error.status if error else 400
 
     def errors_with(self, member: str) -> frozenset[str]:
         """Give the errors of the model that have a member of that name."""

@@ -14,13 +14,13 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, Literal
 
 from treadle.errors import ServiceError
 from treadle.seams import Capacity, Json
 from treadle.training.hosts import instance_types, selections
 
-__all__ = ["AbsentError", "Instance", "Need", "Way", "instance", "need", "needs", "ways"]
+__all__ = ["AbsentError", "Instance", "Need", "Way", "accelerators", "instance", "need", "needs", "ways"]
 
 _GIB: Final = 1 << 30
 # A machine of a cluster offers less memory than it has (Ray: some 70 %): an instance of its size must fit all the same.
@@ -183,16 +183,30 @@ def need(name: str, machine: Capacity) -> Need:
 _ACCELERATED: Final = re.compile(r"ml\.(?:(?P<gpu>[gp])|trn|inf)\d")
 
 
+def accelerators(name: str) -> Literal["GPUs", "NeuronCores", ""]:
+    """Say what an instance type has beside CPUs; of one that is newer than the table, by its family.
+
+    >>> [accelerators(each) for each in ("ml.g5.xlarge", "ml.p99.xlarge", "ml.trn1.2xlarge", "ml.m5.large")]
+    ['GPUs', 'GPUs', 'NeuronCores', '']
+    """
+    if (known := instance(name)) is not None:
+        return "GPUs" if known.gpus else "NeuronCores" if known.neurons else ""
+    family = _ACCELERATED.match(name)
+    if name == "ml.local.gpu" or (family and family["gpu"]):
+        return "GPUs"
+    return "NeuronCores" if family else ""
+
+
 def _unknown(name: str, machine: Capacity) -> Need:
     """Say what a type that is newer than the table takes: the machine; its GPUs only if it is of a family with some."""
-    family = _ACCELERATED.match(name)
-    if family and not family["gpu"]:
+    has = accelerators(name)
+    if has == "NeuronCores":
         raise _absent(name, "It needs NeuronCores, and there are none.", 1)
-    if family and not machine.gpus:
+    if has and not machine.gpus:
         raise _refused(name, "at least one GPU", machine)
-    whole = "the whole machine" + (", GPUs included" if family else "")
+    whole = "the whole machine" + (", GPUs included" if has else "")
     said = f"Treadle does not know how large {name} is: the job gets {whole}."
-    return Need(Capacity(machine.cpus, machine.memory, machine.gpus if family else 0), (said,))
+    return Need(Capacity(machine.cpus, machine.memory, machine.gpus if has else 0), (said,))
 
 
 def _need_on_one_of(name: str, machines: Sequence[Capacity]) -> Need:
@@ -201,16 +215,15 @@ def _need_on_one_of(name: str, machines: Sequence[Capacity]) -> Need:
         raise _refused_everywhere(name, "a machine", machines)
     wanted = instance(name)
     if wanted is None:
-        family = _ACCELERATED.match(name)
-        gpu = name == "ml.local.gpu" or bool(family and family["gpu"])
-        if family and not gpu:
-            raise _refused_everywhere(name, "NeuronCores", machines)
-        if gpu and not any(each.gpus for each in machines):
+        has = accelerators(name)
+        if has == "NeuronCores":
+            raise _refused_everywhere(name, has, machines)
+        if has and not any(each.gpus for each in machines):
             raise _refused_everywhere(name, "at least one GPU", machines)
         # Who needs no GPUs leaves them to others.
-        whole = max(machines, key=lambda each: (each.gpus if gpu else not each.gpus, each.cpus, each.memory))
+        whole = max(machines, key=lambda each: (each.gpus if has else not each.gpus, each.cpus, each.memory))
         said = f"Treadle does not know how large {name} is: each instance gets a whole machine of the cluster."
-        given = whole if gpu else Capacity(whole.cpus, whole.memory)
+        given = whole if has else Capacity(whole.cpus, whole.memory)
         return Need(given, () if name.startswith("ml.local.") else (said,))
     if wanted.neurons:
         raise _refused_everywhere(name, f"{wanted.neurons} NeuronCores", machines)

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from treadle.errors import ServiceError
 from treadle.seams import Json
-from treadle.training.instances import instance
+from treadle.training.instances import accelerators
 
 __all__ = ["check", "longest_pending"]
 
@@ -45,7 +45,7 @@ def longest_pending(request: Mapping[str, Json]) -> int | None:
     Source: the documentation of `StoppingCondition` in the service model.
     """
     longest: int | None = request["StoppingCondition"].get("MaxPendingTimeInSeconds")
-    return longest if longest is not None and any(map(_is_accelerated, _types(request))) else None
+    return longest if longest is not None and any(map(accelerators, _types(request))) else None
 
 
 def _instances(resources: Mapping[str, Any]) -> int:
@@ -62,11 +62,6 @@ def _types(request: Mapping[str, Json]) -> Iterator[str]:
     for each in (resources, *several):
         if each.get("InstanceType"):
             yield each["InstanceType"]
-
-
-def _is_accelerated(name: str) -> bool:
-    its = instance(name)
-    return name == "ml.local.gpu" or (its is not None and bool(its.gpus or its.neurons))
 
 
 def _exceeded(what: str, unit: str, limit: int, wanted: int) -> ServiceError:
