@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from treadle.agent.ended import Ended
+from treadle.agent.files import write_whole
 from treadle.agent.orders import ENDS, Ending
 from treadle.seams import HostEvent
 
@@ -46,9 +47,7 @@ def known(directory: Path) -> tuple[Known, float | None]:
     except (FileNotFoundError, msgspec.DecodeError):
         directory.mkdir(parents=True, exist_ok=True)
         made = Known(uuid.uuid4().hex, int(time.time()))
-        new = directory / f"{_FILE}.new"
-        new.write_bytes(msgspec.json.encode(made))
-        new.replace(path)
+        write_whole(path, msgspec.json.encode(made))
         return made, None
 
 
